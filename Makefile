@@ -1,0 +1,94 @@
+# All that is done with this repository. `make` alone shows this list.
+# Needs: Python 3.11 or newer with its venv module, and make. Everything else is installed into
+# .venv from the locked requirements.
+
+PYTHON ?= python3
+JOBS ?= 2
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --require-hashes
+SOURCES := src tests tools benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench lock lock-check docs clean lint types imports databases
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## start Moorage on loopback, with a sample cloud in ./moorage-data
+	$(BIN)/moorage serve --demo
+
+test: $(VENV)/.test $(VENV)/.docs databases lint types imports ## everything: style, types, rooms, all tests on all databases, coverage, docs
+	@rm -f .coverage .coverage.* coverage.json
+	MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS) tests
+	$(BIN)/coverage json -q
+	$(BIN)/python tools/coverage_gate.py coverage.json
+	$(BIN)/mkdocs build --quiet --strict
+
+check: $(VENV)/.test lint types imports ## the same in under a minute: SQLite only, no server processes, no coverage
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not databases and not journey and not slow" $(PYTEST_ARGS) tests
+
+format: $(VENV)/.test ## put the sources into the agreed form
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(VENV)/.run ## a short benchmark on a server of its own (BENCH_ARGS="--trace DIR --pods FILE" for a real trace)
+	$(BIN)/python tools/bench.py $(BENCH_ARGS)
+
+lock: $(VENV)/.lock ## write requirements/*.txt again (LOCK_ARGS=--upgrade for newer versions)
+	tools/lock.sh $(LOCK_ARGS)
+
+lock-check: $(VENV)/.test ## see that the locks match pyproject.toml and pin everything by hash
+	$(BIN)/python -m pytest -q tests/tidy/test_locks.py
+
+docs: $(VENV)/.docs ## build the documentation into ./site
+	$(BIN)/mkdocs build --strict
+	@echo "Open site/index.html"
+
+clean: ## remove what is made here, except the data in ./moorage-data
+	rm -rf $(VENV) site dist build .coverage .coverage.* coverage.json \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+imports: $(VENV)/.test
+	$(BIN)/lint-imports
+
+databases: $(VENV)/.test
+	@tools/ensure_databases.sh
+
+# Each stamp says that the venv holds the set of the same name as it is locked now.
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Moorage needs Python 3.11 or newer. Say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making $(VENV) (a minute or two, the first time only)"
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "Python's venv module does not work here (Debian, Ubuntu: install python3-venv)"; exit 1; }
+	@touch $@
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(VENV)/.python
+	@$(INSTALL) -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.run
+	@$(INSTALL) -r requirements/test.txt
+	@touch $@
+
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.run
+	@$(INSTALL) -r requirements/docs.txt
+	@touch $@
+
+$(VENV)/.lock: requirements/lock.txt $(VENV)/.run
+	@$(INSTALL) -r requirements/lock.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Throw-away database servers for the tests, started from the binaries that are installed."""
