@@ -1,0 +1,1 @@
+"""Values and errors: what every room speaks of. Standard library only."""

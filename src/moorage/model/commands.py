@@ -1,0 +1,216 @@
+"""What a client can order. A command says what is wanted; rules/ decide, store/ writes.
+
+``generation`` fields are the client's view; None means that the client gave none and does not
+ask to be told of a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Generic, TypeVar
+
+from moorage.model.values import (
+    Inventory,
+    Provider,
+    ProviderAggregates,
+    ProviderInventories,
+    ProviderTraits,
+)
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Command(Generic[ResultT_co]):
+    """Base of all commands; its parameter is the type of what the command answers."""
+
+    __slots__ = ()
+
+
+class Keep(Enum):
+    """A field that the client left out, where None would mean something else."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class CreateProvider(Command[Provider]):
+    """Result: the new ``Provider``."""
+
+    uuid: str
+    name: str
+    parent_uuid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateProvider(Command[Provider]):
+    """Result: the ``Provider`` as it is now.
+
+    ``may_reparent`` False: a parent once set can be neither changed nor taken away.
+    """
+
+    uuid: str
+    name: str
+    parent_uuid: str | None | Keep = KEEP
+    may_reparent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteProvider(Command[None]):
+    """Result: None. Inventories, traits and aggregate membership go with the provider."""
+
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddInventory(Command[ProviderInventories]):
+    """Result: ``ProviderInventories`` with the one added."""
+
+    provider: str
+    resource_class: str
+    inventory: Inventory
+    may_reserve_all: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateInventory(Command[ProviderInventories]):
+    """Result: ``ProviderInventories`` with the one changed."""
+
+    provider: str
+    generation: int
+    resource_class: str
+    inventory: Inventory
+    may_reserve_all: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SetInventories(Command[ProviderInventories]):
+    """Result: ``ProviderInventories`` with all. ``generation`` None skips the check."""
+
+    provider: str
+    generation: int | None
+    inventories: Mapping[str, Inventory]
+    may_reserve_all: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteInventory(Command[None]):
+    """Result: None."""
+
+    provider: str
+    resource_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetTraits(Command[ProviderTraits]):
+    """Result: ``ProviderTraits``. ``generation`` None skips the check."""
+
+    provider: str
+    generation: int | None
+    traits: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAggregates(Command[ProviderAggregates]):
+    """Result: ``ProviderAggregates`` in the order given.
+
+    ``generation`` None skips the check, and then the provider's generation is not bumped.
+    """
+
+    provider: str
+    generation: int | None
+    aggregates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTrait(Command[bool]):
+    """Result: True if it is new, False if it was there."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTrait(Command[None]):
+    """Result: None."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateResourceClass(Command[bool]):
+    """Result: True if it is new, False if it was there and ``may_exist``."""
+
+    name: str
+    may_exist: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenameResourceClass(Command[None]):
+    """Result: None."""
+
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResourceClass(Command[None]):
+    """Result: None."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """All that one consumer shall hold from now on; empty allocations remove the consumer.
+
+    ``allocations`` maps provider uuid to class to amount. ``generation`` is the consumer's:
+    None for "new", KEEP where the client cannot say. ``consumer_type`` KEEP leaves it alone.
+    """
+
+    consumer: str
+    allocations: Mapping[str, Mapping[str, int]]
+    project_id: str
+    user_id: str
+    generation: int | None | Keep = None
+    consumer_type: str | None | Keep = KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceAllocations(Command[None]):
+    """All claims or none. Result: None."""
+
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAllocations(Command[None]):
+    """Take away all that a consumer holds, whatever its generation. Result: None."""
+
+    consumer: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewInventories:
+    """Inventories of one provider after a reshape, with the client's view of its generation."""
+
+    generation: int
+    inventories: Mapping[str, Inventory]
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Command[None]):
+    """Change inventories and move allocations at once. Result: None."""
+
+    inventories: Mapping[str, NewInventories]
+    claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Command[tuple[object, ...]]):
+    """Several commands, decided one after the other, all or none. Result: tuple of theirs."""
+
+    commands: tuple[Command[object], ...]

@@ -1,0 +1,115 @@
+"""What a client asks of the search: request groups and what comes back.
+
+Source: API reference, "List allocation candidates", and the granular request and provider
+tree chapters of the Placement documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+ISOLATE = "isolate"
+"""Group policy: no two suffixed groups may be served by the same provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestGroup:
+    """One group of a request: resources and what is asked of their providers.
+
+    The group with suffix ``""`` may take each class from another provider of a tree (or a
+    sharing one); any other group is served by exactly one provider. ``required`` is an AND of
+    ORs, and so is ``member_of``. A group without resources only places a constraint.
+    """
+
+    suffix: str = ""
+    resources: Mapping[str, int] = field(default_factory=dict)
+    required: tuple[frozenset[str], ...] = ()
+    forbidden: frozenset[str] = frozenset()
+    member_of: tuple[frozenset[str], ...] = ()
+    forbidden_aggregates: frozenset[str] = frozenset()
+    in_tree: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRequest:
+    """A whole request for allocation candidates.
+
+    ``one_provider_per_tree`` is for clients that do not know nested providers: candidates that
+    take from two providers of one tree are left out, and so are summaries of providers that
+    provide nothing. ``limit`` of None means all.
+    """
+
+    groups: tuple[RequestGroup, ...]
+    group_policy: str | None = None
+    root_required: frozenset[str] = frozenset()
+    root_forbidden: frozenset[str] = frozenset()
+    same_subtree: tuple[frozenset[str], ...] = ()
+    limit: int | None = None
+    one_provider_per_tree: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How candidates are generated, whatever is asked. Source: placement.conf ``[placement]``.
+
+    ``max_candidates`` below 0 means no bound.
+    """
+
+    max_candidates: int = -1
+    breadth_first: bool = False
+    randomize: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to serve a request: amounts by provider uuid and class, and who serves which group."""
+
+    allocations: Mapping[str, Mapping[str, int]]
+    mappings: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSummary:
+    """State of a provider of a tree concerned: class to (capacity, used)."""
+
+    uuid: str
+    parent_uuid: str | None
+    root_uuid: str
+    resources: Mapping[str, tuple[int, int]]
+    traits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How many were left after one step of a search: the data from which a "no" is explained.
+
+    ``group`` is the suffix of the group that was looked at, None for the request as a whole;
+    ``step`` says what was asked (for example ``VCPU:4`` or ``required HW_CPU_X86_AVX2``);
+    ``left`` counts providers, or trees where ``group`` is None.
+    """
+
+    group: str | None
+    step: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Candidates in order, summaries of all trees they take from, and the steps gone."""
+
+    candidates: Sequence[Candidate]
+    summaries: Sequence[ProviderSummary]
+    stages: Sequence[Stage] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFilter:
+    """What ``GET /resource_providers`` can ask; everything is ANDed.
+
+    ``group`` carries resources, traits, aggregates and ``in_tree``, each asked of one provider.
+    """
+
+    uuid: str | None = None
+    name: str | None = None
+    group: RequestGroup | None = None

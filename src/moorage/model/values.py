@@ -1,0 +1,172 @@
+"""The nouns of the field: inventories, providers, consumers and what they hold.
+
+Names of resource classes, traits and aggregates are plain strings; amounts are
+integers in the unit of their resource class. Times are naive UTC datetimes, as the
+database keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+MAX_INT = 0x7FFF_FFFF
+"""Largest amount an inventory may name (the databases' INTEGER is 32 bits wide)."""
+
+CUSTOM_PREFIX = "CUSTOM_"
+"""Names of resource classes and traits that clients may create start with this."""
+
+SHARING_TRAIT = "MISC_SHARES_VIA_AGGREGATE"
+"""A provider with this trait offers its inventory to all trees in its aggregates."""
+
+UNKNOWN_CONSUMER_TYPE = "unknown"
+"""How a consumer without a type is shown (microversion 1.38)."""
+
+ALL_CONSUMER_TYPES = "all"
+"""Asked for as a consumer type, it puts all consumers in one group (1.38)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What one provider offers of one resource class.
+
+    Source: API reference, "Update resource provider inventory". Defaults are the wire's.
+    """
+
+    total: int
+    reserved: int = 0
+    min_unit: int = 1
+    max_unit: int = MAX_INT
+    step_size: int = 1
+    allocation_ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A resource provider: a node of a tree. A root is its own ``root_uuid``."""
+
+    uuid: str
+    name: str
+    generation: int
+    parent_uuid: str | None
+    root_uuid: str
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRecord:
+    """All that a search needs to know of one provider.
+
+    ``inventories`` holds (resource class, inventory, amount used) triples. ``traits`` come in
+    the order of their database ids (standard ones first): the wire shows them so.
+    """
+
+    id: int
+    uuid: str
+    parent_id: int | None
+    root_id: int
+    inventories: tuple[tuple[str, Inventory, int], ...] = ()
+    traits: tuple[str, ...] = ()
+    aggregates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks, as far as the change log wants to know."""
+
+    user_id: str = ""
+    project_id: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInventories:
+    """Inventories of one provider by resource class, with the provider's generation."""
+
+    generation: int
+    inventories: Mapping[str, Inventory]
+    modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTraits:
+    """Traits of one provider in the order of their ids, with the provider's generation."""
+
+    generation: int
+    traits: tuple[str, ...]
+    modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAggregates:
+    """Aggregates of one provider, with the provider's generation."""
+
+    generation: int
+    aggregates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderUsages:
+    """Amount used of every resource class in a provider's inventory (0 included)."""
+
+    generation: int
+    usages: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldByConsumer:
+    """What one consumer holds of one provider."""
+
+    consumer_generation: int
+    resources: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAllocations:
+    """What each consumer (by uuid) holds of one provider."""
+
+    generation: int
+    consumers: Mapping[str, HeldByConsumer]
+    modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOfProvider:
+    """What a consumer holds of one provider, with that provider's generation."""
+
+    provider_generation: int
+    resources: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerAllocations:
+    """All that one consumer holds, by provider uuid.
+
+    A consumer that holds nothing has empty ``providers`` and no other field set.
+    """
+
+    providers: Mapping[str, HeldOfProvider] = field(default_factory=dict)
+    project_id: str | None = None
+    user_id: str | None = None
+    generation: int | None = None
+    consumer_type: str | None = None
+    modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """Use by the consumers of one type. ``consumer_count`` counts distinct consumers."""
+
+    consumer_type: str
+    consumer_count: int
+    usages: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedItem:
+    """A trait or a resource class, with the time of its last change."""
+
+    name: str
+    modified: datetime | None = None

@@ -1,0 +1,1 @@
+"""Decisions without I/O: each rule of the account exists here once."""

@@ -1,0 +1,177 @@
+"""Claims: what a consumer may hold. The one place where capacity is given away.
+
+Source of the rules: API reference, "Allocations"; behaviour of generations and of over-full
+providers as measured on the reference.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from moorage.model.commands import KEEP, Claim, DeleteAllocations, ReplaceAllocations
+from moorage.model.errors import (
+    AllocationProviderNotFoundError,
+    AllocationsNotFoundError,
+    CapacityExceededError,
+    ConsumerGenerationError,
+    NoInventoryError,
+    UnitViolatedError,
+)
+from moorage.rules.capacity import has_room, keeps_units
+from moorage.rules.inventories import check_classes_exist
+from moorage.rules.state import Changes, ConsumerRow, Held, State, Touch
+from moorage.rules.trees import bumped, existing
+
+
+def touch_claims(claims: Iterable[Claim]) -> Touch:
+    """Consumers, and the providers asked with inventories and use."""
+    claims = tuple(claims)
+    providers = frozenset(provider for claim in claims for provider in claim.allocations)
+    return Touch(
+        providers=providers,
+        inventories=providers,
+        used=providers,
+        consumers=frozenset(claim.consumer for claim in claims),
+        resource_classes=frozenset(
+            name for claim in claims for resources in claim.allocations.values() for name in resources
+        ),
+    )
+
+
+def touch_replace(command: ReplaceAllocations) -> Touch:
+    """See ``touch_claims``."""
+    return touch_claims(command.claims)
+
+
+def decide_replace(state: State, command: ReplaceAllocations) -> Changes[None]:
+    """See ``check_claims`` and ``granted``."""
+    check_claims(state, command.claims)
+    check_classes_exist(state, sorted(touch_claims(command.claims).resource_classes))
+    return granted(state, command.claims)
+
+
+def check_claims(state: State, claims: Iterable[Claim]) -> None:
+    """Consumers first, then providers: the order in which the wire tells of faults.
+
+    Raises ConsumerGenerationError, AllocationProviderNotFoundError.
+    """
+    claims = tuple(claims)
+    for claim in claims:
+        if claim.generation is not KEEP:
+            actual = _generation(state, claim.consumer)
+            if claim.generation != actual:
+                raise ConsumerGenerationError(claim.consumer, actual, claim.generation)
+    for claim in claims:
+        for provider in claim.allocations:
+            if state.providers[provider] is None:
+                raise AllocationProviderNotFoundError(provider)
+
+
+def _generation(state: State, consumer: str) -> int | None:
+    """A consumer that holds nothing is not there, even if a row of it was left behind."""
+    row = state.consumers[consumer]
+    return row.generation if row is not None and state.held[consumer] else None
+
+
+def granted(state: State, claims: Iterable[Claim]) -> Changes[None]:
+    """Give the consumers what they claim, in place of what they hold.
+
+    What all of them hold goes first; then everything claimed must fit together: swaps and moves
+    are atomic. Providers of new allocations, and those that an emptied consumer leaves, are
+    bumped once each; every consumer that stays is bumped.
+
+    Raises NoInventoryError, UnitViolatedError, CapacityExceededError.
+    """
+    claims = tuple(claims)
+    changes: Changes[None] = Changes(None, "allocations.replace")
+    used = _used_without(state, [claim.consumer for claim in claims])
+    bumped_providers: dict[str, None] = {}
+    for claim in claims:
+        held = _held(claim.allocations)
+        if not held and not state.held[claim.consumer]:
+            continue
+        emptied = {} if held else state.held[claim.consumer]
+        for provider, _ in (*held, *emptied):
+            bumped_providers[provider] = None
+        _add(state, used, held)
+        changes.held[claim.consumer] = held
+        changes.consumers[claim.consumer] = _consumer(state, claim) if held else None
+    changes.used.update(used)
+    for provider in bumped_providers:
+        changes.providers[provider] = bumped(existing(state, provider))
+    return changes
+
+
+def _held(allocations: Mapping[str, Mapping[str, int]]) -> Held:
+    return {
+        (provider, name): amount
+        for provider, resources in allocations.items()
+        for name, amount in resources.items()
+    }
+
+
+def _used_without(state: State, consumers: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Use of the providers that these consumers hold something of, once they hold nothing."""
+    freed: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for consumer in consumers:
+        for (provider, name), amount in state.held[consumer].items():
+            freed[provider][name] += amount
+    return {
+        provider: {
+            name: amount - freed[provider].get(name, 0) for name, amount in state.used[provider].items()
+        }
+        for provider in freed
+    }
+
+
+def _add(state: State, used: dict[str, dict[str, int]], held: Held) -> None:
+    for (provider, name), amount in held.items():
+        inventory = state.inventories[provider].get(name)
+        if inventory is None:
+            raise NoInventoryError(provider, name)
+        if not keeps_units(inventory, amount):
+            raise UnitViolatedError(provider, name)
+        before = state.used[provider].get(name, 0)
+        provider_used = used.setdefault(provider, dict(state.used[provider]))
+        now = provider_used.get(name, 0)
+        # An inventory may have shrunk below its use: whoever takes no more than was taken by the
+        # same consumers before makes it no worse, and may.
+        if not has_room(inventory, now, amount) and now + amount > before:
+            raise CapacityExceededError(provider, name)
+        provider_used[name] = now + amount
+
+
+def _consumer(state: State, claim: Claim) -> ConsumerRow:
+    row = state.consumers[claim.consumer] or ConsumerRow(
+        claim.consumer, claim.project_id, claim.user_id, None, 0
+    )
+    return replace(
+        row,
+        project_id=claim.project_id,
+        user_id=claim.user_id,
+        consumer_type=row.consumer_type if claim.consumer_type is KEEP else claim.consumer_type,
+        generation=row.generation + 1,
+    )
+
+
+def touch_delete(command: DeleteAllocations) -> Touch:
+    """The consumer, and what it holds."""
+    return Touch(consumers=frozenset((command.consumer,)))
+
+
+def decide_delete(state: State, command: DeleteAllocations) -> Changes[None]:
+    """No generation changes: the wire's DELETE never bumped one.
+
+    Raises AllocationsNotFoundError.
+    """
+    if not state.held[command.consumer]:
+        raise AllocationsNotFoundError(command.consumer)
+    return Changes(
+        None,
+        "allocations.delete",
+        used=dict(_used_without(state, (command.consumer,))),
+        consumers={command.consumer: None},
+        held={command.consumer: {}},
+    )
