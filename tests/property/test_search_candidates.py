@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moorage.model.requests import CandidateRequest, RequestGroup, SearchResult, SearchSettings
+from moorage.model.values import ProviderRecord
+from moorage.search.candidates import find, providers_matching
+from moorage.search.index import Index
+from tests.oracle.candidates import Canonical, Oracle, canonical
+from tests.property.strategies_search import CLASSES, TRAITS, crowded, examples, forests, groups, requests
+
+PLAIN = SearchSettings()
+
+
+def index_of(records: Iterable[ProviderRecord]) -> Index:
+    kept = list(records)
+    index = Index()
+    index.set_names(CLASSES, TRAITS)
+    index.replace_trees({record.root_id for record in kept}, kept)
+    return index
+
+
+def found(result: SearchResult) -> list[Canonical]:
+    return [canonical(candidate.allocations, candidate.mappings) for candidate in result.candidates]
+
+
+def told(result: SearchResult) -> dict[str, object]:
+    return {
+        summary.uuid: (
+            summary.parent_uuid,
+            summary.root_uuid,
+            dict(summary.resources),
+            summary.traits,
+        )
+        for summary in result.summaries
+    }
+
+
+@examples(6)
+@given(forests(), requests())
+def test_search_finds_what_its_slow_twin_finds(
+    records: list[ProviderRecord], request: CandidateRequest
+) -> None:
+    oracle = Oracle(records)
+    result = find(index_of(records), request, PLAIN, Random(0))
+    candidates = found(result)
+    assert len(candidates) == len(set(candidates))
+    assert set(candidates) == oracle.candidates(request)
+    assert told(result) == oracle.summaries(request, candidates)
+    assert [stage.left for stage in result.stages if stage.left < 0] == []
+
+
+@examples(3)
+@given(crowded())
+def test_search_finds_what_its_twin_finds_where_groups_hardly_fit(
+    scene: tuple[list[ProviderRecord], CandidateRequest],
+) -> None:
+    records, request = scene
+    candidates = found(find(index_of(records), request, PLAIN, Random(0)))
+    assert len(candidates) == len(set(candidates))
+    assert set(candidates) == Oracle(records).candidates(request)
+
+
+@examples(3)
+@given(forests(), requests(), st.integers(1, 6), st.booleans(), st.booleans(), st.integers(-1, 4))
+def test_a_limited_search_finds_some_of_all(
+    records: list[ProviderRecord],
+    request: CandidateRequest,
+    limit: int,
+    breadth_first: bool,
+    randomize: bool,
+    max_candidates: int,
+) -> None:
+    oracle = Oracle(records)
+    everything = oracle.candidates(request)
+    how = SearchSettings(max_candidates, breadth_first, randomize)
+    result = find(index_of(records), replace(request, limit=limit), how, Random(1))
+    candidates = found(result)
+    bound = min(limit, max(1, max_candidates)) if max_candidates >= 0 else limit
+    assert len(candidates) == len(set(candidates)) == min(bound, len(everything))
+    assert set(candidates) <= everything
+    assert told(result) == oracle.summaries(request, candidates)
+
+
+@examples(2)
+@given(forests(), requests(), st.booleans())
+def test_order_and_strategy_do_not_change_what_is_found(
+    records: list[ProviderRecord], request: CandidateRequest, randomize: bool
+) -> None:
+    index = index_of(records)
+    depth_first = found(find(index, request, PLAIN, Random(0)))
+    breadth_first = found(find(index, request, SearchSettings(-1, True, randomize), Random(2)))
+    assert len(depth_first) == len(breadth_first)
+    assert set(depth_first) == set(breadth_first)
+
+
+@examples(1.5)
+@given(forests(), requests(), st.booleans(), st.randoms(use_true_random=False))
+def test_the_same_request_gets_the_same_list_however_the_index_came_about(
+    records: list[ProviderRecord], request: CandidateRequest, breadth_first: bool, random: Random
+) -> None:
+    how = SearchSettings(-1, breadth_first, False)
+    shuffled = list(records)
+    random.shuffle(shuffled)
+    first = find(index_of(records), request, how, Random(0))
+    again = find(index_of(shuffled), request, how, Random(3))
+    assert first == again
+
+
+@examples(1.5)
+@given(forests(), groups("", least_classes=0))
+def test_providers_matching_are_those_that_satisfy_a_group_alone(
+    records: list[ProviderRecord], group: RequestGroup
+) -> None:
+    assert providers_matching(index_of(records), group) == Oracle(records).providers_matching(group)

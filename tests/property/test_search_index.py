@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moorage.model.requests import CandidateRequest, SearchSettings
+from moorage.model.values import ProviderRecord
+from moorage.search.candidates import find
+from moorage.search.index import Index
+from tests.property.strategies_search import CLASSES, TRAITS, examples, forests, requests
+
+Forest = list[ProviderRecord]
+
+
+def fresh(records: Forest) -> Index:
+    index = Index()
+    index.set_names(CLASSES, TRAITS)
+    index.replace_trees([], records)
+    return index
+
+
+def refresh(index: Index, before: Forest, after: Forest, random: Random) -> None:
+    """Tell ``index`` of the trees that differ, a few at a time, each with all that belong to them."""
+    old = {record.id: record for record in before}
+    new = {record.id: record for record in after}
+    changed = sorted(identifier for identifier in old | new if old.get(identifier) != new.get(identifier))
+    random.shuffle(changed)
+    while changed:
+        part, changed = changed[:2], changed[2:]
+        roots = {
+            forest[identifier].root_id for identifier in part for forest in (old, new) if identifier in forest
+        }
+        members = [record for record in after if record.root_id in roots]
+        random.shuffle(members)
+        index.replace_trees(roots, members)
+
+
+@examples(2)
+@given(st.lists(forests(least=0), min_size=1, max_size=4), requests(), st.randoms(use_true_random=False))
+def test_a_refreshed_index_equals_a_rebuilt_one(
+    states: list[Forest], request: CandidateRequest, random: Random
+) -> None:
+    index = fresh(states[0])
+    for before, after in pairwise(states):
+        refresh(index, before, after, random)
+    rebuilt = fresh(states[-1])
+    assert list(index.records()) == list(rebuilt.records()) == states[-1]
+    assert len(index) == len(states[-1])
+    plain = SearchSettings()
+    assert find(index, request, plain, Random(0)) == find(rebuilt, request, plain, Random(0))
+
+
+@examples(1)
+@given(forests(), st.integers(0, 9), requests())
+def test_new_amounts_are_taken_like_a_new_provider(
+    records: Forest, used: int, request: CandidateRequest
+) -> None:
+    index = fresh(records)
+    claimed = [
+        replace(
+            record,
+            inventories=tuple(
+                (name, replace(inventory, step_size=3 - inventory.step_size), used)
+                for name, inventory, _ in record.inventories
+            ),
+        )
+        for record in records
+    ]
+    roots = {record.root_id for record in records}
+    index.replace_trees(roots, claimed)
+    index.replace_trees(roots, claimed)
+    assert list(index.records()) == claimed
+    plain = SearchSettings()
+    assert find(index, request, plain, Random(0)) == find(fresh(claimed), request, plain, Random(0))
+
+
+@examples(1)
+@given(forests(), st.randoms(use_true_random=False))
+def test_records_may_come_one_by_one_in_any_order(records: Forest, random: Random) -> None:
+    index = fresh([])
+    shuffled = list(records)
+    random.shuffle(shuffled)
+    for record in shuffled:
+        index.replace_trees([], [record])
+    assert list(index.records()) == records
+    index.replace_trees({record.root_id for record in records}, [])
+    assert list(index.records()) == []
+    assert len(index) == 0
