@@ -1,0 +1,128 @@
+"""The revision and the change log: what orders all writes, and tells every worker of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from moorage.model.values import Requester
+from moorage.store.tables import changes, revisions
+
+THE_ROW = 1
+"""Id of the only row of the revision table."""
+
+KEPT_REVISIONS = 100_000
+"""Writes that the log remembers: a worker that is further behind builds its index anew."""
+
+COMPACT_EVERY = 10_000
+"""Writes between two compactions, so that each deletes few enough rows to go unnoticed."""
+
+_NAME_LENGTH = 255
+_REQUEST_ID_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What one command changed: trees by the database id of their root, or names."""
+
+    kind: str
+    root_ids: frozenset[int]
+    changes_names: bool
+    requester: Requester
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What happened after a revision, up to ``revision``."""
+
+    revision: int
+    root_ids: frozenset[int]
+    changes_names: bool
+
+
+def create_revision_row(connection: sa.Connection) -> None:
+    """Begin to count, unless that was done."""
+    if connection.execute(sa.select(revisions.c.id)).first() is None:
+        connection.execute(revisions.insert().values(id=THE_ROW, revision=0, compacted=0))
+
+
+def current(connection: sa.Connection) -> int:
+    """Number of the last committed write that this transaction can see."""
+    return int(connection.execute(sa.select(revisions.c.revision)).scalar_one())
+
+
+def missed_since(connection: sa.Connection, revision: int) -> Missed | None:
+    """What a reader that knows ``revision`` has missed; None if the log no longer knows."""
+    row = connection.execute(sa.select(revisions.c.revision, revisions.c.compacted)).one()
+    if row.compacted > revision or row.revision < revision:
+        return None
+    rows = connection.execute(
+        sa.select(changes.c.root_provider_id).where(changes.c.revision > revision).distinct()
+    ).scalars()
+    roots = set(rows)
+    return Missed(row.revision, frozenset(root for root in roots if root is not None), None in roots)
+
+
+def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_id: str) -> int:
+    """Count and log writes: to be called last, for its row lock orders the commits.
+
+    Returns the last revision.
+    """
+    # The lock on this row is held until COMMIT. So revisions become visible in their order,
+    # without gaps, on every database.
+    connection.execute(
+        revisions.update()
+        .where(revisions.c.id == THE_ROW)
+        .values(revision=revisions.c.revision + len(entries))
+    )
+    last = current(connection)
+    first = last - len(entries) + 1
+    rows = [
+        {
+            "revision": first + offset,
+            "position": position,
+            "root_provider_id": root_id,
+            "kind": entry.kind,
+            "transaction_id": transaction_id,
+            "user_id": entry.requester.user_id[:_NAME_LENGTH],
+            "project_id": entry.requester.project_id[:_NAME_LENGTH],
+            "request_id": entry.requester.request_id[:_REQUEST_ID_LENGTH],
+        }
+        for offset, entry in enumerate(entries)
+        for position, root_id in enumerate(_trees(entry))
+    ]
+    connection.execute(changes.insert(), rows)
+    if last // COMPACT_EVERY != (first - 1) // COMPACT_EVERY:
+        compact(connection, last - KEPT_REVISIONS)
+    return last
+
+
+def _trees(entry: LogEntry) -> Iterable[int | None]:
+    """A write of names is logged without a tree; so is one that changed no tree at all."""
+    trees: list[int | None] = [*sorted(entry.root_ids)]
+    return [*trees, None] if entry.changes_names or not trees else trees
+
+
+def compact(connection: sa.Connection, up_to: int) -> None:
+    """Forget what happened up to a revision."""
+    if up_to <= 0:
+        return
+    connection.execute(changes.delete().where(changes.c.revision <= up_to))
+    connection.execute(revisions.update().where(revisions.c.id == THE_ROW).values(compacted=up_to))
+
+
+def was_committed(connection: sa.Connection, transaction_id: str) -> bool:
+    """Whether a transaction whose COMMIT got lost has happened.
+
+    Takes the revision's lock first: a transaction that is still on its way holds it, so that the
+    answer is final once it is given.
+    """
+    connection.execute(
+        revisions.update().where(revisions.c.id == THE_ROW).values(revision=revisions.c.revision)
+    )
+    found = connection.execute(
+        sa.select(changes.c.revision).where(changes.c.transaction_id == transaction_id).limit(1)
+    ).first()
+    return found is not None

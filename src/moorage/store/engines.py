@@ -1,0 +1,161 @@
+"""Connections: one engine for writing, one for snapshots, one for single statements.
+
+What differs between databases stands here: how a transaction begins, and how isolated it is.
+Writers read what is committed now and lock it (READ COMMITTED with row locks; on SQLite BEGIN
+IMMEDIATE, which lets one writer in at a time). Readers of several statements get one snapshot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_db.sqlalchemy import exc_filters
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from moorage.model.errors import ConfigurationError
+from moorage.store.settings import StoreSettings
+
+SQLITE_BUSY_SECONDS = 30.0
+"""How long a connection waits for another process's write before the committer takes over."""
+
+WRITERS = 2
+"""Connections for writing: the committer's, and one to settle a lost COMMIT beside it."""
+
+READERS = 5
+"""Connections kept for reading unless ``max_pool_size`` says otherwise."""
+
+READERS_OVERFLOW = 45
+"""Further connections under load unless ``max_overflow`` says otherwise: one per thread."""
+
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
+"""The driver that this package brings, by kind of database: a URL may name any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """``write``, ``snapshot`` and ``single`` share a database, not connections."""
+
+    write: sa.Engine
+    snapshot: sa.Engine
+    single: sa.Engine
+
+    @property
+    def serializes_writes(self) -> bool:
+        """Whether there is one writer at a time, so that row locks are not needed."""
+        return self.write.dialect.name == "sqlite"
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        for engine in (self.write, self.snapshot, self.single):
+            engine.dispose()
+
+
+def database_url(text: str) -> URL:
+    """The URL with a driver that is there. Raises ConfigurationError."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigurationError("the database's address is not an SQLAlchemy URL") from error
+    kind = url.get_backend_name()
+    if kind not in _DRIVERS:
+        raise ConfigurationError(
+            f"databases of kind '{kind}' are not supported: use sqlite, postgresql or mysql"
+        )
+    if kind == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigurationError("SQLite needs a file: sqlite:////absolute/path/moorage.sqlite")
+    try:
+        url.get_dialect().import_dbapi()
+    except ImportError:
+        # An operator's URL may name a driver that is not installed; ours speaks the same protocol.
+        url = url.set(drivername=_DRIVERS[kind])
+    return url
+
+
+def create_engines(settings: StoreSettings) -> Engines:
+    """Engines for a database; nothing is connected yet. Raises ConfigurationError."""
+    url = database_url(settings.url)
+    pool: dict[str, Any] = {
+        "pool_recycle": settings.recycle_seconds,
+        "pool_use_lifo": True,
+    }
+    if settings.pool_timeout_seconds is not None:
+        pool["pool_timeout"] = settings.pool_timeout_seconds
+    writers = pool | {"pool_size": WRITERS, "max_overflow": 0}
+    readers = pool | {
+        "pool_size": READERS if settings.max_pool_size is None else settings.max_pool_size,
+        "max_overflow": READERS_OVERFLOW if settings.max_overflow is None else settings.max_overflow,
+    }
+    if url.get_backend_name() == "sqlite":
+        engines = _sqlite_engines(url, settings, writers, readers)
+    else:
+        engines = Engines(
+            write=sa.create_engine(url, isolation_level="READ COMMITTED", **writers),
+            snapshot=sa.create_engine(url, isolation_level="REPEATABLE READ", **readers),
+            single=sa.create_engine(
+                url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **readers
+            ),
+        )
+    for engine in (engines.write, engines.snapshot, engines.single):
+        exc_filters.register_engine(engine)
+        if engine.dialect.name == "mysql":
+            _set_sql_mode(engine, settings.mysql_sql_mode)
+    return engines
+
+
+def _sqlite_engines(
+    url: URL, settings: StoreSettings, writers: dict[str, Any], readers: dict[str, Any]
+) -> Engines:
+    if url.database is not None and not url.database.startswith("file:"):
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
+    kinds = {
+        "write": ("BEGIN IMMEDIATE", writers),
+        "snapshot": ("BEGIN", readers),
+        "single": (None, readers),
+    }
+    engines: dict[str, sa.Engine] = {}
+    for name, (begin, pool) in kinds.items():
+        engine = sa.create_engine(url, connect_args=arguments, poolclass=sa.pool.QueuePool, **pool)
+        _prepare_sqlite(engine, begin, full=settings.sqlite_synchronous_full)
+        engines[name] = engine
+    return Engines(**engines)
+
+
+def _prepare_sqlite(engine: sa.Engine, begin: str | None, *, full: bool) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        assert isinstance(connection, sqlite3.Connection)
+        connection.isolation_level = None  # transactions begin where we say, not where Python guesses
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'OFF'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    if begin is not None:
+
+        @sa.event.listens_for(engine, "begin")
+        def on_begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+
+def _set_sql_mode(engine: sa.Engine, mode: str) -> None:
+    """Too long a value must be an error, not a shorter value."""
+    if not mode:
+        return
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET SESSION sql_mode = %s", (mode,))
+        cursor.close()

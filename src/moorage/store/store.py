@@ -1,0 +1,173 @@
+"""The store: what service/ asks of the database, with the errors that it can act on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from moorage.model.errors import SchemaError, UnavailableError
+from moorage.model.values import ProviderRecord
+from moorage.store import changelog, migrations, names, trees
+from moorage.store.engines import create_engines
+from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
+from moorage.store.reading import Registries
+from moorage.store.settings import StoreSettings
+from moorage.store.transaction import WriteTransaction
+
+ResultT = TypeVar("ResultT")
+
+LOG = logging.getLogger(__name__)
+
+READ_ATTEMPTS = 3
+"""A read whose connection broke is asked again: a server that restarts cuts all old ones."""
+
+SYNCHRONISE_ATTEMPTS = 5
+"""Processes that start at the same time may all add the same names; one of them wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """The present state of all that changed after a revision, up to ``revision``.
+
+    ``names`` is None if none came or went.
+    """
+
+    revision: int
+    root_ids: frozenset[int]
+    records: list[ProviderRecord]
+    names: trees.Names | None
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """All that an index is built from; ``chunks`` are read as they are taken."""
+
+    revision: int
+    names: trees.Names
+    chunks: Iterator[list[ProviderRecord]]
+
+
+class Store:
+    """A database with our tables. Safe for use by several threads."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self.engines = create_engines(settings)
+        self._registries = Registries()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engines.dispose()
+
+    def wait_until_reachable(self) -> None:
+        """Wait for the database as long as the settings say. Raises UnavailableError."""
+        attempts = 0
+        while True:
+            try:
+                self.read(lambda connection: connection.execute(sa.select(sa.literal(1))).scalar())
+            except UnavailableError:
+                attempts += 1
+                if 0 <= self._settings.connect_retries < attempts:
+                    raise
+                LOG.warning("The database cannot be reached yet; trying again (%d).", attempts)
+                time.sleep(self._settings.connect_retry_seconds)
+            else:
+                return
+
+    def migrate(self) -> None:
+        """Create the schema, take over Placement's, or upgrade our own. Safe to repeat."""
+        with translated():
+            migrations.upgrade(self.engines.write)
+
+    def check_schema(self) -> None:
+        """Raises SchemaError unless the schema is what this version needs."""
+        with translated():
+            present = migrations.version(self.engines.write)
+        if present != migrations.HEAD:
+            found = "has no tables of Moorage" if present is None else f"is at revision {present}"
+            raise SchemaError(
+                f"the database {found}, this version needs {migrations.HEAD}: run 'moorage db sync'"
+            )
+
+    def schema_version(self) -> str | None:
+        """Revision of our tables in the database; None if there are none."""
+        with translated():
+            return migrations.version(self.engines.write)
+
+    def synchronise_names(self) -> int:
+        """Add missing standard resource classes and traits; returns how many were missing."""
+        for attempt in range(SYNCHRONISE_ATTEMPTS):
+            try:
+                with translated(), self.engines.write.begin() as connection:
+                    return names.synchronise(connection, uuid4().hex)
+            except (ConstraintError, WriteConflictError):
+                time.sleep(0.1 * attempt)
+        raise UnavailableError("standard names could not be written: others write them too")
+
+    def transaction(self) -> WriteTransaction:
+        """A new write transaction. Raises ConnectionLostError, UnavailableError."""
+        return WriteTransaction(self.engines, self._registries)
+
+    def was_committed(self, transaction_id: str) -> bool:
+        """Whether a transaction whose COMMIT got lost has happened; final once answered.
+
+        Raises ConnectionLostError, WriteConflictError, UnavailableError if it cannot be told yet.
+        """
+        with translated(), self.engines.write.begin() as connection:
+            return changelog.was_committed(connection, transaction_id)
+
+    def read(self, question: Callable[[sa.Connection], ResultT]) -> ResultT:
+        """Ask within one snapshot. Raises UnavailableError, and what the question raises."""
+        return self._retried(self.engines.snapshot, question)
+
+    def _retried(self, engine: sa.Engine, question: Callable[[sa.Connection], ResultT]) -> ResultT:
+        for _ in range(READ_ATTEMPTS):
+            try:
+                with translated(), engine.connect() as connection:
+                    return question(connection)
+            except (ConnectionLostError, WriteConflictError):
+                continue
+        raise UnavailableError("the database cannot be reached")
+
+    def revision(self) -> int:
+        """Number of the last write that was committed before this was asked."""
+        return self._retried(self.engines.single, changelog.current)
+
+    def refresh(self, revision: int) -> Refresh | None:
+        """What a reader that knows ``revision`` needs to be up to date.
+
+        None if the log no longer goes back that far: the reader must take everything.
+        """
+
+        def ask(connection: sa.Connection) -> Refresh | None:
+            missed = changelog.missed_since(connection, revision)
+            if missed is None:
+                return None
+            return Refresh(
+                missed.revision,
+                missed.root_ids,
+                trees.read_trees(connection, missed.root_ids),
+                trees.read_names(connection) if missed.changes_names else None,
+            )
+
+        return self.read(ask)
+
+    @contextmanager
+    def everything(self) -> Iterator[Everything]:
+        """Revision, names and all providers, of one snapshot that lasts as long as the context.
+
+        Raises ConnectionLostError, UnavailableError.
+        """
+        with translated(), self.engines.snapshot.connect() as connection:
+            yield Everything(
+                changelog.current(connection),
+                trees.read_names(connection),
+                trees.read_all(connection),
+            )

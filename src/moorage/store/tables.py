@@ -1,0 +1,188 @@
+"""Tables: those of openstack-placement's newest schema, and our own ``moorage_`` ones.
+
+The shared tables keep Placement's names, columns, indexes and constraints, so that both services
+can be started on one database. Like there, ``created_at`` and ``updated_at`` are naive UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+PLACEMENT_REVISION = "a082b8bb98d0"
+"""Placement's own name for the schema below, as its migration tool records it."""
+
+
+def utcnow() -> datetime:
+    """Now, as the database keeps it: UTC without a zone, whole seconds."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+metadata = sa.MetaData()
+
+
+def _table(name: str, *items: sa.Column[object] | sa.schema.SchemaItem) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("created_at", sa.DateTime, default=utcnow),
+        sa.Column("updated_at", sa.DateTime, onupdate=utcnow),
+        *items,
+    )
+
+
+resource_providers = _table(
+    "resource_providers",
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False),
+    sa.Column("name", sa.Unicode(200)),
+    sa.Column("generation", sa.Integer, default=0),
+    sa.Column("root_provider_id", sa.Integer, sa.ForeignKey("resource_providers.id")),
+    sa.Column("parent_provider_id", sa.Integer, sa.ForeignKey("resource_providers.id")),
+    sa.UniqueConstraint("uuid", name="uniq_resource_providers0uuid"),
+    sa.UniqueConstraint("name", name="uniq_resource_providers0name"),
+    sa.Index("resource_providers_root_provider_id_idx", "root_provider_id"),
+    sa.Index("resource_providers_parent_provider_id_idx", "parent_provider_id"),
+)
+
+inventories = _table(
+    "inventories",
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("resource_provider_id", sa.Integer, nullable=False),
+    sa.Column("resource_class_id", sa.Integer, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("reserved", sa.Integer, nullable=False),
+    sa.Column("min_unit", sa.Integer, nullable=False),
+    sa.Column("max_unit", sa.Integer, nullable=False),
+    sa.Column("step_size", sa.Integer, nullable=False),
+    sa.Column("allocation_ratio", sa.Float, nullable=False),
+    sa.UniqueConstraint(
+        "resource_provider_id",
+        "resource_class_id",
+        name="uniq_inventories0resource_provider_resource_class",
+    ),
+    sa.Index("inventories_resource_class_id_idx", "resource_class_id"),
+)
+
+allocations = _table(
+    "allocations",
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("resource_provider_id", sa.Integer, nullable=False),
+    sa.Column("consumer_id", sa.String(36), nullable=False),
+    sa.Column("resource_class_id", sa.Integer, nullable=False),
+    sa.Column("used", sa.Integer, nullable=False),
+    sa.Index(
+        "allocations_resource_provider_class_used_idx",
+        "resource_provider_id",
+        "resource_class_id",
+        "used",
+    ),
+    sa.Index("allocations_resource_class_id_idx", "resource_class_id"),
+    sa.Index("allocations_consumer_id_idx", "consumer_id"),
+)
+
+resource_classes = _table(
+    "resource_classes",
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.UniqueConstraint("name", name="uniq_resource_classes0name"),
+)
+
+traits = _table(
+    "traits",
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Unicode(255), nullable=False),
+    sa.UniqueConstraint("name", name="uniq_traits0name"),
+)
+
+provider_traits = _table(
+    "resource_provider_traits",
+    sa.Column("trait_id", sa.Integer, sa.ForeignKey("traits.id"), primary_key=True),
+    sa.Column("resource_provider_id", sa.Integer, sa.ForeignKey("resource_providers.id"), primary_key=True),
+    sa.Index("resource_provider_traits_resource_provider_trait_idx", "resource_provider_id", "trait_id"),
+)
+
+aggregates = _table(
+    "placement_aggregates",
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("uuid", sa.String(36)),
+    sa.UniqueConstraint("uuid", name="uniq_placement_aggregates0uuid"),
+)
+
+provider_aggregates = _table(
+    "resource_provider_aggregates",
+    sa.Column("resource_provider_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("aggregate_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Index("resource_provider_aggregates_aggregate_id_idx", "aggregate_id"),
+)
+
+projects = _table(
+    "projects",
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("external_id", sa.String(255), nullable=False),
+    sa.UniqueConstraint("external_id", name="uniq_projects0external_id"),
+)
+
+users = _table(
+    "users",
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("external_id", sa.String(255), nullable=False),
+    sa.UniqueConstraint("external_id", name="uniq_users0external_id"),
+)
+
+consumer_types = _table(
+    "consumer_types",
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Unicode(255), nullable=False),
+    sa.UniqueConstraint("name", name="uniq_consumer_types0name"),
+)
+
+consumers = _table(
+    "consumers",
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("uuid", sa.String(36), nullable=False),
+    sa.Column("project_id", sa.Integer, nullable=False),
+    sa.Column("user_id", sa.Integer, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0", default=0),
+    sa.Column(
+        "consumer_type_id",
+        sa.Integer,
+        sa.ForeignKey("consumer_types.id", name="consumers_consumer_type_id_fkey"),
+    ),
+    sa.UniqueConstraint("uuid", name="uniq_consumers0uuid"),
+    sa.Index("consumers_project_id_uuid_idx", "project_id", "uuid"),
+    sa.Index("consumers_project_id_user_id_uuid_idx", "project_id", "user_id", "uuid"),
+    sa.Index("consumers_consumer_type_id_idx", "consumer_type_id"),
+)
+
+PLACEMENT_TABLES = tuple(metadata.tables.values())
+"""The tables that Placement knows too."""
+
+revisions = sa.Table(
+    "moorage_revision",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("compacted", sa.BigInteger, nullable=False),
+    comment="One row: the number of the last write, and up to which the change log is gone.",
+)
+
+changes = sa.Table(
+    "moorage_changes",
+    metadata,
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("root_provider_id", sa.Integer),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("transaction_id", sa.String(32), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
+    sa.Index("moorage_changes_transaction_id_idx", "transaction_id"),
+    comment="One row per write and tree that it changed; no tree: names changed.",
+)
+
+MOORAGE_TABLES = (revisions, changes)
+"""The tables that Placement does not know."""

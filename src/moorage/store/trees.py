@@ -1,0 +1,127 @@
+"""Read providers whole, for an index: some trees, or everything in chunks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from moorage.model.values import Inventory, ProviderRecord
+from moorage.store.batches import batches
+from moorage.store.inventory_rows import inventory_of, select_inventories, select_used
+from moorage.store.tables import (
+    aggregates,
+    allocations,
+    inventories,
+    provider_aggregates,
+    provider_traits,
+    resource_classes,
+    resource_providers,
+    traits,
+)
+
+
+class Names(NamedTuple):
+    """All names that a search may ask for."""
+
+    resource_classes: tuple[str, ...]
+    traits: tuple[str, ...]
+
+
+CHUNK_PROVIDERS = 10_000
+"""Providers read at a time when all are: bounds memory to some ten megabytes."""
+
+_providers = sa.select(
+    resource_providers.c.id,
+    resource_providers.c.uuid,
+    resource_providers.c.parent_provider_id,
+    resource_providers.c.root_provider_id,
+)
+
+_traits = (
+    sa.select(provider_traits.c.resource_provider_id, traits.c.name)
+    .join_from(provider_traits, traits)
+    .order_by(provider_traits.c.resource_provider_id, provider_traits.c.trait_id)
+)
+
+_aggregates = sa.select(provider_aggregates.c.resource_provider_id, aggregates.c.uuid).join_from(
+    provider_aggregates, aggregates, provider_aggregates.c.aggregate_id == aggregates.c.id
+)
+
+Where = Callable[[sa.Column[Any]], sa.ColumnElement[bool]]
+"""From a column of provider ids to the condition that picks the providers wanted."""
+
+
+def read_trees(connection: sa.Connection, root_ids: Iterable[int]) -> list[ProviderRecord]:
+    """All providers of the trees with these roots."""
+    found: list[ProviderRecord] = []
+    for roots in batches(sorted(root_ids)):
+        rows = connection.execute(_providers.where(resource_providers.c.root_provider_id.in_(roots)))
+        for batch in batches(rows.all()):
+            ids = [row.id for row in batch]
+            found += _records(connection, batch, _among(ids))
+    return found
+
+
+def read_all(connection: sa.Connection) -> Iterator[list[ProviderRecord]]:
+    """All providers by id, in chunks."""
+    last = 0
+    while True:
+        rows = connection.execute(
+            _providers.where(resource_providers.c.id > last)
+            .order_by(resource_providers.c.id)
+            .limit(CHUNK_PROVIDERS)
+        ).all()
+        if not rows:
+            return
+        first, last = rows[0].id, rows[-1].id
+        yield _records(connection, rows, _between(first, last))
+
+
+def _among(ids: list[int]) -> Where:
+    return lambda column: column.in_(ids)
+
+
+def _between(first: int, last: int) -> Where:
+    return lambda column: column.between(first, last)
+
+
+def _records(connection: sa.Connection, rows: Iterable[Any], where: Where) -> list[ProviderRecord]:
+    used = {
+        (row.resource_provider_id, row.name): int(row.used)
+        for row in connection.execute(select_used.where(where(allocations.c.resource_provider_id)))
+    }
+    offered: dict[int, list[tuple[str, Inventory, int]]] = defaultdict(list)
+    for row in connection.execute(select_inventories.where(where(inventories.c.resource_provider_id))):
+        id_ = row.resource_provider_id
+        offered[id_].append((row.name, inventory_of(row), used.get((id_, row.name), 0)))
+    names = _grouped(connection, _traits.where(where(provider_traits.c.resource_provider_id)))
+    groups = _grouped(connection, _aggregates.where(where(provider_aggregates.c.resource_provider_id)))
+    return [
+        ProviderRecord(
+            id=row.id,
+            uuid=row.uuid,
+            parent_id=row.parent_provider_id,
+            root_id=row.root_provider_id,
+            inventories=tuple(offered.get(row.id, ())),
+            traits=tuple(names.get(row.id, ())),
+            aggregates=tuple(groups.get(row.id, ())),
+        )
+        for row in rows
+    ]
+
+
+def _grouped(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for provider_id, name in connection.execute(query):
+        found[provider_id].append(name)
+    return found
+
+
+def read_names(connection: sa.Connection) -> Names:
+    """Names of all resource classes and of all traits."""
+    classes = connection.execute(sa.select(resource_classes.c.name)).scalars()
+    trait_names = connection.execute(sa.select(traits.c.name)).scalars()
+    return Names(tuple(classes), tuple(trait_names))
