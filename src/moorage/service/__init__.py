@@ -1,0 +1,1 @@
+"""Use cases: own the transactions, the committer and the live index."""

@@ -1,0 +1,236 @@
+"""The committer: writes that wait together are committed together.
+
+Whichever thread finds nobody at work becomes the leader: it takes all commands that wait, has
+them decided one after the other on the evolving state, writes the difference in one transaction
+and answers all. The commit's fsync and the revision's lock are paid once per group. A command
+that is refused is answered so and leaves no trace in its neighbours.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any, TypeVar, cast
+from uuid import uuid4
+
+from moorage.model.commands import Batch, Command, CreateProvider, UpdateProvider
+from moorage.model.errors import (
+    MoorageError,
+    OutcomeUnknownError,
+    ProviderExistsError,
+    UnavailableError,
+)
+from moorage.model.values import Requester
+from moorage.rules.decide import decide, must_stand_alone, touch
+from moorage.rules.state import State, Touch
+from moorage.service.settings import CommitSettings
+from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError
+from moorage.store.store import Store
+from moorage.store.transaction import Write
+
+ResultT = TypeVar("ResultT")
+
+LOG = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.005
+"""Wait after the first conflict with another process: about the length of a transaction."""
+
+LONGEST_PAUSE_SECONDS = 0.5
+"""Pauses double up to this, each shortened at random so that rivals do not meet again."""
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """A command that waits, and its answer once it has one."""
+
+    command: Command[Any]
+    requester: Requester
+    result: object = None
+    error: Exception | None = None
+    answered: bool = False
+
+    def answer(self, result: object, error: Exception | None) -> None:
+        """Let the command's thread go on."""
+        self.result, self.error = result, error
+        self.answered = True
+
+
+Answer = tuple[object, Exception | None]
+"""Result or refusal of one command."""
+
+
+class _LostInCommitError(Exception):
+    """The connection broke in COMMIT: only the change log knows whether it happened."""
+
+    def __init__(self, answers: list[Answer]) -> None:
+        super().__init__()
+        self.answers = answers
+
+
+class Committer:
+    """Carries out commands for all threads of a process."""
+
+    def __init__(self, store: Store, settings: CommitSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._waiting: deque[Ticket] = deque()
+        self._leading = threading.Lock()
+        self._random = random.Random()  # noqa: S311 - only spreads retries in time
+
+    def execute(self, command: Command[ResultT], requester: Requester) -> ResultT:
+        """Returns when the command is durable. Raises the ``MoorageError`` that refuses it."""
+        if len(self._waiting) >= self._settings.queue_length:
+            raise UnavailableError("too many writes are waiting")
+        ticket = Ticket(command, requester)
+        self._waiting.append(ticket)
+        while not ticket.answered:
+            with self._leading:
+                if not ticket.answered:
+                    self._lead()
+        if ticket.error is not None:
+            raise ticket.error
+        return cast("ResultT", ticket.result)
+
+    def _lead(self) -> None:
+        group = self._next_group()
+        try:
+            self._commit_group(group)
+        except Exception as error:
+            # Whatever it is: nobody may be left waiting, and the next group is not to blame.
+            if not isinstance(error, MoorageError):
+                LOG.exception("A group of %d writes failed.", len(group))
+            for ticket in group:
+                if not ticket.answered:
+                    ticket.answer(None, error)
+
+    def _next_group(self) -> list[Ticket]:
+        group: list[Ticket] = []
+        while self._waiting and len(group) < self._settings.group_size:
+            if must_stand_alone(self._waiting[0].command):
+                return group or [self._waiting.popleft()]
+            group.append(self._waiting.popleft())
+        return group
+
+    def _commit_group(self, group: Sequence[Ticket]) -> None:
+        """Try until it is done, refused, or the deadline has passed."""
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        pause = FIRST_PAUSE_SECONDS
+        constraint_met = False
+        while True:
+            transaction_id = uuid4().hex
+            try:
+                self._attempt(group, transaction_id)
+            except ConstraintError as error:
+                # Somebody else's row got in between: read it, and decide again. If it still is in
+                # the way, it cannot be seen by its name (a collation holds them equal), or two
+                # commands of the group are: each is to answer for itself.
+                if constraint_met:
+                    self._commit_singly(group, error)
+                    return
+                constraint_met = True
+                continue
+            except _LostInCommitError as lost:
+                if self._settled(group, lost, transaction_id, deadline):
+                    return
+            except (WriteConflictError, ConnectionLostError) as error:
+                LOG.debug("A group of %d writes is tried again: %r.", len(group), error)
+            else:
+                return
+            self._check(deadline)
+            time.sleep(pause * self._random.uniform(0.5, 1))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _check(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise UnavailableError("the write kept losing against others, or the database is away")
+
+    def _commit_singly(self, group: Sequence[Ticket], error: ConstraintError) -> None:
+        if len(group) == 1:
+            raise in_the_way(group[0].command, error.columns)
+        for ticket in group:
+            try:
+                self._commit_group((ticket,))
+            except MoorageError as refusal:
+                ticket.answer(None, refusal)
+
+    def _attempt(self, group: Sequence[Ticket], transaction_id: str) -> None:
+        """One transaction; answers every ticket if it succeeds, none if it raises."""
+        wanted = reduce(or_, (touch(ticket.command) for ticket in group), Touch())
+        with self._store.transaction() as transaction:
+            state = transaction.read(wanted)
+            answers, writes = _decided(state, group)
+            if writes:
+                writer = transaction.write(state, writes, transaction_id)
+                try:
+                    transaction.commit(writer)
+                except ConnectionLostError as error:
+                    raise _LostInCommitError(answers) from error
+        _give(group, answers)
+
+    def _settled(
+        self, group: Sequence[Ticket], lost: _LostInCommitError, transaction_id: str, deadline: float
+    ) -> bool:
+        """Whether a lost COMMIT happened; if so, its answers are given.
+
+        Raises OutcomeUnknownError if the database stays away.
+        """
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                happened = self._store.was_committed(transaction_id)
+            except (WriteConflictError, ConnectionLostError, UnavailableError):
+                if time.monotonic() > deadline:
+                    raise OutcomeUnknownError("the database went away in COMMIT") from lost
+            else:
+                LOG.warning("A COMMIT got lost; it had %shappened.", "" if happened else "not ")
+                if happened:
+                    _give(group, lost.answers)
+                return happened
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _give(group: Sequence[Ticket], answers: Sequence[Answer]) -> None:
+    for ticket, (result, error) in zip(group, answers, strict=True):
+        ticket.answer(result, error)
+
+
+def _decided(state: State, group: Sequence[Ticket]) -> tuple[list[Answer], list[Write]]:
+    """Decide on the evolving state: every command sees what those before it did."""
+    answers: list[Answer] = []
+    writes: list[Write] = []
+    for ticket in group:
+        try:
+            changes = decide(state, ticket.command)
+        except MoorageError as refusal:
+            answers.append((None, refusal))
+        except Exception as fault:
+            LOG.exception("A %s could not be decided.", type(ticket.command).__name__)
+            answers.append((None, fault))
+        else:
+            answers.append((changes.result, None))
+            if changes:
+                state.apply(changes)
+                providers = frozenset(changes.touched_providers())
+                writes.append(Write(changes.kind, providers, changes.changes_names, ticket.requester))
+    return answers, writes
+
+
+def in_the_way(command: Command[Any], columns: Sequence[str]) -> MoorageError:
+    """What a row that only the database can see means for a command.
+
+    A collation may hold two names equal that differ in case, so that the name looked free.
+    """
+    for part in command.commands if isinstance(command, Batch) else (command,):
+        if isinstance(part, CreateProvider | UpdateProvider) and "name" in columns:
+            return ProviderExistsError(None, part.name)
+        if isinstance(part, CreateProvider) and "uuid" in columns:
+            return ProviderExistsError(part.uuid, None)
+    return UnavailableError("a row that compares equal in this database is in the way")

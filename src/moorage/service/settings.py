@@ -1,0 +1,30 @@
+"""How the service behaves, whatever it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from moorage.model.requests import SearchSettings
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSettings:
+    """The committer's limits.
+
+    ``group_size`` bounds the commands of one transaction: larger groups pay the commit's fsync
+    less often but hold the revision's lock longer. ``queue_length`` bounds the commands that
+    wait in one process; past it a client is told to come back. ``deadline_seconds`` is how long
+    conflicts between processes and lost connections are retried before a client is told so.
+    """
+
+    group_size: int = 64
+    queue_length: int = 4096
+    deadline_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """All settings of the service room."""
+
+    search: SearchSettings = field(default_factory=SearchSettings)
+    commit: CommitSettings = field(default_factory=CommitSettings)
