@@ -1,0 +1,157 @@
+"""Bodies of requests: how much is read, and what is taken for JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, NoReturn, Protocol
+
+from moorage.api.accept import JSON
+from moorage.api.schemas import Validator
+from moorage.api.wire_error import WireError, bad_request
+
+LARGE_BODY: Final = 64 * 1024
+"""Bytes. python-jsonschema weighs all errors and quotes what it refuses; of a larger body it tells
+the first error and the start of it, since to go through megabytes takes minutes and helps nobody."""
+
+MAX_QUOTE: Final = 1024
+"""Characters that are quoted of a refusal of such a body."""
+
+TOO_DEEP: Final = "Malformed JSON: nested too deeply"
+
+
+MAX_DRAINED: Final = 64 * 1024
+"""Bytes of an unread body that are taken in before a refusal goes out. A server must close a
+connection with a body left on it, and a client that keeps connections then meets a closed one; past
+this size closing it is cheaper than reading."""
+
+_TAKEN: Final = "moorage.body_taken"
+"""Key of the environ: the body has been read."""
+
+
+class Readable(Protocol):
+    """A WSGI input."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes."""
+        ...
+
+
+def check_headers(environ: Mapping[str, Any]) -> None:
+    """A body needs a content type, and a length that is a number. Raises WireError (400)."""
+    length = environ.get("CONTENT_LENGTH")
+    try:
+        has_body = length is not None and length != "" and int(length) > 0
+    except ValueError:
+        raise bad_request("content-length header must be an integer") from None
+    if has_body and not environ.get("CONTENT_TYPE"):
+        raise bad_request("content-type header required when content-length > 0")
+
+
+def check_media_type(content_type: str | None) -> None:
+    """Only JSON is taken. Raises WireError (415)."""
+    media_type = (content_type or "").split(";")[0].strip()
+    if media_type.lower() != JSON:
+        raise WireError(415, f"The media type {media_type or None} is not supported, use {JSON}")
+
+
+def drain(environ: MutableMapping[str, Any]) -> None:
+    """Take in a small body that nobody read, so that the connection can be used again."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isdecimal() and int(length) <= MAX_DRAINED and _TAKEN not in environ:
+        environ[_TAKEN] = True
+        _read(environ["wsgi.input"], int(length))
+
+
+def read(environ: MutableMapping[str, Any], max_bytes: int) -> bytes:
+    """The whole body, which must not be longer than ``max_bytes``. Raises WireError (413)."""
+    environ[_TAKEN] = True
+    length = environ.get("CONTENT_LENGTH")
+    if length:
+        wanted = int(length)
+        too_long = wanted > max_bytes
+    else:
+        # Where the server marks the end itself (a body in chunks), one byte beyond the limit is
+        # enough to see that it is too long.
+        wanted = max_bytes + 1 if environ.get("wsgi.input_terminated") else 0
+        too_long = False
+    content = b"" if too_long else _read(environ["wsgi.input"], wanted)
+    if too_long or len(content) > max_bytes:
+        raise WireError(413, f"The request body must not be longer than {max_bytes} bytes.")
+    return content
+
+
+def _read(stream: Readable, wanted: int) -> bytes:
+    parts: list[bytes] = []
+    while wanted > 0:
+        part = stream.read(wanted)
+        if not part:
+            break
+        parts.append(part)
+        wanted -= len(part)
+    return b"".join(parts)
+
+
+def decode(content: bytes, validator: Validator) -> Any:
+    """JSON that its schema takes. Raises WireError (400)."""
+    try:
+        decoded = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+        if b"\\" in content:
+            _check_strings(decoded)
+    except ValueError as error:
+        raise bad_request(f"Malformed JSON: {error}") from None
+    except RecursionError:
+        raise bad_request(TOO_DEEP) from None
+    check(decoded, validator, is_large=len(content) > LARGE_BODY)
+    return decoded
+
+
+def check(decoded: object, validator: Validator, is_large: bool = False) -> None:
+    """Hold ``decoded`` against a schema. Raises WireError (400)."""
+    try:
+        error = validator.error(decoded, is_large)
+        if error is None:
+            return
+        text = error.message[:MAX_QUOTE] if is_large else str(error)
+    except RecursionError:
+        raise bad_request(TOO_DEEP) from None
+    raise bad_request(f"JSON does not validate: {text}")
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _check_strings(decoded: object) -> None:
+    """Refuse what an escape can smuggle into text: NUL and halves of surrogate pairs, which
+    databases cannot keep, and line ends in keys, which no key has but the pattern's ``$`` lets
+    pass. Raises ValueError.
+    """
+    waiting = [decoded]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            for key, value in item.items():
+                _check_text(key)
+                if key.endswith("\n"):
+                    raise ValueError("a key ends with a newline")
+                waiting.append(value)
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise ValueError("NUL characters are not allowed")
+    if not text.isascii():
+        text.encode("utf-8")

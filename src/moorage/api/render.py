@@ -1,0 +1,135 @@
+"""Errors as clients see them: JSON, HTML or plain text.
+
+The forms are those of the WebOb library, which the reference is built on: an explanation by
+status, then the message. Clients and tests look into them, so the white space is kept too.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from moorage.api import accept, versions
+from moorage.api.wire_error import WireError
+
+_TITLES: Final[Mapping[int, str]] = {413: "Request Entity Too Large"}
+"""Titles that differ from those of the standard library."""
+
+_EXPLANATIONS: Final[Mapping[int, str]] = {
+    400: (
+        "The server could not comply with the request since it is either malformed or otherwise incorrect."
+    ),
+    401: (
+        "This server could not verify that you are authorized to access the document you "
+        "requested. Either you supplied the wrong credentials (e.g., bad password), or your "
+        "browser does not understand how to supply the credentials required."
+    ),
+    403: "Access was denied to this resource.",
+    404: "The resource could not be found.",
+    409: "There was a conflict when trying to complete your request.",
+    413: "The body of your request was too large for this server.",
+    500: ("The server has either erred or is incapable of performing the requested operation."),
+    503: "The server is currently unavailable. Please try again at a later time.",
+}
+
+# wire: the parenthesis of 406 is never closed.
+_EXPLANATIONS_WITH_DETAILS: Final[Mapping[int, str]] = {
+    405: "The method {method} is not allowed for this resource. ",
+    406: (
+        "The resource could not be generated that was acceptable to your browser\n(content of type {accept}. "
+    ),
+    415: "The request media type {content_type} is not supported by this server. ",
+}
+
+_BREAKS: Final = "<br /><br />\n"
+_LINE_BREAK: Final = re.compile(r"<br.*?>", re.IGNORECASE | re.DOTALL)
+_COMMENT_MARK: Final = re.compile(r"<!--|-->")
+_TAG: Final = re.compile(r"<.*?>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the words of an error need to know of the request. ``minor`` None: not known yet."""
+
+    method: str
+    accept: str
+    content_type: str | None
+    request_id: str
+    minor: int | None
+
+
+def title(status: int) -> str:
+    """The words after a status code."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def render(error: WireError, asked: Asked) -> tuple[str, bytes]:
+    """Content type and body of an error, in the form that the client takes."""
+    media_type = accept.error_type(asked.accept)
+    heading = f"{error.status} {title(error.status)}"
+    if media_type == accept.HTML:
+        fragment = _fragment(error, asked, escaped=True)
+        text = (
+            f"<html>\n <head>\n  <title>{heading}</title>\n </head>\n <body>\n"
+            f"  <h1>{heading}</h1>\n  {fragment}\n </body>\n</html>"
+        )
+        return f"{media_type}; charset=UTF-8", _encoded(text)
+    fragment = _fragment(error, asked, escaped=False)
+    if media_type == accept.PLAIN:
+        text = f"{heading}\n\n{_without_tags(fragment)}"
+        return f"{media_type}; charset=UTF-8", _encoded(text)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        # wire: who asks has to be known before an error has the usual form.
+        shown: Mapping[str, object] = {
+            "message": fragment,
+            "code": heading,
+            "title": title(error.status),
+        }
+    else:
+        shown = {"errors": [_error_object(error, asked, _without_tags(fragment))]}
+    return media_type, json.dumps(shown).encode()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _error_object(error: WireError, asked: Asked, detail: str) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "status": error.status,
+        "title": title(error.status),
+        "detail": detail,
+    }
+    if asked.minor is not None and asked.minor >= versions.ERROR_CODES:
+        shown["code"] = error.code
+    shown["request_id"] = asked.request_id
+    shown.update(error.extra)
+    return shown
+
+
+def _fragment(error: WireError, asked: Asked, escaped: bool) -> str:
+    """Explanation and message, with HTML's line breaks between them."""
+    message = html.escape(error.message) if escaped else error.message
+    explanation = _EXPLANATIONS_WITH_DETAILS.get(error.status)
+    if explanation is None:
+        explanation = _EXPLANATIONS.get(error.status, title(error.status))
+        return f"{explanation}{_BREAKS}{message}\n\n"
+    details = {
+        "method": asked.method,
+        "accept": asked.accept,
+        "content_type": asked.content_type or "None",
+    }
+    if escaped:
+        details = {name: html.escape(value) for name, value in details.items()}
+    return f"{explanation.format(**details)}{_BREAKS}{message}"
+
+
+def _without_tags(fragment: str) -> str:
+    text = fragment.replace("\n", " ").replace("\r", "")
+    text = _LINE_BREAK.sub("\n", text)
+    return _TAG.sub("", _COMMENT_MARK.sub("", text))

@@ -1,0 +1,42 @@
+"""Authentication that believes what it is told: for tests and closed networks.
+
+Source: Placement's ``[api] auth_strategy = noauth2``, observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from moorage.auth.identity import Identity, UnauthorisedError
+
+ADMIN = "admin"
+"""The user, and the role, that may do everything."""
+
+
+class NoAuth:
+    """Takes ``X-Auth-Token: user[:project]`` at its word.
+
+    Without a project the user's name is the project's. The user ``admin`` has the role
+    ``admin`` and all others have none, unless ``X-Roles`` (separated by commas) says
+    otherwise. ``OpenStack-System-Scope`` makes it a token of the system, without a project.
+    """
+
+    def identify(self, headers: Mapping[str, str]) -> Identity:
+        """See ``Authenticator``. Raises UnauthorisedError if there is no token."""
+        token = headers.get("x-auth-token")
+        if token is None:
+            raise UnauthorisedError
+        user_id, _, project_id = token.partition(":")
+        system_scope = headers.get("openstack-system-scope") or None
+        return Identity(
+            user_id=user_id,
+            project_id=None if system_scope else project_id or user_id,
+            roles=_roles(headers.get("x-roles"), user_id),
+            system_scope=system_scope,
+        )
+
+
+def _roles(header: str | None, user_id: str) -> frozenset[str]:
+    if header is not None:
+        return frozenset(role.strip() for role in header.split(",") if role.strip())
+    return frozenset({ADMIN} if user_id == ADMIN else ())
