@@ -1,0 +1,261 @@
+"""The options of placement.conf, under the names that operators of Placement know.
+
+Where an option is set in several places, the first of these counts:
+
+1. the command line (``overrides``),
+2. ``OS_PLACEMENT_<GROUP>__<OPTION>``, for example ``OS_PLACEMENT_API__AUTH_STRATEGY``,
+3. ``OS_<GROUP>__<OPTION>``, which oslo.config reads by itself, for example
+   ``OS_PLACEMENT_DATABASE__CONNECTION`` (the group is ``placement_database``),
+4. the configuration file,
+5. the default.
+
+Sections and options that are not listed here are tolerated: a placement.conf also speaks to
+other libraries.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from oslo_config import cfg
+
+from moorage.model.errors import ConfigurationError
+
+CONFIG_DIRECTORY_VARIABLE: Final = "OS_PLACEMENT_CONFIG_DIR"
+"""Environment variable that names the directory of ``placement.conf``."""
+
+CONFIG_FILE_VARIABLE: Final = "MOORAGE_CONFIG_FILE"
+"""Environment variable by which ``moorage serve`` hands its file to its workers; empty: no file."""
+
+CONFIG_FILE_NAME: Final = "placement.conf"
+
+LONG_PREFIX: Final = "OS_PLACEMENT_"
+"""What stands before ``<GROUP>__<OPTION>`` in the variables of Placement's own containers."""
+
+KEYSTONE: Final = "keystone"
+NOAUTH: Final = "noauth2"
+
+NO_INDIVIDUAL: Final = "00000000-0000-0000-0000-000000000000"
+"""Project and user of consumers whose client could not name any."""
+
+DATABASE_GROUP: Final = "placement_database"
+API_GROUP: Final = "api"
+PLACEMENT_GROUP: Final = "placement"
+WORKAROUNDS_GROUP: Final = "workarounds"
+
+_NO_EFFECT = "Accepted so that existing files keep working; it has no effect here."
+
+_DATABASE_OPTIONS: Final[list[cfg.Opt]] = [
+    cfg.StrOpt(
+        "connection",
+        secret=True,
+        help="URL of the database: sqlite:///FILE, postgresql+psycopg://USER:PASSWORD@HOST/NAME "
+        "or mysql+pymysql://USER:PASSWORD@HOST/NAME.",
+    ),
+    cfg.StrOpt("connection_parameters", default="", help="More parameters for the URL: a=1&b=2."),
+    cfg.BoolOpt(
+        "sync_on_startup",
+        default=False,
+        help="Create or upgrade the schema whenever the service starts.",
+    ),
+    cfg.IntOpt("max_pool_size", min=0, help="Connections kept open per process; 0 means no limit."),
+    cfg.IntOpt("max_overflow", help="Connections opened beyond max_pool_size under load."),
+    cfg.IntOpt("pool_timeout", min=0, help="Seconds to wait for a free connection."),
+    cfg.IntOpt(
+        "connection_recycle_time",
+        default=3600,
+        help="Seconds after which a connection is replaced by a new one.",
+    ),
+    cfg.IntOpt(
+        "max_retries",
+        default=10,
+        min=-1,
+        help="How often to try to reach the database at start; -1 means until it is there.",
+    ),
+    cfg.IntOpt("retry_interval", default=10, min=0, help="Seconds between two such tries."),
+    cfg.BoolOpt(
+        "sqlite_synchronous",
+        default=True,
+        help="SQLite only: wait for the disk at every commit. Without it a power cut loses commits.",
+    ),
+    cfg.StrOpt("mysql_sql_mode", default="TRADITIONAL", help="MySQL and MariaDB only: their SQL mode."),
+    cfg.StrOpt("slave_connection", secret=True, help=_NO_EFFECT),
+    cfg.IntOpt("connection_debug", default=0, help=_NO_EFFECT),
+    cfg.BoolOpt("connection_trace", default=False, help=_NO_EFFECT),
+]
+
+_API_OPTIONS: Final[list[cfg.Opt]] = [
+    cfg.StrOpt(
+        "auth_strategy",
+        default=KEYSTONE,
+        choices=[KEYSTONE, NOAUTH],
+        deprecated_group="DEFAULT",
+        help="Who vouches for a token. noauth2 believes every client and is meant for loopback only.",
+    ),
+]
+
+_PLACEMENT_OPTIONS: Final[list[cfg.Opt]] = [
+    cfg.BoolOpt(
+        "randomize_allocation_candidates",
+        default=False,
+        help="Shuffle the candidates before a limit cuts them off, instead of keeping their order.",
+    ),
+    cfg.StrOpt(
+        "incomplete_consumer_project_id",
+        default=NO_INDIVIDUAL,
+        help="Project of consumers whose client is too old to name one.",
+    ),
+    cfg.StrOpt(
+        "incomplete_consumer_user_id",
+        default=NO_INDIVIDUAL,
+        help="User of consumers whose client is too old to name one.",
+    ),
+    cfg.IntOpt(
+        "allocation_conflict_retry_count",
+        default=10,
+        min=0,
+        help="Accepted so that existing files keep working. Writes that meet are done again until "
+        "they succeed or a deadline passes, not a number of times.",
+    ),
+    cfg.IntOpt(
+        "max_allocation_candidates",
+        default=-1,
+        help="Upper bound of the candidates generated for one request; -1 means none.",
+    ),
+    cfg.StrOpt(
+        "allocation_candidates_generation_strategy",
+        default="depth-first",
+        choices=["depth-first", "breadth-first"],
+        help="depth-first takes all candidates of one tree before the next tree's; breadth-first "
+        "takes one of each tree in turn.",
+    ),
+]
+
+_WORKAROUNDS_OPTIONS: Final[list[cfg.Opt]] = [
+    cfg.BoolOpt("optimize_for_wide_provider_trees", default=False, help=_NO_EFFECT),
+]
+
+OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {
+    DATABASE_GROUP: _DATABASE_OPTIONS,
+    API_GROUP: _API_OPTIONS,
+    PLACEMENT_GROUP: _PLACEMENT_OPTIONS,
+    WORKAROUNDS_GROUP: _WORKAROUNDS_OPTIONS,
+}
+"""Every option that is known, by group."""
+
+_BAD_VALUE: Final = re.compile(
+    r"Value for option \S+ from LocationInfo\(.*detail='(?P<source>.*)'\) is not valid: (?P<reason>.*)"
+)
+
+Overrides = Mapping[tuple[str, str], str]
+"""Values from the command line by (group, option)."""
+
+
+def variable_name(group: str, option: str) -> str:
+    """Name of the environment variable that goes before all others for this option."""
+    return f"{LONG_PREFIX}{group.upper()}__{option.upper()}"
+
+
+def told_config_file(given: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """The file that the command line or the environment names; None if they name none.
+
+    A directory counts only through ``OS_PLACEMENT_CONFIG_DIR``. Raises ConfigurationError if
+    the file is not there.
+    """
+    directory = environment.get(CONFIG_DIRECTORY_VARIABLE, "").strip()
+    if given is not None:
+        path, told_by = given, "--config-file"
+    elif directory:
+        path, told_by = Path(directory) / CONFIG_FILE_NAME, CONFIG_DIRECTORY_VARIABLE
+    else:
+        return None
+    if not path.is_file():
+        raise ConfigurationError(f"The configuration file {path} ({told_by}) does not exist.")
+    return path
+
+
+def config_files_of_process(environment: Mapping[str, str]) -> list[Path]:
+    """Files for a WSGI server's process: those told, or else those in oslo.config's usual places.
+
+    The usual places are ``~/.placement``, ``~``, ``/etc/placement`` and ``/etc``.
+    """
+    if CONFIG_FILE_VARIABLE in environment:
+        handed = environment[CONFIG_FILE_VARIABLE]
+        return [Path(handed)] if handed else []
+    told = told_config_file(None, environment)
+    if told is not None:
+        return [told]
+    return [Path(found) for found in cfg.find_config_files(project="placement")]
+
+
+def read_options(
+    config_files: Sequence[Path] = (),
+    overrides: Overrides | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> cfg.ConfigOpts:
+    """All options with their values, checked.
+
+    Raises ConfigurationError for a file that cannot be read or a value that cannot be.
+    ``environment`` defaults to the process's; oslo.config reads its own variables from there
+    in any case.
+    """
+    environment = os.environ if environment is None else environment
+    conf = cfg.ConfigOpts()
+    for group, options in OPTIONS.items():
+        conf.register_opts(options, group=group)
+    try:
+        conf(
+            args=[],
+            project="placement",
+            default_config_files=[str(path) for path in config_files],
+            default_config_dirs=[],
+        )
+    except cfg.Error as error:
+        raise ConfigurationError(f"The configuration cannot be read: {_one_line(error)}") from error
+    for group, options in OPTIONS.items():
+        for option in options:
+            variable = variable_name(group, option.name)
+            if variable in environment:
+                _override(conf, group, option.name, environment[variable], variable)
+    for (group, name), value in (overrides or {}).items():
+        _override(conf, group, name, literal(value), f"[{group}] {name}")
+    for group, options in OPTIONS.items():
+        for option in options:
+            value_of(conf, group, option.name)
+    return conf
+
+
+def value_of(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
+    """Value of one option. Raises ConfigurationError for a value that is not of its type."""
+    try:
+        return conf[group][name]
+    except (cfg.Error, ValueError) as error:
+        found = _BAD_VALUE.match(_one_line(error))
+        reason = f"{found['reason']} (set by {found['source']})" if found else _one_line(error)
+        raise ConfigurationError(f"[{group}] {name}: {reason}") from error
+
+
+def literal(value: str) -> str:
+    """``value`` so written that oslo.config does not take ``$`` in it for a reference."""
+    return value.replace("$", "$$")
+
+
+def is_set(conf: cfg.ConfigOpts, group: str, name: str) -> bool:
+    """Whether anyone gave this option a value, so that it is not merely the default."""
+    location = conf.get_location(name, group)
+    return location is not None and location.location is not cfg.Locations.opt_default
+
+
+def _override(conf: cfg.ConfigOpts, group: str, name: str, value: str, source: str) -> None:
+    try:
+        conf.set_override(name, value, group=group)
+    except ValueError as error:
+        raise ConfigurationError(f"{source}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,228 @@
+"""``moorage serve``: the service over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import multiprocessing
+import os
+import socket
+import threading
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import click
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from moorage.cli.common import chosen, database_options, stderr, stdout, without_password
+from moorage.cli.guide import example, guide
+from moorage.cli.loading import load, read_document
+from moorage.cli.wiring import (
+    Resolved,
+    WsgiApplication,
+    build_application,
+    opened_service,
+    resolve,
+    settings_of_process,
+)
+from moorage.model.errors import ConfigurationError
+from moorage.model.requests import ProviderFilter
+from moorage.service.facade import Service
+
+DEFAULT_PORT: Final = 8778
+"""Port of the Placement API in devstack and in the API reference."""
+
+THREADS_PER_WORKER: Final = 64
+"""Requests that one worker works on at a time. Most of them wait for the same commit: the more
+wait together, the fewer commits are needed."""
+
+CONNECTIONS_PER_WORKER: Final = 1024
+"""Open connections per worker, idle ones included; further ones wait in the kernel's queue."""
+
+STOP_SECONDS: Final = 30
+"""How long a worker may finish its requests after SIGTERM: as long as a write may be retried."""
+
+READY_POLL_SECONDS: Final = 0.05
+READY_SECONDS: Final = 600.0
+"""How long the guide waits for the workers: an index of 100,000 providers takes seconds to build."""
+
+WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to recognise them, not to bind to them.
+
+WORKER_TARGET: Final = "moorage.cli.serve:worker_application"
+
+
+@click.command(short_help="Serve the Placement API over HTTP.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address or name to listen on.")
+@click.option(
+    "--port",
+    default=DEFAULT_PORT,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes."
+)
+@click.option("--demo", is_flag=True, help="Load the sample cloud, if the database has no providers yet.")
+@click.option("--insecure", is_flag=True, help="Let noauth2, which believes every client, off loopback.")
+@database_options
+def serve(
+    host: str,
+    port: int,
+    workers: int,
+    demo: bool,
+    insecure: bool,
+    config_file: Path | None,
+    database: str | None,
+    data_dir: Path,
+) -> None:
+    """Serve the Placement API over HTTP.
+
+    Without any configuration it serves on loopback, keeps its data in a SQLite file, and believes
+    every client (noauth2). A database that was named is only checked, not changed, unless
+    sync_on_startup or --demo says so: create its schema with moorage db sync.
+    """
+    resolved = resolve(chosen(config_file, database, data_dir), serving=True)
+    require_loopback(host, insecure=insecure)
+    address, port = listening_address(host, port)
+    text = start_up(resolved, url_of(address, port), demo=demo)
+    os.environ.update(resolved.environment)
+    announce = threading.Thread(target=announce_when_ready, args=(address, port, text), daemon=True)
+    announce.start()
+    # Workers are spawned, not forked: they share neither threads nor connections with this process.
+    multiprocessing.set_start_method("spawn", force=True)
+    Server(
+        WORKER_TARGET,
+        factory=True,
+        address=address,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=THREADS_PER_WORKER,
+        backpressure=CONNECTIONS_PER_WORKER,
+        websockets=False,
+        workers_kill_timeout=STOP_SECONDS,
+        log_level=LogLevels.error,
+    ).serve()
+
+
+def worker_application() -> WsgiApplication:
+    """The application of one worker process, built before its first request."""
+    return build_application(settings_of_process(), prepared=True)
+
+
+def require_loopback(host: str, *, insecure: bool) -> None:
+    """Raises ConfigurationError if noauth2 would be reachable from elsewhere."""
+    if insecure or is_loopback(host):
+        return
+    raise ConfigurationError(
+        f"noauth2 believes every client, and {host} may be reached from other machines. "
+        "Serve on 127.0.0.1, or say --insecure if that is what you want."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``: 127.0.0.0/8, ::1 or localhost."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listening_address(host: str, port: int) -> tuple[str, int]:
+    """The numeric address and the port to listen on; port 0 becomes a free one.
+
+    Raises ConfigurationError if the name is unknown or the port cannot be had. Workers listen
+    with SO_REUSEPORT, which would let a second service share the port silently: hence this test.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ConfigurationError(f"The host {host} cannot be found: {error.strerror}.") from error
+    # IPv4 first: that is where a client tries 127.0.0.1.
+    family, kind, protocol, _, where = min(found, key=lambda each: each[0] != socket.AF_INET)
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(where)
+            # Two sockets with SO_REUSEADDR may bind to one port; only one of them may listen.
+            probe.listen(1)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}. "
+                "Choose another one with --port."
+            ) from error
+        taken = probe.getsockname()
+    return str(taken[0]), int(taken[1])
+
+
+def url_of(address: str, port: int) -> str:
+    """URL by which this machine reaches the service."""
+    return f"http://{_bracketed(_reachable(address))}:{port}"
+
+
+def start_up(resolved: Resolved, url: str, *, demo: bool) -> str:
+    """Bring the database up to date, load the sample cloud if asked; the guide to show."""
+    migrate = demo or resolved.embedded or resolved.settings.sync_on_startup
+    with opened_service(resolved.settings, migrate=migrate) as service:
+        if demo:
+            load_demo(service)
+        found = example(service.candidates)
+    return f"Database: {without_password(resolved.settings.store.url)}\n{guide(url, found)}"
+
+
+def load_demo(service: Service) -> bool:
+    """Load the sample cloud unless there are providers already; whether it was loaded.
+
+    Raises ConfigurationError if something of it was refused.
+    """
+    if service.providers(ProviderFilter()):
+        return False
+    with resources.as_file(resources.files("moorage.cli") / "demo.yaml") as path:
+        document = read_document(path)
+    outcome = load(service, document)
+    if outcome.refused:
+        refusal = outcome.refused[0]
+        raise ConfigurationError(f"The sample cloud is incomplete: {refusal.step}: {refusal.reason}")
+    return True
+
+
+def announce_when_ready(address: str, port: int, text: str) -> None:
+    """Show ``text`` as soon as a worker answers; say so if none does."""
+    if wait_until_ready(_reachable(address), port, READY_SECONDS):
+        stdout().print(f"\n{text}\n\nStop it with Ctrl-C.", markup=False)
+    else:
+        stderr().print(f"No worker has answered within {READY_SECONDS:.0f} seconds.", markup=False)
+
+
+def wait_until_ready(address: str, port: int, seconds: float) -> bool:
+    """Ask for the root document until it is answered; False if it is not in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        connection = http.client.HTTPConnection(address, port, timeout=max(0.1, until - time.monotonic()))
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            time.sleep(READY_POLL_SECONDS)
+        else:
+            return True
+        finally:
+            connection.close()
+    return False
+
+
+def _reachable(address: str) -> str:
+    if address not in WILDCARDS:
+        return address
+    return "::1" if ":" in address else "127.0.0.1"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

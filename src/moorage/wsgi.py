@@ -1,0 +1,19 @@
+"""``moorage.wsgi:application`` for any WSGI server.
+
+Options come from ``OS_PLACEMENT_CONFIG_DIR``, from the usual places of placement.conf and from
+``OS_PLACEMENT_<GROUP>__<OPTION>``. A configuration that cannot work stops the import with a
+ConfigurationError that says why; the database is reached at the first request of each process.
+"""
+
+from __future__ import annotations
+
+from moorage.cli.wiring import LazyApplication, WsgiApplication, build_application, settings_of_process
+
+_settings = settings_of_process()
+
+
+def _build() -> WsgiApplication:
+    return build_application(_settings)
+
+
+application = LazyApplication(_build)

@@ -1,0 +1,65 @@
+"""What is shown at start."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+from moorage.cli.guide import EXAMPLES, GPU_NEXT_TO_CORES, example, guide, query_string
+from moorage.model.errors import TraitNotFoundError
+from moorage.model.requests import Candidate, CandidateRequest, RequestGroup, SearchResult
+
+CANDIDATE = Candidate({"u1": {"PCPU": 4}}, {"": ("u1",)})
+
+
+def test_query_says_what_the_request_says() -> None:
+    assert query_string(GPU_NEXT_TO_CORES) == (
+        "resources=DISK_GB:40&resources_NUMA=PCPU:4,MEMORY_MB:16384&resources_GPU=PGPU:1"
+        "&required_GPU=CUSTOM_GPU_A100&group_policy=none&same_subtree=_GPU,_NUMA&limit=2"
+    )
+    either = RequestGroup(resources={"VCPU": 1}, required=(frozenset({"B", "A"}),))
+    assert query_string(CandidateRequest((either,))) == "resources=VCPU:1&required=in:A,B"
+
+
+def test_example_is_the_first_for_which_there_is_room() -> None:
+    asked: list[CandidateRequest] = []
+
+    def search(request: CandidateRequest) -> SearchResult:
+        asked.append(request)
+        if len(asked) == 1:
+            raise TraitNotFoundError("CUSTOM_GPU_A100")
+        return SearchResult([CANDIDATE] if len(asked) == 3 else [], [])
+
+    assert example(search) == (EXAMPLES[2], CANDIDATE)
+    assert example(lambda _: SearchResult([], [])) is None
+
+
+def test_guide_prints_commands_that_a_shell_splits_as_meant() -> None:
+    text = guide("http://127.0.0.1:8778", (GPU_NEXT_TO_CORES, CANDIDATE), "c1")
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("  curl")]
+    assert [command[-1] for command in commands] == [
+        "http://127.0.0.1:8778/resource_providers",
+        "http://127.0.0.1:8778/allocation_candidates?" + query_string(GPU_NEXT_TO_CORES),
+        "http://127.0.0.1:8778/allocations/c1",
+        "http://127.0.0.1:8778/allocations/c1",
+    ]
+    assert all("X-Auth-Token: admin" in command for command in commands)
+    body = json.loads(commands[2][commands[2].index("-d") + 1])
+    assert body["allocations"] == {"u1": {"resources": {"PCPU": 4}}}
+    assert body["consumer_generation"] is None
+    assert "same node" in text
+    assert "same node" not in guide("http://x", (EXAMPLES[1], CANDIDATE))
+
+
+def test_guide_takes_a_new_consumer_every_time() -> None:
+    found = (EXAMPLES[1], CANDIDATE)
+    [first, again] = re.findall(r"/allocations/([0-9a-f-]{36})", guide("http://x", found))
+    assert first == again
+    assert first not in guide("http://x", found)
+
+
+def test_guide_to_an_empty_database_shows_how_to_begin() -> None:
+    text = guide("http://x", None)
+    assert "--demo" in text
+    assert "-X POST" in text

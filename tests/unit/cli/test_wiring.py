@@ -1,0 +1,198 @@
+"""From options to settings, and from settings to an application."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.cli import options
+from moorage.cli.wiring import (
+    Chosen,
+    LazyApplication,
+    WsgiApplication,
+    resolve,
+    settings_from,
+    settings_of_process,
+    with_parameters,
+)
+from moorage.model.errors import ConfigurationError
+from moorage.model.requests import SearchSettings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in list(os.environ):
+        if variable.startswith(("OS_", "MOORAGE_CONFIG")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def conf_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "placement.conf"
+    path.write_text(text)
+    return path
+
+
+def test_without_any_word_the_embedded_database_and_noauth2_serve(tmp_path: Path) -> None:
+    resolved = resolve(Chosen(data_directory=tmp_path / "data"), {}, serving=True)
+    assert resolved.embedded
+    assert resolved.settings.store.url == f"sqlite:///{tmp_path}/data/moorage.sqlite"
+    assert (tmp_path / "data").is_dir()
+    assert resolved.environment[options.CONFIG_FILE_VARIABLE] == ""
+
+
+def test_worker_arrives_at_the_settings_of_its_parent(tmp_path: Path) -> None:
+    path = conf_file(tmp_path, "[api]\nauth_strategy = noauth2\n[placement]\nmax_allocation_candidates = 9\n")
+    url = "postgresql+psycopg://me:pa$$word@host/name"
+    chosen = Chosen(config_file=path, database=url, data_directory=tmp_path / "unused")
+    resolved = resolve(chosen, {}, serving=True)
+    assert not resolved.embedded
+    assert resolved.settings.store.url == url
+    assert settings_of_process(resolved.environment) == resolved.settings
+    assert not (tmp_path / "unused").exists()
+    embedded = resolve(Chosen(data_directory=tmp_path / "da$ta"), {}, serving=True)
+    assert settings_of_process(embedded.environment) == embedded.settings
+
+
+def test_configuration_that_wants_keystone_is_refused_clearly(tmp_path: Path) -> None:
+    path = conf_file(tmp_path, "[placement_database]\nconnection = sqlite:///x\n")
+    with pytest.raises(ConfigurationError, match="auth_strategy is keystone, but this version has noauth2"):
+        resolve(Chosen(config_file=path), {}, serving=True)
+    resolve(Chosen(config_file=path), {})
+    resolve(Chosen(config_file=path), {"OS_PLACEMENT_API__AUTH_STRATEGY": "noauth2"}, serving=True)
+    with pytest.raises(ConfigurationError, match="auth_strategy is keystone"):
+        resolve(
+            Chosen(data_directory=tmp_path), {"OS_PLACEMENT_API__AUTH_STRATEGY": "keystone"}, serving=True
+        )
+    with pytest.raises(ConfigurationError, match="auth_strategy is keystone"):
+        settings_of_process({options.CONFIG_FILE_VARIABLE: str(path)})
+
+
+def test_process_without_a_database_is_told_which_option_is_missing() -> None:
+    environment = {options.CONFIG_FILE_VARIABLE: "", "OS_PLACEMENT_API__AUTH_STRATEGY": "noauth2"}
+    with pytest.raises(ConfigurationError, match="OS_PLACEMENT_DATABASE__CONNECTION"):
+        settings_of_process(environment)
+
+
+def test_every_option_reaches_the_room_that_it_is_for(tmp_path: Path) -> None:
+    path = conf_file(
+        tmp_path,
+        """
+[placement_database]
+connection = mysql+pymysql://u:p@h/n?charset=utf8
+connection_parameters = read_timeout=5
+sync_on_startup = true
+max_pool_size = 1
+max_overflow = 2
+pool_timeout = 3
+connection_recycle_time = 4
+max_retries = 5
+retry_interval = 6
+sqlite_synchronous = false
+mysql_sql_mode = ANSI
+[placement]
+randomize_allocation_candidates = true
+max_allocation_candidates = 8
+allocation_candidates_generation_strategy = breadth-first
+incomplete_consumer_project_id = project
+incomplete_consumer_user_id = user
+""",
+    )
+    settings = settings_from(options.read_options([path], environment={}))
+    store = settings.store
+    assert store.url == "mysql+pymysql://u:p@h/n?charset=utf8&read_timeout=5"
+    assert (store.max_pool_size, store.max_overflow, store.pool_timeout_seconds) == (1, 2, 3)
+    assert (store.recycle_seconds, store.connect_retries, store.connect_retry_seconds) == (4, 5, 6)
+    assert (store.sqlite_synchronous_full, store.mysql_sql_mode) == (False, "ANSI")
+    assert settings.service.search == SearchSettings(max_candidates=8, breadth_first=True, randomize=True)
+    assert settings.api.incomplete_consumer_project_id == "project"
+    assert settings.api.incomplete_consumer_user_id == "user"
+    assert settings.sync_on_startup
+
+
+def test_parameters_are_put_behind_the_url() -> None:
+    assert with_parameters("sqlite:///x", "") == "sqlite:///x"
+    assert with_parameters("sqlite:///x", "a=1") == "sqlite:///x?a=1"
+
+
+def test_data_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be made: Not a directory"):
+        resolve(Chosen(data_directory=tmp_path / "file" / "data"), {})
+
+
+# The application that is built at the first request.
+
+
+def answering(text: bytes) -> WsgiApplication:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [text]
+
+    return application
+
+
+def ask(application: WsgiApplication) -> tuple[str, bytes]:
+    statuses: list[str] = []
+    body = b"".join(application({}, lambda status, headers: statuses.append(status)))
+    return statuses[0], body
+
+
+def test_application_is_built_once_however_many_ask_first() -> None:
+    built: list[int] = []
+    together = threading.Barrier(8)
+
+    def build() -> WsgiApplication:
+        built.append(1)
+        return answering(b"hello")
+
+    application = LazyApplication(build)
+    answers: list[tuple[str, bytes]] = []
+
+    def first() -> None:
+        together.wait()
+        answers.append(ask(application))
+
+    threads = [threading.Thread(target=first) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [("200 OK", b"hello")] * 8
+    assert built == [1]
+
+
+def test_application_that_cannot_start_answers_503_and_tries_again(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes: list[WsgiApplication | Exception] = [ConfigurationError("no such database"), answering(b"now")]
+
+    def build() -> WsgiApplication:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    application = LazyApplication(build)
+    status, body = ask(application)
+    assert status.startswith("503")
+    assert b"no such database" not in body
+    assert "no such database" in caplog.text
+    assert ask(application) == ("200 OK", b"now")
+
+
+def test_forked_process_builds_its_own_application() -> None:
+    application = LazyApplication(lambda: answering(str(os.getpid()).encode()))
+    assert ask(application)[1] == str(os.getpid()).encode()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, ask(application)[1])
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100) == str(child).encode()
+    os.close(reading)
+    os.close(writing)
