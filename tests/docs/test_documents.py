@@ -1,0 +1,205 @@
+"""Commands and links of the documents.
+
+Blocks marked ``bash`` run as printed, page by page, against a server with the sample cloud. Blocks marked
+``sh`` are commands that stay in a terminal or change the machine: they are checked, not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+
+from moorage.cli.loading import read_document
+from moorage.cli.main import main
+from moorage.cli.options import OPTIONS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
+PRINTED_URL = "http://127.0.0.1:8778"
+
+LAST_LINE = "Stop it with Ctrl-C."
+"""What the server prints last, when it answers."""
+
+START_SECONDS = 60.0
+"""How long the server may take to make its database, load the sample cloud and answer."""
+
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [match["body"] for match in FENCE.finditer(text) if match["language"] == language]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Words of each line of a page's ``sh`` blocks."""
+    lines = [line for block in blocks(page.read_text(), "sh") for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def pages_with(language: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page.read_text(), language)]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A server with the sample cloud, and what it has printed."""
+
+    url: str
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A server with the sample cloud, as ``make run`` starts it, on another port."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    folder = tmp_path_factory.mktemp("demo")
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moorage", "serve", "--demo", "--port", url.rpartition(":")[2]],
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while LAST_LINE not in (log_text := (folder / "log").read_text()):
+            assert server.poll() is None, log_text
+            assert time.monotonic() < deadline, log_text
+            time.sleep(0.1)
+        yield Demo(url, folder / "log")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.journey
+@pytest.mark.parametrize("page", pages_with("bash"), ids=name_of)
+def test_the_commands_of_a_page_work_as_printed(page: Path, demo: Demo, tmp_path: Path) -> None:
+    script = "\n".join(blocks(page.read_text(), "bash")).replace(PRINTED_URL, demo.url)
+    result = run_script(script, tmp_path)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.journey
+def test_the_commands_that_the_server_prints_work_as_printed(demo: Demo, tmp_path: Path) -> None:
+    printed = [line.strip() for line in demo.log.read_text().splitlines() if line.startswith("  curl ")]
+    assert len(printed) >= 3
+    results = [run_script(line, tmp_path) for line in printed]
+    assert all(result.returncode == 0 for result in results)
+    assert not [result.stdout for result in results if '"errors"' in result.stdout]
+    # Among them is a claim, which is granted.
+    assert [result for result in results if result.stdout.startswith("HTTP/1.1 204")]
+
+
+def test_readme_and_tutorial_have_commands_to_run() -> None:
+    assert {name_of(page) for page in pages_with("bash")} >= {"README.md", "docs/tutorial/index.md"}
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=name_of)
+def test_make_targets_and_commands_on_a_page_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for words in commands(page):
+        match words:
+            case ["make", target, *_]:
+                assert target in targets
+            case ["moorage", *arguments]:
+                assert_parses(arguments)
+            case _:
+                pytest.fail(f"neither make nor moorage: {shlex.join(words)}")
+
+
+@pytest.mark.parametrize("page", pages_with("yaml"), ids=name_of)
+def test_documents_for_load_on_a_page_are_valid(page: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(blocks(page.read_text(), "yaml")):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block)
+        assert read_document(path).providers
+
+
+def assert_parses(arguments: list[str]) -> None:
+    """Parse a command line as the commands do, without running any."""
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        found = command.commands.get(name)
+        assert found is not None, f"no command {name}"
+        command = found
+    command.make_context("moorage", arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    targets = [match["target"].partition("#")[0] for match in LINK.finditer(page.read_text())]
+    missing = [
+        target for target in targets if target and "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not missing
+
+
+def test_every_option_of_the_configuration_is_in_the_reference_and_no_other() -> None:
+    text = (ROOT / "docs/reference/configuration.md").read_text()
+    documented = {
+        (section, option)
+        for section, body in re.findall(r"^## \[(\w+)\]\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        for row in re.findall(r"^\| (`.*?) \|", body, re.MULTILINE)
+        for option in re.findall(r"`(\w+)`", row)
+    }
+    assert documented == {(group, option.name) for group, options in OPTIONS.items() for option in options}
+
+
+def test_every_command_line_option_is_in_the_reference() -> None:
+    text = (ROOT / "docs/reference/commands.md").read_text()
+    leaves = [command for command in walk(main) if not isinstance(command, click.Group)]
+    long_names = {
+        name
+        for command in leaves
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for name in parameter.opts
+        if name.startswith("--")
+    }
+    assert len(leaves) >= 4
+    assert not {name for name in long_names if f"`{name}" not in text}
+
+
+def walk(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from walk(inner)
