@@ -46,14 +46,12 @@ LOADERS: Final = 4
 """Connections that load the nodes, and that read everything back at the end."""
 
 PROGRESS_SECONDS: Final = 1.0
+
 IDLE_SECONDS: Final = 5.0
 """A connection that was idle for longer is not used again: servers close such ones, and a claim
 sent into one could not be told from one that was lost."""
 
 TIMEOUT_SECONDS: Final = 120.0
-IDLE_SECONDS: Final = 5.0
-"""A connection unused for longer is made anew: servers close idle ones without a word."""
-
 SEARCHES: Final = 2
 """How often a task is searched for: once more if all candidates of the first search were refused."""
 
@@ -164,7 +162,6 @@ class Client:
             parts.hostname, parts.port or 80, timeout=TIMEOUT_SECONDS
         )
         self._used = 0.0
-        self._used = 0.0
         self._headers = {
             "X-Auth-Token": token,
             "OpenStack-API-Version": VERSION,
@@ -180,12 +177,9 @@ class Client:
             headers["Content-Type"] = "application/json"
         if time.monotonic() - self._used > IDLE_SECONDS:
             self._connection.close()  # opened again by the request
-        if time.monotonic() - self._used > IDLE_SECONDS:
-            self._connection.close()
         self._connection.request(method, self._prefix + path, payload, headers)
         response = self._connection.getresponse()
         content = response.read()
-        self._used = time.monotonic()
         self._used = time.monotonic()
         return response.status, json.loads(content) if content else None
 
