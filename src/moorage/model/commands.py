@@ -211,6 +211,9 @@ class Reshape(Command[None]):
 
 @dataclass(frozen=True, slots=True)
 class Batch(Command[tuple[object, ...]]):
-    """Several commands, decided one after the other, all or none. Result: tuple of theirs."""
+    """Several commands, decided one after the other, all or none. Result: tuple of theirs.
+
+    A ``RenameResourceClass`` cannot be among them: TypeError.
+    """
 
     commands: tuple[Command[object], ...]

@@ -16,6 +16,8 @@ ResultT = TypeVar("ResultT")
 
 
 def _touch_batch(command: Batch) -> Touch:
+    if any(map(must_stand_alone, command.commands)):
+        raise TypeError("a class cannot be renamed within a batch")
     return reduce(or_, map(touch, command.commands), Touch())
 
 
@@ -68,6 +70,4 @@ def decide(state: State, command: Command[ResultT]) -> Changes[ResultT]:
 
 def must_stand_alone(command: Command[Any]) -> bool:
     """Whether a command cannot share a transaction: a renamed class is known by two names."""
-    if isinstance(command, Batch):
-        return any(map(must_stand_alone, command.commands))
     return isinstance(command, commands.RenameResourceClass)

@@ -89,7 +89,7 @@ def _parent(state: State, uuid: str) -> ProviderRow:
 
 
 def touch_update(command: UpdateProvider) -> Touch:
-    """The provider and its new name; where the parent is named, both trees."""
+    """The provider and its new name; where a parent is named, that one and the provider's tree."""
     providers = {command.uuid}
     trees: frozenset[str] = frozenset()
     if command.parent_uuid is not KEEP:

@@ -1,0 +1,1 @@
+"""Tests of the values, commands and errors."""
