@@ -15,7 +15,7 @@ from uuid import uuid4
 import falcon
 import orjson
 
-from moorage.api import accept, body, encode, errors, query, render, versions
+from moorage.api import accept, body, encode, errors, openapi, query, render, versions
 from moorage.api.exchange import NO_BODY, Answer, Call
 from moorage.api.routes import ROUTES, Methods, Operation
 from moorage.api.schemas import Validator
@@ -33,6 +33,9 @@ LOG: Final = logging.getLogger(__name__)
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 REQUEST_ID_HEADER: Final = "x-openstack-request-id"
+
+OPEN_PATHS: Final = frozenset({"/", openapi.PATH})
+"""Paths that tell what the service is, not what it holds: nobody is asked who it is."""
 
 NOBODY: Final = Identity(user_id="")
 """Who asks for what is open to all, without saying who it is."""
@@ -54,7 +57,7 @@ def create(
     # An answer without a body shall not claim a type; Falcon's own type says "str" here.
     application.resp_options.default_media_type = None  # type: ignore[assignment]
     desk = Desk(service, settings or ApiSettings(), policy or BuiltInPolicy())
-    for path, methods in ROUTES.items():
+    for path, methods in (*ROUTES.items(), (openapi.PATH, openapi.METHODS)):
         application.add_route(path, Resource(path, methods, desk))
     for kind in (Exception, falcon.HTTPError, falcon.HTTPStatus):
         application.add_error_handler(kind, _answer_error)
@@ -93,7 +96,7 @@ class Gate:
             request.method = "OPTIONS"
 
     def _identity(self, request: falcon.Request) -> Identity:
-        if request.path == "/":
+        if request.path in OPEN_PATHS:
             return NOBODY
         try:
             return self._authenticator.identify(request.headers_lower)

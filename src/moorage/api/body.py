@@ -52,7 +52,8 @@ def check_headers(environ: Mapping[str, Any]) -> None:
 def check_media_type(content_type: str | None) -> None:
     """Only JSON is taken. Raises WireError (415)."""
     media_type = (content_type or "").split(";")[0].strip()
-    if media_type.lower() != JSON:
+    # wire: in lower case only.
+    if media_type != JSON:
         raise WireError(415, f"The media type {media_type or None} is not supported, use {JSON}")
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+import os_resource_classes
+
 from moorage.api.wire_error import (
     CANNOT_DELETE_PARENT,
     CONCURRENT_UPDATE,
@@ -92,9 +94,6 @@ WORDS: Final[Mapping[ErrorType, str]] = {
     model.InventoryExistsError: (
         "Inventory of class {resource_class} for resource provider {provider} already exists."
     ),
-    model.InventoryInUseError: (
-        "Inventory for '{resource_classes}' on resource provider '{provider}' in use."
-    ),
     model.NoInventoryError: ("Inventory for '{resource_class}' on resource provider '{provider}' invalid."),
     model.CapacityExceededError: (
         "Unable to create allocation for '{resource_class}' on resource provider '{provider}'. "
@@ -133,10 +132,23 @@ def _provider_exists(error: model.ProviderExistsError) -> str:
     return f"Conflicting resource provider {', '.join(taken)} already exists."
 
 
+def _inventory_in_use(error: model.InventoryInUseError) -> str:
+    # wire: classes come in the order of their ids: standard ones first, in their own order.
+    names = sorted(error.resource_classes.split(", "), key=_place_of_class)
+    return f"Inventory for '{', '.join(names)}' on resource provider '{error.provider}' in use."
+
+
+def _place_of_class(name: str) -> tuple[int, str]:
+    return _STANDARD_PLACES.get(name, len(_STANDARD_PLACES)), name
+
+
+_STANDARD_PLACES: Final = {name: place for place, name in enumerate(os_resource_classes.STANDARDS)}
+
 _COMPOSED: Final[Mapping[ErrorType, Callable[..., str]]] = {
     model.InvalidCapacityError: _capacity,
     model.ConsumerGenerationError: _consumer_generation,
     model.ProviderExistsError: _provider_exists,
+    model.InventoryInUseError: _inventory_in_use,
 }
 
 REPLIES: Final[Mapping[ErrorType, Reply]] = {

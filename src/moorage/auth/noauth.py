@@ -16,9 +16,10 @@ ADMIN = "admin"
 class NoAuth:
     """Takes ``X-Auth-Token: user[:project]`` at its word.
 
-    Without a project the user's name is the project's. The user ``admin`` has the role
-    ``admin`` and all others have none, unless ``X-Roles`` (separated by commas) says
-    otherwise. ``OpenStack-System-Scope`` makes it a token of the system, without a project.
+    Without a project the user's name is the project's; ``X-Project-Id`` counts for more than
+    either. The user ``admin`` has the role ``admin`` and all others have none, unless
+    ``X-Roles`` (separated by commas) says otherwise. ``OpenStack-System-Scope`` makes it a token
+    of the system, which has no project unless ``X-Project-Id`` gives it one.
     """
 
     def identify(self, headers: Mapping[str, str]) -> Identity:
@@ -26,11 +27,13 @@ class NoAuth:
         token = headers.get("x-auth-token")
         if token is None:
             raise UnauthorisedError
-        user_id, _, project_id = token.partition(":")
+        user_id, _, project = token.partition(":")
         system_scope = headers.get("openstack-system-scope") or None
+        own_project = None if system_scope else project or user_id
         return Identity(
             user_id=user_id,
-            project_id=None if system_scope else project_id or user_id,
+            # wire: even an empty header counts.
+            project_id=headers.get("x-project-id", own_project),
             roles=_roles(headers.get("x-roles"), user_id),
             system_scope=system_scope,
         )

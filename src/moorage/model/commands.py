@@ -55,7 +55,7 @@ class UpdateProvider(Command[Provider]):
 
     uuid: str
     name: str
-    parent_uuid: str | None | Keep = KEEP
+    parent_uuid: str | Keep | None = KEEP
     may_reparent: bool = True
 
 
@@ -175,8 +175,8 @@ class Claim:
     allocations: Mapping[str, Mapping[str, int]]
     project_id: str
     user_id: str
-    generation: int | None | Keep = None
-    consumer_type: str | None | Keep = KEEP
+    generation: int | Keep | None = None
+    consumer_type: str | Keep | None = KEEP
 
 
 @dataclass(frozen=True, slots=True)

@@ -334,7 +334,7 @@ class Index:
                 del self._trees[root_id]
         else:
             orphans = np.array(tree, dtype=np.int64)
-            pass
+            self.root_slot[orphans] = orphans
 
     def _add(self, records: Collection[ProviderRecord]) -> None:
         slots = self._take_slots(len(records))

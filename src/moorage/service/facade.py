@@ -19,7 +19,6 @@ from moorage.model.values import (
     Requester,
     UsageGroup,
 )
-
 from moorage.search.candidates import find, providers_matching
 from moorage.service.committer import Committer
 from moorage.service.live_index import LiveIndex

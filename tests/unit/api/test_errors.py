@@ -417,6 +417,14 @@ def test_a_class_that_cannot_be_renamed(error: Exception, status: int, words: st
     assert words in result.detail
 
 
+def test_classes_in_use_are_told_of_in_the_order_of_their_ids() -> None:
+    error = model.InventoryInUseError(UUID, "CUSTOM_B, CUSTOM_A, DISK_GB, MEMORY_MB, VCPU")
+    answer = errors.translate(error, f"DELETE {I}", {})
+    assert answer is not None
+    told = "VCPU, MEMORY_MB, DISK_GB, CUSTOM_A, CUSTOM_B"
+    assert answer.message == f"Inventory for '{told}' on resource provider '{UUID}' in use."
+
+
 def test_all_errors_of_the_model_have_an_answer_but_those_that_no_request_can_cause() -> None:
     defined = {
         item for _, item in inspect.getmembers(model, inspect.isclass) if issubclass(item, model.MoorageError)

@@ -41,6 +41,13 @@ def test_a_token_of_the_system_has_no_project() -> None:
     assert identity.system_scope == "all"
 
 
+@pytest.mark.parametrize("project", ["elsewhere", ""])
+@pytest.mark.parametrize("scope", [{}, {"openstack-system-scope": "all"}])
+def test_a_project_sent_along_replaces_that_of_the_token(project: str, scope: dict[str, str]) -> None:
+    headers = {"x-auth-token": "somebody:somewhere", "x-project-id": project, **scope}
+    assert NoAuth().identify(headers).project_id == project
+
+
 def test_an_empty_token_is_a_user_without_a_name() -> None:
     identity = NoAuth().identify({"x-auth-token": ""})
     assert identity.user_id == ""

@@ -1,0 +1,148 @@
+"""Moorage and the reference, each on a SQLite file of its own, and what both of them are asked."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from moorage.api import application
+from moorage.service.facade import Service
+from moorage.store.settings import StoreSettings
+from moorage.store.store import Store
+from tests.peer.exchange import Answer, Request, WsgiApplication, call
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Moorage:
+    """Moorage in this process; ``reset`` gives it an empty database."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self._pristine = database.with_suffix(".pristine")
+        store = self._store()
+        store.migrate()
+        store.synchronise_names()
+        store.close()
+        shutil.copy(database, self._pristine)
+        self._service: Service | None = None
+        self._application: WsgiApplication | None = None
+
+    def _store(self) -> Store:
+        return Store(StoreSettings(f"sqlite:///{self.database}", sqlite_synchronous_full=False))
+
+    def reset(self) -> None:
+        """Forget everything but the standard names."""
+        self.close()
+        for leftover in self.database.parent.glob(f"{self.database.name}-*"):
+            leftover.unlink()
+        shutil.copy(self._pristine, self.database)
+        self._service = Service(self._store())
+        self._application = application.create(self._service)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+
+    def send(self, request: Request) -> Answer:
+        assert self._application is not None
+        return call(self._application, request)
+
+
+class Reference:
+    """The reference in a process of its own."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self.log = database.with_suffix(".log")
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.peer.reference_process", str(database)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=REPOSITORY,
+            )
+        try:
+            self._result()
+        except EOFError:
+            self.close()
+            raise RuntimeError(f"The reference does not start:\n{self.log.read_text()[-4000:]}") from None
+
+    def _order(self, order: object) -> None:
+        assert self._process.stdin is not None
+        pickle.dump(order, self._process.stdin)
+        self._process.stdin.flush()
+
+    def _result(self) -> Any:
+        assert self._process.stdout is not None
+        return pickle.load(self._process.stdout)
+
+    def reset(self) -> None:
+        """Forget everything but the standard names."""
+        self._order("reset")
+        self._result()
+
+    def start_sending(self, request: Request) -> None:
+        """Let it work on ``request``; ``finish_sending`` gives the answer."""
+        self._order(request)
+
+    def finish_sending(self) -> Answer:
+        answer = self._result()
+        assert isinstance(answer, Answer)
+        return answer
+
+    def send(self, request: Request) -> Answer:
+        self.start_sending(request)
+        return self.finish_sending()
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self._process.wait()
+
+
+class Peers:
+    """Both of them."""
+
+    def __init__(self, moorage: Moorage, reference: Reference) -> None:
+        self.moorage = moorage
+        self.reference = reference
+
+    def reset(self) -> None:
+        """Both forget everything but the standard names."""
+        self.moorage.reset()
+        self.reference.reset()
+
+    def send(self, request: Request) -> tuple[Answer, Answer]:
+        """Answers of Moorage and of the reference."""
+        self.reference.start_sending(request)
+        try:
+            ours = self.moorage.send(request)
+        finally:
+            theirs = self.reference.finish_sending()
+        return ours, theirs
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Peers]:
+    """Both, with their databases in ``folder``."""
+    reference = Reference(folder / "reference.sqlite")
+    try:
+        moorage = Moorage(folder / "moorage.sqlite")
+        try:
+            yield Peers(moorage, reference)
+        finally:
+            moorage.close()
+    finally:
+        reference.close()

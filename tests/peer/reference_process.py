@@ -1,0 +1,79 @@
+"""The reference, alone in a process of its own: it has globals, and logs and warns as it likes.
+
+Started as ``python -m tests.peer.reference_process DATABASE_FILE``; takes pickled orders on its
+standard input and gives one pickled result for each on its standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tests.peer.exchange import call
+
+LONGEST_WAIT_SECONDS = 30
+"""How long SQLite waits for a lock; nothing else writes, so it should never wait."""
+
+
+def start(database: Path) -> Any:
+    """The reference's WSGI application, on a database that it makes."""
+    from oslo_config import cfg
+    from placement import conf as options
+    from placement import db_api, deploy
+    from placement.db.sqlalchemy import migration
+
+    conf = cfg.ConfigOpts()
+    options.register_opts(conf)
+    conf.set_override("connection", f"sqlite:///{database}", group="placement_database")
+    conf([], default_config_files=[], default_config_dirs=[])
+    conf.set_override("sqlite_synchronous", False, group="placement_database")
+    conf.set_override("auth_strategy", "noauth2", group="api")
+    conf.set_override("enforce_new_defaults", False, group="oslo_policy")
+    db_api.configure(conf)
+    migration.upgrade("head")
+    return deploy.loadapp(conf)
+
+
+def close_database() -> None:
+    """Let go of the database file, so that another can take its place."""
+    from placement import db_api
+
+    db_api.get_placement_engine().dispose()
+
+
+def serve(database: Path, orders: BinaryIO, results: BinaryIO) -> None:
+    """Carry out orders until there are none."""
+    application = start(database)
+    close_database()
+    pristine = database.with_suffix(".pristine")
+    shutil.copy(database, pristine)
+    pickle.dump("ready", results)
+    results.flush()
+    while True:
+        try:
+            order = pickle.load(orders)
+        except EOFError:
+            return
+        result: object = None
+        if order == "reset":
+            close_database()
+            shutil.copy(pristine, database)
+        else:
+            result = call(application, order)
+        pickle.dump(result, results)
+        results.flush()
+
+
+def main() -> None:
+    """Keep the standard output for results; whatever else is written goes to the log."""
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(Path(sys.argv[1]), sys.stdin.buffer, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The wire contract as the reference itself tests it."""

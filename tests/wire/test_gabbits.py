@@ -1,0 +1,66 @@
+"""The reference's own tests, from the installed distribution, against Moorage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import placement
+import pytest
+from _pytest.mark import ParameterSet
+from gabbi import utils
+
+from tests.databases.prepared import Prepare
+from tests.servers.binaries import MARIADB, POSTGRESQL
+from tests.servers.databases import SQLITE
+from tests.wire.stage import SETTINGS, Stage
+
+FOLDER = Path(placement.__file__).parent / "tests" / "functional" / "gabbits"
+
+FILES = 79
+"""So many files, with so many exchanges, the pinned release of the reference has."""
+EXCHANGES = 1316
+
+
+NOT_YET = {
+    "cors": "CORS is not answered yet",
+    "reshaper-secure-rbac": "the new policy defaults cannot be enforced yet",
+}
+"""Files about policy and CORS that find something wrong, and why."""
+
+
+def files() -> list[Path]:
+    return sorted(FOLDER.glob("*.yaml"))
+
+
+def parameter(path: Path) -> ParameterSet:
+    reason = NOT_YET.get(path.stem)
+    marks = (
+        []
+        if reason is None
+        else [pytest.mark.xfail(reason=reason, raises=pytest.fail.Exception, strict=True)]
+    )
+    return pytest.param(path, id=path.stem, marks=marks)
+
+
+def test_all_files_of_the_reference_are_there() -> None:
+    contents = [utils.load_yaml(yaml_file=str(path), safe=True) for path in files()]
+    assert len(contents) == FILES
+    assert sum(len(content["tests"]) for content in contents) == EXCHANGES
+    assert {name for content in contents for name in content["fixtures"]} == SETTINGS.keys()
+    assert {path.stem for path in files()} >= NOT_YET.keys()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        SQLITE,
+        pytest.param(POSTGRESQL, marks=[pytest.mark.databases, pytest.mark.slow]),
+        pytest.param(MARIADB, marks=[pytest.mark.databases, pytest.mark.slow]),
+    ],
+)
+@pytest.mark.parametrize("path", [parameter(path) for path in files()])
+def test_a_file_of_the_reference_finds_nothing_wrong(kind: str, path: Path, prepare: Prepare) -> None:
+    outcome = Stage(prepare(kind)).play(path)
+    if outcome.wrong:
+        pytest.fail("\n".join(outcome.wrong), pytrace=False)
+    assert outcome.answered == outcome.asked > 0
