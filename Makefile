@@ -6,6 +6,7 @@ PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+REPLAY_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench lock lock-check docs clean lint types imports databases
+.PHONY: help run test check format bench bench-full replay lock lock-check reference docs clean lint types imports databases
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +37,14 @@ format: $(VENV)/.test ## put the sources into the agreed form
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: $(VENV)/.run ## a short benchmark on a server of its own (BENCH_ARGS="--trace DIR --pods FILE" for a real trace)
-	$(BIN)/python tools/bench.py $(BENCH_ARGS)
+bench: $(VENV)/.test databases ## Moorage beside the reference, a few minutes (BENCH_ARGS="--database postgresql")
+	$(BIN)/python -m benchmarks.compare $(BENCH_ARGS)
+
+bench-full: $(VENV)/.test databases ## all sizes, an hour or more; the figures go into the documentation
+	$(BIN)/python -m benchmarks.compare --full --publish $(BENCH_ARGS)
+
+replay: $(VENV)/.run ## replay a cluster trace (REPLAY_ARGS="--trace DIR --pods FILE" for a real one)
+	$(BIN)/python tools/replay.py $(REPLAY_ARGS)
 
 lock: $(VENV)/.lock ## write requirements/*.txt again (LOCK_ARGS=--upgrade for newer versions)
 	tools/lock.sh $(LOCK_ARGS)
@@ -45,12 +52,15 @@ lock: $(VENV)/.lock ## write requirements/*.txt again (LOCK_ARGS=--upgrade for n
 lock-check: $(VENV)/.test ## see that the locks match pyproject.toml and pin everything by hash
 	$(BIN)/python -m pytest -q tests/tidy/test_locks.py
 
+reference: $(VENV)/.run ## write docs/reference/api again from the tables of the source
+	$(BIN)/python tools/generate_reference.py
+
 docs: $(VENV)/.docs ## build the documentation into ./site
 	$(BIN)/mkdocs build --strict
 	@echo "Open site/index.html"
 
 clean: ## remove what is made here, except the data in ./moorage-data
-	rm -rf $(VENV) site dist build .coverage .coverage.* coverage.json \
+	rm -rf $(VENV) bench-results site dist build .coverage .coverage.* coverage.json \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 lint: $(VENV)/.test

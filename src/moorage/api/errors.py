@@ -106,6 +106,7 @@ WORDS: Final[Mapping[ErrorType, str]] = {
     model.ResourceClassExistsError: "Conflicting resource class already exists: {name}",
     model.ResourceClassInUseError: ("Cannot delete resource class {name}. Class is in use in inventory."),
     model.TraitInUseError: "The trait {name} is in use by a resource provider.",
+    model.EqualNameError: "A name differs only in case from one that is there already.",
 }
 
 

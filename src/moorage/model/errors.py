@@ -278,6 +278,16 @@ class TraitInUseError(ConflictError):
     template = "The trait {name} is in use by a resource provider."
 
 
+@dataclass(eq=False)
+class EqualNameError(ConflictError):
+    """A name that looks free is not: this database holds it equal to another one.
+
+    Collations that ignore case do so; which of a command's names it is cannot be told.
+    """
+
+    template = "A name differs only in case from one that is there already."
+
+
 # The service cannot do it now.
 
 

@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from moorage.model.commands import Batch, Command, CreateProvider, UpdateProvider
 from moorage.model.errors import (
+    EqualNameError,
     MoorageError,
     OutcomeUnknownError,
     ProviderExistsError,
@@ -52,6 +53,7 @@ class Ticket:
 
     command: Command[Any]
     requester: Requester
+    touch: Touch
     result: object = None
     error: Exception | None = None
     answered: bool = False
@@ -88,7 +90,7 @@ class Committer:
         """Returns when the command is durable. Raises the ``MoorageError`` that refuses it."""
         if len(self._waiting) >= self._settings.queue_length:
             raise UnavailableError("too many writes are waiting")
-        ticket = Ticket(command, requester)
+        ticket = Ticket(command, requester, touch(command))
         self._waiting.append(ticket)
         while not ticket.answered:
             with self._leading:
@@ -102,13 +104,14 @@ class Committer:
         group = self._next_group()
         try:
             self._commit_group(group)
-        except Exception as error:
+        except MoorageError as error:
+            _refuse(group, error)
+        except BaseException as error:
             # Whatever it is: nobody may be left waiting, and the next group is not to blame.
-            if not isinstance(error, MoorageError):
-                LOG.exception("A group of %d writes failed.", len(group))
-            for ticket in group:
-                if not ticket.answered:
-                    ticket.answer(None, error)
+            LOG.exception("A group of %d writes failed.", len(group))
+            _refuse(group, error if isinstance(error, Exception) else UnavailableError("it is ending"))
+            if not isinstance(error, Exception):
+                raise
 
     def _next_group(self) -> list[Ticket]:
         group: list[Ticket] = []
@@ -162,7 +165,7 @@ class Committer:
 
     def _attempt(self, group: Sequence[Ticket], transaction_id: str) -> None:
         """One transaction; answers every ticket if it succeeds, none if it raises."""
-        wanted = reduce(or_, (touch(ticket.command) for ticket in group), Touch())
+        wanted = reduce(or_, (ticket.touch for ticket in group), Touch())
         with self._store.transaction() as transaction:
             state = transaction.read(wanted)
             answers, writes = _decided(state, group)
@@ -170,7 +173,9 @@ class Committer:
                 writer = transaction.write(state, writes, transaction_id)
                 try:
                     transaction.commit(writer)
-                except ConnectionLostError as error:
+                except (WriteConflictError, ConstraintError):
+                    raise  # the database says itself that it did not happen
+                except Exception as error:
                     raise _LostInCommitError(answers) from error
         _give(group, answers)
 
@@ -195,6 +200,12 @@ class Committer:
                 return happened
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _refuse(group: Sequence[Ticket], error: Exception) -> None:
+    for ticket in group:
+        if not ticket.answered:
+            ticket.answer(None, error)
 
 
 def _give(group: Sequence[Ticket], answers: Sequence[Answer]) -> None:
@@ -233,4 +244,4 @@ def in_the_way(command: Command[Any], columns: Sequence[str]) -> MoorageError:
             return ProviderExistsError(None, part.name)
         if isinstance(part, CreateProvider) and "uuid" in columns:
             return ProviderExistsError(part.uuid, None)
-    return UnavailableError("a row that compares equal in this database is in the way")
+    return EqualNameError()

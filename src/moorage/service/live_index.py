@@ -52,7 +52,11 @@ class LiveIndex:
 
     def _catch_up(self, known: int | None, wanted: int) -> None:
         """Bring the index to ``wanted``; it was at ``known`` before that was asked for."""
-        if self._revision is None or self._went_back(known, wanted):
+        if self._revision is None:
+            self._build()
+        elif self._went_back(known, wanted):
+            LOG.warning("The database was put back from revision %d to %d.", self._revision, wanted)
+            self._store.forget()
             self._build()
         elif wanted > self._revision:
             refresh = self._store.refresh(self._revision)

@@ -38,8 +38,12 @@ class ConstraintError(Exception):
 _CONFLICT_STATES = frozenset(("40001", "40P01", "55P03"))
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 
-_SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "08000", "08003", "08006", "08001"))
-"""PostgreSQL: the server goes down, or the connection is not (or no longer) there."""
+_SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "08000", "08003", "08006", "08001", "25006"))
+"""PostgreSQL: the server goes down, the connection is not (or no longer) there, or it leads to a
+standby that only reads: another one may lead to the present writer."""
+
+_LOST_NUMBERS = frozenset((1047, 1053, 1290, 1836, 1927, 2006, 2013))
+"""MariaDB and MySQL: Galera node not ready, shutdown, read-only server, connection killed or gone."""
 
 _CONFLICT_NUMBERS = frozenset((1020, 1205, 1213, 3101))
 """MariaDB and MySQL: record changed, lock wait timeout, deadlock or Galera certification."""
@@ -104,4 +108,6 @@ def _number(driver_error: BaseException | None) -> object:
 def _is_lost(error: Exception, driver_error: BaseException | None) -> bool:
     if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
         return True
-    return getattr(driver_error, "sqlstate", None) in _SHUTDOWN_STATES
+    if getattr(driver_error, "sqlstate", None) in _SHUTDOWN_STATES:
+        return True
+    return _number(driver_error) in _LOST_NUMBERS

@@ -111,6 +111,10 @@ class Store:
                 time.sleep(0.1 * attempt)
         raise UnavailableError("standard names could not be written: others write them too")
 
+    def forget(self) -> None:
+        """Forget remembered ids: the database was put back to an older state."""
+        self._registries = Registries()
+
     def transaction(self) -> WriteTransaction:
         """A new write transaction. Raises ConnectionLostError, UnavailableError."""
         return WriteTransaction(self.engines, self._registries)

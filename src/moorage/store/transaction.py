@@ -11,7 +11,7 @@ from moorage.model.values import Requester
 from moorage.rules.state import State, Touch
 from moorage.store import changelog
 from moorage.store.engines import Engines
-from moorage.store.errors import translated
+from moorage.store.errors import ConnectionLostError, translated
 from moorage.store.reading import Reader, Registries
 from moorage.store.writing import Writer
 
@@ -36,6 +36,7 @@ class WriteTransaction:
         self._engines = engines
         self._registries = registries
         self._before = State()
+        self._committed = False
         with translated():
             self._connection = engines.write.connect()
         self._reader = Reader(self._connection, registries, locks=not engines.serializes_writes)
@@ -49,8 +50,12 @@ class WriteTransaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with translated():
-            self._connection.close()
+        try:
+            with translated():
+                self._connection.close()
+        except ConnectionLostError:
+            if not self._committed:
+                raise
 
     def read(self, touch: Touch) -> State:
         """The state to decide on; it is the caller's to change."""
@@ -74,8 +79,9 @@ class WriteTransaction:
         return changelog.LogEntry(write.kind, root_ids, write.changes_names, write.requester)
 
     def commit(self, writer: Writer) -> None:
-        """If this raises ConnectionLostError, only ``Store.was_committed`` knows."""
+        """If this raises anything but WriteConflictError, only ``Store.was_committed`` knows."""
         with translated():
             self._connection.commit()
+        self._committed = True
         for registry, added in writer.added:
             registry.remember(added)

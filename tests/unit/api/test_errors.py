@@ -43,6 +43,7 @@ SAMPLES: list[model.MoorageError] = [
     model.TraitInUseError("CUSTOM_A"),
     model.UnavailableError("reason"),
     model.OutcomeUnknownError("reason"),
+    model.EqualNameError(),
 ]
 UNFORESEEN = {model.SchemaError, model.ConfigurationError}
 FAMILIES = {

@@ -6,12 +6,16 @@ version table then says so, so that it can be started on the same database at an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+
+from moorage.model.errors import UnavailableError
 
 VERSION_TABLE = "moorage_alembic_version"
 """Placement keeps its own history in ``alembic_version``."""
@@ -27,9 +31,38 @@ def configuration() -> Config:
     return config
 
 
+LOCK_NAME = "moorage_migrations"
+LOCK_SECONDS = 600
+"""How long one host waits for another one's migrations."""
+
+
+@contextmanager
+def _alone(connection: sa.Connection) -> Iterator[None]:
+    """A transaction in which no other process changes the schema.
+
+    SQLite's BEGIN IMMEDIATE is enough by itself. MariaDB's DDL commits on its own, so that only a
+    lock of the session lasts until the end. Raises UnavailableError.
+    """
+    by_session = connection.dialect.name == "mysql"
+    if by_session:
+        taken = connection.execute(sa.select(sa.func.get_lock(LOCK_NAME, LOCK_SECONDS))).scalar()
+        connection.commit()
+        if taken != 1:
+            raise UnavailableError("another process changes the schema")
+    try:
+        with connection.begin():
+            if connection.dialect.name == "postgresql":
+                lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(LOCK_NAME))
+                connection.execute(sa.select(lock))
+            yield
+    finally:
+        if by_session:
+            connection.execute(sa.select(sa.func.release_lock(LOCK_NAME)))
+
+
 def upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to the newest revision."""
-    with engine.begin() as connection:
+    """Bring the schema to the newest revision. Raises SchemaError, UnavailableError."""
+    with engine.connect() as connection, _alone(connection):
         config = configuration()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

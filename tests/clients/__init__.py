@@ -1,0 +1,1 @@
+"""Clients that others released, driving Moorage."""

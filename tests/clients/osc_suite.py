@@ -1,0 +1,64 @@
+"""Runs a module of osc-placement's own functional tests against Moorage, in a process of its own.
+
+``python -m tests.clients.osc_suite MODULE`` runs one module of the tests that the installed
+distribution carries, and ends with status 1 if one of them fails or is skipped. Their fixture starts
+the reference in the same process; here another one takes its place. It is a process of its own because
+these tests change the logging, the output and the caches of the whole process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import unittest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import fixtures
+from placement.tests.functional.fixtures import placement
+from wsgi_intercept.interceptor import RequestsInterceptor
+
+from moorage.api import application
+from moorage.service.facade import Service
+from tests.databases.prepared import prepare_schema, store_on
+
+PACKAGE = "osc_placement.tests.functional"
+MOUNTED_AT = "http://moorage.test/placement"
+"""Under a prefix, as the fixture of the reference has it."""
+
+
+class MoorageFixture(fixtures.Fixture):
+    """Moorage with an empty account, reached in-process by whoever uses requests."""
+
+    template: Path
+    """An SQLite file with schema and standard names."""
+
+    token = "admin"
+    endpoint = MOUNTED_AT
+
+    def _setUp(self) -> None:  # noqa: N802 - the name that a fixture has to have
+        path = Path(self.useFixture(fixtures.TempDir()).path) / "account.sqlite"
+        shutil.copy(self.template, path)
+        service = Service(store_on(f"sqlite:///{path}"))
+        self.addCleanup(service.close)
+        served = application.create(service)
+        interceptor = RequestsInterceptor(lambda: served, url=self.endpoint)
+        interceptor.install_intercept()
+        self.addCleanup(interceptor.uninstall_intercept)
+
+
+def run(module: str) -> unittest.TestResult:
+    """Run all tests of a module."""
+    with TemporaryDirectory() as folder:
+        MoorageFixture.template = Path(folder) / "template.sqlite"
+        prepare_schema(f"sqlite:///{MoorageFixture.template}")
+        patched: Any = placement
+        patched.PlacementFixture = MoorageFixture
+        tests = unittest.defaultTestLoader.loadTestsFromName(f"{PACKAGE}.{module}")
+        return unittest.TextTestRunner(verbosity=2).run(tests)
+
+
+if __name__ == "__main__":
+    outcome = run(sys.argv[1])
+    sys.exit(0 if outcome.wasSuccessful() and outcome.testsRun and not outcome.skipped else 1)

@@ -1,0 +1,115 @@
+"""What locks do not hold off is noticed, and the order is carried out from a new reading."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from moorage.model.commands import SetInventories, UpdateProvider
+from moorage.model.errors import StaleGenerationError
+from moorage.service.facade import Service
+from moorage.store.store import Store
+from moorage.store.tables import resource_providers
+from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order
+from tests.databases.prepared import OpenService, OpenStore, Prepare
+from tests.databases.sql_watch import before_statement
+from tests.servers.binaries import POSTGRESQL
+
+
+def test_a_provider_whose_generation_is_not_what_was_read_is_read_again(
+    store: Store, service: Service
+) -> None:
+    """As a second writer of a cluster could do that does not share locks."""
+    provider = add_provider(service, VCPU=4)
+
+    def outrun(connection: sa.Connection) -> None:
+        # In the order's own transaction, so that its new reading finds the old generation.
+        cursor = connection.connection.cursor()
+        cursor.execute("UPDATE resource_providers SET generation = generation + 5")
+        cursor.close()
+
+    with before_statement(store.engines.write, "UPDATE resource_providers", outrun) as met:
+        order(service, SetInventories(provider, 1, inventories(VCPU=5)))
+    assert len(met) == 1
+    assert service.provider(provider).generation == 2
+    assert service.provider_inventories(provider).inventories == inventories(VCPU=5)
+
+
+def test_a_consumer_whose_generation_is_not_what_was_read_is_read_again(
+    store: Store, service: Service
+) -> None:
+    provider, consumer = add_provider(service, VCPU=4), new_uuid()
+    order(service, claim(consumer, {provider: {VCPU: 1}}))
+
+    def outrun(connection: sa.Connection) -> None:
+        cursor = connection.connection.cursor()
+        cursor.execute("UPDATE consumers SET generation = generation + 5")
+        cursor.close()
+
+    with before_statement(store.engines.write, "UPDATE consumers", outrun) as met:
+        order(service, claim(consumer, {provider: {VCPU: 2}}, 1))
+    assert len(met) == 1
+    assert service.consumer_allocations(consumer).generation == 2
+
+
+def test_a_generation_that_went_on_before_the_lock_is_the_clients_to_hear(
+    server_store: Store, server_service: Service, open_service: OpenService
+) -> None:
+    provider, other = add_provider(server_service, VCPU=4), open_service(server_store)
+    order(server_service, SetInventories(provider, 1, inventories(VCPU=5)))
+    with (
+        before_statement(
+            server_store.engines.write,
+            "SELECT resource_providers",
+            lambda _: order(other, SetInventories(provider, 2, inventories(VCPU=6))),
+        ),
+        pytest.raises(StaleGenerationError) as stale,
+    ):
+        order(server_service, SetInventories(provider, 2, inventories(VCPU=7)))
+    assert (stale.value.actual, stale.value.given) == (3, 2)
+
+
+@pytest.mark.databases
+def test_a_child_that_comes_while_its_tree_is_being_locked_is_seen(
+    prepare: Prepare, open_store: OpenStore, open_service: OpenService
+) -> None:
+    """PostgreSQL shows a waiting statement what was there when it began: no child that came since."""
+    url = prepare(POSTGRESQL)
+    store, service = open_store(url), open_service(url)
+    root, joined, child = add_provider(service), add_provider(service), new_uuid()
+    moved = add_provider(service, parent=root)
+    below = add_provider(service, parent=moved)
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    table = resource_providers
+    # Another process writes a child at the far end, which holds its parent and its root until COMMIT.
+    other = open_store(url).engines.write.connect()
+    ids = {row.uuid: row.id for row in other.execute(sa.select(table.c.uuid, table.c.id))}
+    other.execute(
+        table.insert().values(
+            uuid=child,
+            name="child",
+            generation=0,
+            parent_provider_id=ids[below],
+            root_provider_id=ids[root],
+        )
+    )
+
+    done = threading.Event()
+
+    def commit_once_it_is_waited_for() -> None:
+        with store.engines.single.connect() as connection:
+            while connection.execute(waiting).scalar_one() == 0 and not done.wait(0.001):
+                pass
+        other.commit()
+
+    between = threading.Thread(target=commit_once_it_is_waited_for)
+    between.start()
+    try:
+        order(service, UpdateProvider(moved, "moved", joined))
+    finally:
+        done.set()
+        between.join()
+    other.close()
+    assert [service.provider(uuid).root_uuid for uuid in (moved, below, child)] == [joined] * 3

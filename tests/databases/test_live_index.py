@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from moorage.model.commands import (
+    CreateTrait,
+    DeleteAllocations,
+    DeleteProvider,
+    SetAggregates,
+    SetInventories,
+    SetTraits,
+    UpdateProvider,
+)
+from moorage.model.errors import ProviderNotFoundError, TraitNotFoundError, UnavailableError
+from moorage.model.requests import CandidateRequest, RequestGroup
+from moorage.model.values import ProviderRecord
+from moorage.search.index import Index
+from moorage.service.facade import Service
+from moorage.service.live_index import LiveIndex
+from moorage.store import trees
+from moorage.store.errors import ConnectionLostError
+from moorage.store.store import Store
+from moorage.store.tables import revisions
+from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order, uuids_with_room
+from tests.databases.prepared import OpenService, OpenStore
+from tests.databases.sql_watch import watching
+
+Pair = tuple[Service, Service]
+
+
+@pytest.fixture
+def pair(prepared_url: str, open_service: OpenService) -> Pair:
+    """Two processes on one database, both with an index."""
+    services = open_service(prepared_url), open_service(prepared_url)
+    for service in services:
+        service.warm_up()
+    return services
+
+
+def test_what_one_process_has_answered_the_next_answer_of_another_shows(pair: Pair) -> None:
+    here, there = pair
+    provider, consumer, aggregate = add_provider(here, VCPU=4), new_uuid(), new_uuid()
+    assert there.provider(provider).generation == 1
+    assert uuids_with_room(there, VCPU, 4) == {provider}
+    order(here, claim(consumer, {provider: {VCPU: 3}}))
+    assert uuids_with_room(there, VCPU, 2) == set()
+    assert uuids_with_room(there, VCPU, 1) == {provider}
+    order(there, DeleteAllocations(consumer))
+    assert uuids_with_room(here, VCPU, 4) == {provider}
+    order(here, SetInventories(provider, 2, inventories(VCPU=9)))
+    assert uuids_with_room(there, VCPU, 9) == {provider}
+
+    def found(service: Service, group: RequestGroup) -> bool:
+        return bool(service.candidates(CandidateRequest((group,))).candidates)
+
+    with_trait = RequestGroup("", {VCPU: 1}, required=(frozenset(["CUSTOM_NEW"]),))
+    with pytest.raises(TraitNotFoundError):
+        found(there, with_trait)
+    order(here, CreateTrait("CUSTOM_NEW"))
+    assert not found(there, with_trait)
+    order(here, SetTraits(provider, None, frozenset(["CUSTOM_NEW"])))
+    assert found(there, with_trait)
+    in_aggregate = RequestGroup("", {VCPU: 1}, member_of=(frozenset([aggregate]),))
+    assert not found(there, in_aggregate)
+    order(here, SetAggregates(provider, None, (aggregate,)))
+    assert found(there, in_aggregate)
+
+    root = add_provider(here)
+    order(here, UpdateProvider(provider, "moved", root))
+    assert found(there, RequestGroup("", {VCPU: 1}, in_tree=root))
+    order(here, UpdateProvider(provider, "freed", None))
+    assert not found(there, RequestGroup("", {VCPU: 1}, in_tree=root))
+    order(here, DeleteProvider(provider))
+    assert uuids_with_room(there, VCPU, 1) == set()
+    with pytest.raises(ProviderNotFoundError):
+        there.provider(provider)
+
+
+def test_catching_up_reads_only_the_trees_that_changed(
+    prepared_url: str, open_store: OpenStore, open_service: OpenService
+) -> None:
+    store = open_store(prepared_url)
+    writer, reader = open_service(prepared_url), open_service(store)
+    providers = [add_provider(writer, VCPU=4) for _ in range(30)]
+    child = add_provider(writer, parent=providers[0], VCPU=2, traits=("COMPUTE_NODE",))
+    reader.warm_up()
+
+    with watching(store) as idle:
+        assert child in uuids_with_room(reader, VCPU, 2)
+    assert len(idle) == 1
+
+    order(writer, claim(new_uuid(), {child: {VCPU: 1}}))
+    with watching(store) as catching_up:
+        assert child not in uuids_with_room(reader, VCPU, 2)
+    # The revision; then revision and log within one snapshot; then providers, use, inventories,
+    # traits and aggregates of the tree.
+    assert len(catching_up) == 8
+    if store.engines.write.dialect.name != "sqlite":
+        # Counted above: 1 + 1 + 1, 2 providers, 1 use, 2 inventories, 1 trait, no aggregate.
+        assert catching_up.rows == 9
+
+    order(writer, CreateTrait("CUSTOM_T"))
+    with watching(store) as names_only:
+        reader.warm_up()
+    assert [statement for statement in names_only.statements if "FROM traits" in statement]
+    assert not [statement for statement in names_only.statements if "FROM resource_providers" in statement]
+
+
+def test_an_index_is_built_in_chunks_and_equals_one_that_caught_up(
+    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees, "CHUNK_PROVIDERS", 3)
+    service.warm_up()
+    root = add_provider(service, VCPU=4, traits=("COMPUTE_NODE", "HW_CPU_X86_AVX"))
+    for _ in range(7):
+        root = add_provider(service, parent=root, VCPU=4, DISK_GB=2, aggregates=(new_uuid(),))
+    order(service, claim(new_uuid(), {root: {VCPU: 1}}))
+    caught_up = service._index.ask(by_id)
+    built = LiveIndex(store).ask(by_id)
+    assert len(built) == 8
+    assert built == caught_up
+
+
+def test_a_database_that_was_put_back_to_an_older_state_is_read_anew(
+    sqlite_store: Store, open_service: OpenService
+) -> None:
+    service = open_service(sqlite_store)
+    provider = add_provider(service, VCPU=4)
+    assert uuids_with_room(service, VCPU, 4) == {provider}
+    with sqlite_store.engines.write.begin() as connection:
+        connection.execute(revisions.update().values(revision=1))
+        connection.execute(sa.text("UPDATE inventories SET total = 2"))
+    assert uuids_with_room(service, VCPU, 4) == set()
+    assert service._index.revision == 1
+
+
+def test_an_index_whose_building_is_cut_off_is_begun_anew(
+    sqlite_store: Store, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_provider(sqlite_service, VCPU=4)
+    real, left = trees.read_names, [None, None]
+
+    def read_names(connection: sa.Connection) -> trees.Names:
+        if left:
+            left.pop()
+            raise ConnectionLostError
+        return real(connection)
+
+    monkeypatch.setattr(trees, "read_names", read_names)
+    index = LiveIndex(sqlite_store)
+    assert index.revision is None
+    assert index.ask(len) == 1
+    assert index.revision == sqlite_store.revision()
+
+    left += [None, None, None]
+    index = LiveIndex(sqlite_store)
+    with pytest.raises(UnavailableError):
+        index.ask(len)
+    assert index.ask(len) == 1
+
+
+def test_an_index_that_another_thread_took_further_is_not_taken_back(
+    sqlite_store: Store, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_provider(sqlite_service, VCPU=4)
+    index = LiveIndex(sqlite_store)
+    assert index.ask(len) == 1
+    real = Store.revision
+
+    def outrun(store: Store) -> int:
+        """The revision as it was before another thread had its turn."""
+        monkeypatch.setattr(Store, "revision", real)
+        revision = store.revision()
+        add_provider(sqlite_service)
+        assert index.ask(len) == 2
+        return revision
+
+    monkeypatch.setattr(Store, "revision", outrun)
+    with watching(sqlite_store) as watched:
+        assert index.ask(len) == 2
+    assert index.revision == sqlite_store.revision()
+    # Built once and not again: all providers were read only for the other thread's catching up.
+    assert len([text for text in watched.statements if "LIMIT" in text and "resource_providers" in text]) == 0
+
+
+def by_id(index: Index) -> list[ProviderRecord]:
+    """All that an index holds."""
+    return sorted(index.records(), key=lambda record: record.id)

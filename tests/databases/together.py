@@ -1,0 +1,51 @@
+"""Orders of several threads that one leader finds waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from moorage.model.commands import (
+    Command,
+)
+from moorage.model.errors import (
+    MoorageError,
+)
+from moorage.service.committer import Ticket
+from moorage.service.facade import Service
+from tests.databases.orders import (
+    ASKER,
+)
+
+
+def together(service: Service, *commands: Command[Any]) -> list[object]:
+    """Carry out orders of as many threads in one go, in this order; their results and refusals."""
+    committer = service._committer
+    tickets: list[Ticket] = []
+    answers: dict[int, object] = {}
+
+    def run(number: int, command: Command[Any]) -> None:
+        try:
+            answers[number] = service.execute(command, ASKER)
+        except MoorageError as refusal:
+            answers[number] = refusal
+
+    threads = []
+    with committer._leading:
+        for number, command in enumerate(commands):
+            thread = threading.Thread(target=run, args=(number, command))
+            thread.start()
+            threads.append(thread)
+            while len(committer._waiting) <= number:
+                time.sleep(0.001)
+        tickets.extend(committer._waiting)
+    for thread in threads:
+        thread.join()
+    assert [ticket.command for ticket in tickets] == list(commands)
+    return [answers[number] for number in range(len(commands))]
+
+
+def kinds(answers: Sequence[object]) -> list[type[object]]:
+    return [type(answer) for answer in answers]

@@ -1,0 +1,176 @@
+"""The real service on SQLite against the account's slow twin, and the index against the truth."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moorage.model.commands import Command, CreateResourceClass, CreateTrait
+from moorage.model.errors import MoorageError
+from moorage.model.requests import ProviderFilter
+from moorage.model.values import CUSTOM_PREFIX, NamedItem, Requester
+from moorage.rules.decide import touch
+from moorage.search.index import Index
+from moorage.service.committer import Ticket
+from moorage.service.facade import Service
+from moorage.service.live_index import LiveIndex
+from moorage.store.store import Store
+from tests.databases.prepared import store_on
+from tests.oracle.account import Account
+from tests.oracle.compare import comparable, outcome
+from tests.property.strategies_account import BEGINNING, CONSUMERS, batches, commands, groups
+
+EXAMPLES = 10
+"""Sequences per test: each costs some hundred milliseconds of SQL."""
+
+STEPS = 12
+"""Orders per sequence."""
+
+ASKER = Requester("asker")
+
+
+@contextmanager
+def begun(template: Path) -> Iterator[tuple[Account, Service, Store]]:
+    """The twin and a service with a new database, both where sequences begin."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "account.sqlite"
+        shutil.copy(template, path)
+        store = store_on(f"sqlite:///{path}")
+        service = Service(store)
+        account = Account()
+        for command in BEGINNING:
+            assert outcome(account.execute, command) == outcome(
+                lambda it: service.execute(it, ASKER), command
+            )
+        try:
+            yield account, service, store
+        finally:
+            store.close()
+
+
+def contents(index: Index) -> tuple[object, ...]:
+    """All that an index holds, in an order of its own choosing taken away."""
+    records = {
+        record.id: (
+            record.uuid,
+            record.parent_id,
+            record.root_id,
+            frozenset(record.inventories),
+            record.traits,
+            frozenset(record.aggregates),
+        )
+        for record in index.records()
+    }
+    return records, index.resource_class_names, index.trait_names
+
+
+def assert_equal(account: Account, service: Service, store: Store) -> None:
+    """Every read gives the same on both sides, and the index is what a new one would be."""
+    assert {found["uuid"]: found for found in map(comparable, service.providers(ProviderFilter()))} == {
+        found["uuid"]: found for found in map(comparable, account.providers())
+    }
+    for uuid in account.nodes:
+        for read in (
+            "provider_inventories",
+            "provider_traits",
+            "provider_aggregates",
+            "provider_usages",
+            "provider_allocations",
+        ):
+            assert comparable(getattr(service, read)(uuid)) == comparable(getattr(account, read)(uuid))
+    for consumer in CONSUMERS:
+        assert comparable(service.consumer_allocations(consumer)) == comparable(
+            account.consumer_allocations(consumer)
+        )
+    for project in ("red", "blue"):
+        for user in (None, "ann"):
+            assert service.usages(project, user) == account.usages(project, user)
+            for kind in (None, "INSTANCE", "unknown", "all"):
+                assert groups_of(service, project, user, kind) == groups_of(account, project, user, kind)
+    for names in ("resource_classes", "traits"):
+        assert custom(getattr(service, names)()) == custom(getattr(account, names)())
+    assert service._index.ask(contents) == LiveIndex(store).ask(contents)
+
+
+def custom(items: Sequence[NamedItem]) -> set[str]:
+    """The twin knows few of the standard names."""
+    return {item.name for item in items if item.name.startswith(CUSTOM_PREFIX)}
+
+
+def groups_of(side: Service | Account, project: str, user: str | None, kind: str | None) -> set[Any]:
+    return {
+        (group.consumer_type, group.consumer_count, frozenset(group.usages.items()))
+        for group in side.usages_by_type(project, user, kind)
+    }
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.data())
+def test_the_service_does_what_its_twin_does_step_by_step(sqlite_template: Path, data: st.DataObject) -> None:
+    with begun(sqlite_template) as (account, service, store):
+        for _ in range(STEPS):
+            command = data.draw(st.one_of(commands(account), commands(account), batches(account)))
+            revision = store.revision()
+            answer = outcome(lambda it: service.execute(it, ASKER), command)
+            assert answer == outcome(account.execute, command)
+            assert store.revision() - revision in ((0, 1) if answer[0] == "done" else (0,))
+            assert service._index.ask(contents) == LiveIndex(store).ask(contents)
+        assert_equal(account, service, store)
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.data())
+def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, data: st.DataObject) -> None:
+    with begun(sqlite_template) as (account, service, store):
+        for _ in range(STEPS // 2):
+            group = data.draw(groups(account, most=6))
+            for command, ticket in zip(group, carried_out_together(service, group), strict=True):
+                if ticket.error is None:
+                    assert ("done", comparable(ticket.result), "") == outcome(account.execute, command)
+                else:
+                    assert isinstance(ticket.error, MoorageError)
+                    refusal = ("refused", type(ticket.error), str(ticket.error))
+                    assert refusal == outcome(account.execute, command)
+            assert service._index.ask(contents) == LiveIndex(store).ask(contents)
+        assert_equal(account, service, store)
+
+
+def carried_out_together(service: Service, group: Sequence[Command[Any]]) -> list[Ticket]:
+    """Have one leader find all the orders waiting."""
+    committer = service._committer
+    tickets = [Ticket(command, ASKER, touch(command)) for command in group]
+    committer._waiting.extend(tickets)
+    committer._lead()
+    assert all(ticket.answered for ticket in tickets)
+    return tickets
+
+
+def test_every_read_holds_while_others_write(sqlite_service: Service) -> None:
+    """Names appear whole: nobody sees a class without the trait of the same order."""
+    done = threading.Event()
+    seen: list[bool] = []
+
+    def read() -> None:
+        while not done.is_set():
+            traits = {item.name for item in sqlite_service.traits(prefix="CUSTOM_")}
+            classes = {item.name for item in sqlite_service.resource_classes()}
+            # Classes are asked for later, so they may know more and never less.
+            seen.append(all(name in classes for name in traits))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(20):
+        sqlite_service.execute(CreateResourceClass(f"CUSTOM_{number}"), ASKER)
+        sqlite_service.execute(CreateTrait(f"CUSTOM_{number}"), ASKER)
+    done.set()
+    reader.join()
+    assert seen
+    assert all(seen)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from moorage.model.commands import (
+    Batch,
+    Command,
+    CreateProvider,
+    CreateTrait,
+)
+from moorage.model.errors import (
+    EqualNameError,
+    ProviderExistsError,
+    UnavailableError,
+)
+from moorage.rules.decide import touch
+from moorage.service import committer as committer_module
+from moorage.service.committer import Ticket
+from moorage.service.facade import Service
+from moorage.store.errors import ConstraintError, WriteConflictError
+from moorage.store.store import Store
+from moorage.store.transaction import WriteTransaction
+from tests.databases.orders import (
+    ASKER,
+    new_uuid,
+    order,
+)
+from tests.databases.prepared import OpenService
+from tests.databases.together import kinds
+
+
+def test_what_does_not_find_room_in_the_queue_is_sent_away(
+    sqlite_store: Store, open_service: OpenService
+) -> None:
+    service = open_service(sqlite_store, queue_length=2)
+    committer = service._committer
+    with committer._leading:
+        threads = [
+            threading.Thread(target=order, args=(service, CreateTrait(f"CUSTOM_{number}")))
+            for number in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        while len(committer._waiting) < 2:
+            time.sleep(0.001)
+        with pytest.raises(UnavailableError, match="too many writes are waiting"):
+            order(service, CreateTrait("CUSTOM_3"))
+    for thread in threads:
+        thread.join()
+    assert order(service, CreateTrait("CUSTOM_3")) is True
+    assert order(service, CreateTrait("CUSTOM_1")) is False
+
+
+def test_pauses_grow_up_to_the_longest(sqlite_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [WriteConflictError()] * 10
+    pauses: list[float] = []
+    real = WriteTransaction.read
+
+    def read(transaction: WriteTransaction, touch: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(transaction, touch)
+
+    monkeypatch.setattr(WriteTransaction, "read", read)
+    monkeypatch.setattr("moorage.service.committer.time.sleep", pauses.append)
+    assert order(sqlite_service, CreateTrait("CUSTOM_T")) is True
+    assert len(pauses) == 10
+    longest = [min(0.005 * 2**number, 0.5) for number in range(10)]
+    assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
+
+
+def test_a_constraint_that_no_name_explains_is_told_as_a_name_held_equal(
+    sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def constraint(columns: tuple[str, ...]) -> None:
+        def write(_transaction: WriteTransaction, *_: Any) -> None:
+            raise ConstraintError(columns)
+
+        monkeypatch.setattr(WriteTransaction, "write", write)
+
+    constraint(())
+    with pytest.raises(EqualNameError):
+        order(sqlite_service, CreateTrait("CUSTOM_T"))
+    constraint(("uuid",))
+    uuid = new_uuid()
+    with pytest.raises(ProviderExistsError) as refused:
+        order(sqlite_service, Batch((CreateTrait("CUSTOM_T"), CreateProvider(uuid, "name"))))
+    assert (refused.value.uuid, refused.value.name) == (uuid, None)
+    constraint(("name",))
+    with pytest.raises(ProviderExistsError) as refused:
+        order(sqlite_service, Batch((CreateProvider(uuid, "name"),)))
+    assert (refused.value.uuid, refused.value.name) == (None, "name")
+
+
+def test_a_fault_of_the_program_is_answered_and_logged_and_the_next_order_succeeds(
+    sqlite_service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FaultError(Exception):
+        pass
+
+    def fault(*_: Any) -> None:
+        raise FaultError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WriteTransaction, "write", fault)
+        answers = faults_of(sqlite_service, CreateTrait("CUSTOM_A"), CreateTrait("CUSTOM_B"))
+        assert kinds(answers) == [FaultError, FaultError]
+        assert "A group of 2 writes failed." in caplog.messages
+    with monkeypatch.context() as patch:
+        patch.setattr(committer_module, "decide", fault)
+        assert kinds(faults_of(sqlite_service, CreateTrait("CUSTOM_A"))) == [FaultError]
+        assert "A CreateTrait could not be decided." in caplog.messages
+    assert order(sqlite_service, CreateTrait("CUSTOM_A")) is True
+
+
+def faults_of(service: Service, *commands: Command[Any]) -> list[Exception | None]:
+    committer = service._committer
+    tickets = [Ticket(command, ASKER, touch(command)) for command in commands]
+    committer._waiting.extend(tickets)
+    committer._lead()
+    return [ticket.error for ticket in tickets]

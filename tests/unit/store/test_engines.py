@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from moorage.model.errors import ConfigurationError
+from moorage.store.engines import READERS, READERS_OVERFLOW, WRITERS, create_engines, database_url
+from moorage.store.settings import StoreSettings
+from moorage.store.store import Store
+from tests.databases.sql_watch import engines_of
+
+
+@pytest.mark.parametrize("text", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_sqlite_in_memory_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="SQLite needs a file"):
+        database_url(text)
+
+
+@pytest.mark.parametrize("text", ["oracle://host/name", "mssql+pyodbc://host/name"])
+def test_other_kinds_of_databases_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="are not supported: use sqlite, postgresql or mysql"):
+        database_url(text)
+
+
+@pytest.mark.parametrize("text", ["", "no url", "/var/lib/moorage.sqlite"])
+def test_what_is_no_url_is_refused_without_telling_it(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="not an SQLAlchemy URL") as refused:
+        database_url(text)
+    assert not text or text not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "driver"),
+    [
+        ("postgresql+pg8000://user:secret@host/name", "postgresql+psycopg"),
+        ("postgresql+psycopg://user:secret@host/name", "postgresql+psycopg"),
+        ("mysql+mysqldb://user:secret@host/name?charset=utf8", "mysql+pymysql"),
+        ("mysql+pymysql://user:secret@host/name?charset=utf8", "mysql+pymysql"),
+    ],
+)
+def test_a_driver_that_is_not_installed_gives_way_to_ours(text: str, driver: str) -> None:
+    url = database_url(text)
+    assert url.drivername == driver
+    given = sa.make_url(text)
+    assert (url.username, url.password, url.host, url.database, url.query) == (
+        given.username,
+        given.password,
+        given.host,
+        given.database,
+        given.query,
+    )
+
+
+def pool_sizes(**settings: Any) -> list[tuple[int, int]]:
+    engines = create_engines(StoreSettings("postgresql+psycopg://host/name", **settings))
+    pools = [engine.pool for engine in engines_of(engines)]
+    assert all(isinstance(pool, sa.pool.QueuePool) for pool in pools)
+    return [(pool.size(), pool._max_overflow) for pool in pools]  # type: ignore[attr-defined]
+
+
+def test_pools_are_as_large_as_the_settings_say_and_the_writers_are_few() -> None:
+    assert pool_sizes() == [(WRITERS, 0), *[(READERS, READERS_OVERFLOW)] * 2]
+    assert pool_sizes(max_pool_size=3, max_overflow=0) == [(WRITERS, 0), (3, 0), (3, 0)]
+
+
+def test_pools_wait_as_long_as_the_settings_say() -> None:
+    engines = create_engines(StoreSettings("mysql://host/name", pool_timeout_seconds=7))
+    assert [engine.pool._timeout for engine in engines_of(engines)] == [7, 7, 7]  # type: ignore[attr-defined]
+    assert not engines.serializes_writes
+
+
+def test_mysql_without_a_mode_of_ours_keeps_its_own() -> None:
+    engines = create_engines(StoreSettings("mysql://host/name", mysql_sql_mode=""))
+    with_mode = create_engines(StoreSettings("mysql://host/name"))
+    for bare, strict in zip(engines_of(engines), engines_of(with_mode), strict=True):
+        assert len(strict.pool.dispatch.connect) == len(bare.pool.dispatch.connect) + 1
+
+
+@pytest.mark.parametrize(("full", "synchronous"), [(True, 2), (False, 0)])
+def test_sqlite_is_prepared_in_a_folder_that_is_made_for_it(
+    tmp_path: Path, full: bool, synchronous: int
+) -> None:
+    path = tmp_path / "new" / "folder" / "moorage.sqlite"
+    store = Store(StoreSettings(f"sqlite:///{path}", sqlite_synchronous_full=full))
+    assert store.engines.serializes_writes
+    for engine in engines_of(store.engines):
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    store.close()
+
+
+def test_an_sqlite_uri_is_left_to_sqlite(tmp_path: Path) -> None:
+    store = Store(StoreSettings(f"sqlite:///file:{tmp_path}/uri.sqlite?uri=true"))
+    store.migrate()
+    assert store.revision() == 0
+    assert (tmp_path / "uri.sqlite").exists()
+    store.close()

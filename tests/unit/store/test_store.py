@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from moorage.model.commands import CreateTrait
+from moorage.model.errors import UnavailableError
+from moorage.service.facade import Service
+from moorage.store import names
+from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError
+from moorage.store.settings import StoreSettings
+from moorage.store.store import Store
+from tests.databases.orders import order
+
+NOBODY_LISTENS = "postgresql+psycopg://moorage@127.0.0.1:1/moorage?connect_timeout=2"
+
+
+def fails(*faults: type[Exception]) -> Any:
+    """A question that ends so at its first askings, and then with their number."""
+    left = list(faults)
+
+    def question(_connection: sa.Connection) -> int:
+        if left:
+            raise left.pop(0)
+        return len(faults)
+
+    return question
+
+
+def test_a_read_is_asked_again_when_its_connection_breaks(sqlite_store: Store) -> None:
+    assert sqlite_store.read(fails(ConnectionLostError, WriteConflictError)) == 2
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        sqlite_store.read(fails(*[ConnectionLostError] * 3))
+    with pytest.raises(KeyError):
+        sqlite_store.read(fails(KeyError))
+
+
+def test_a_database_that_is_there_needs_no_waiting(sqlite_store: Store) -> None:
+    sqlite_store.wait_until_reachable()
+
+
+def test_waiting_ends_after_as_many_attempts_as_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+    store = Store(StoreSettings(NOBODY_LISTENS, connect_retries=2, connect_retry_seconds=3))
+    with pytest.raises(UnavailableError):
+        store.wait_until_reachable()
+    assert pauses == [3, 3]
+    assert caplog.messages[-1] == "The database cannot be reached yet; trying again (2)."
+    for method in (store.revision, store.transaction):
+        with pytest.raises((UnavailableError, ConnectionLostError)):
+            method()
+    store.close()
+
+
+def test_waiting_without_a_bound_ends_when_the_database_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    store = Store(StoreSettings(NOBODY_LISTENS, connect_retries=-1))
+    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+
+    def read(_store: Store, _question: object) -> None:
+        if len(pauses) < 20:
+            raise UnavailableError("not yet")
+
+    monkeypatch.setattr(Store, "read", read)
+    store.wait_until_reachable()
+    assert pauses == [10] * 20
+
+
+def test_names_are_tried_again_while_others_write_them_and_then_given_up(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    faults: list[Exception] = [ConstraintError(("name",)), WriteConflictError()]
+    real = names.synchronise
+
+    def synchronise(connection: sa.Connection, transaction_id: str) -> int:
+        if faults:
+            raise faults.pop()
+        return real(connection, transaction_id)
+
+    monkeypatch.setattr(names, "synchronise", synchronise)
+    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+    assert sqlite_store.synchronise_names() == 0
+    assert len(pauses) == 2
+    faults += [WriteConflictError()] * 5
+    with pytest.raises(UnavailableError, match="others write them too"):
+        sqlite_store.synchronise_names()
+
+
+def test_a_transaction_that_is_left_without_commit_leaves_nothing(
+    sqlite_store: Store, sqlite_service: Service
+) -> None:
+    assert not sqlite_store.was_committed("0" * 32)
+    with sqlite_store.transaction():
+        pass
+    assert order(sqlite_service, CreateTrait("CUSTOM_T")) is True
+
+
+def test_no_free_connection_is_told_as_unavailable(sqlite_template: Path) -> None:
+    store = Store(StoreSettings(f"sqlite:///{sqlite_template}", pool_timeout_seconds=0))
+    with (
+        store.transaction(),
+        store.transaction(),
+        pytest.raises(UnavailableError, match="no database connection was free"),
+    ):
+        store.transaction()
+    store.close()
+
+
+def test_a_service_closes_its_store(sqlite_store: Store, sqlite_service: Service) -> None:
+    sqlite_service.warm_up()
+    sqlite_service.close()
+    assert sqlite_store.engines.single.pool.checkedin() == 0  # type: ignore[attr-defined]

@@ -1,0 +1,320 @@
+"""Write docs/reference/api from the tables that the service itself runs on.
+
+``generate_reference.py`` writes the pages; with ``--check`` it only says which of them are not what
+the tables give, and ends with status 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from moorage.api import foreseen, openapi, versions
+from moorage.api.answers import ANSWERS, CODES, COMPONENTS, COMPONENTS_PATH
+from moorage.api.foreseen import NEVER, Refusal
+from moorage.api.render import title
+from moorage.api.routes import Operation
+from moorage.api.schemas import Schema, Validator
+from moorage.api.versions import NEWEST, OLDEST, Since, spelled
+
+FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference" / "api"
+
+NOTE: Final = "<!-- Written by `make reference` from the tables of the source. Do not edit. -->\n\n"
+
+BROUGHT: Final[Mapping[int, str]] = {
+    OLDEST: "Resource providers, inventories, usages and allocations.",
+    versions.AGGREGATES: "Aggregates of providers.",
+    versions.RESOURCE_CLASSES: "Resource classes of a client's own.",
+    versions.FILTER_BY_AGGREGATE: "Providers can be listed by aggregate.",
+    versions.FILTER_BY_RESOURCES: "Providers can be listed by what they have room for.",
+    versions.DELETE_INVENTORIES: "All inventories of a provider can be deleted at once.",
+    versions.TRAITS: "Traits, and traits of providers.",
+    versions.RESOURCE_CLASS_WITHOUT_BODY: "PUT of a resource class creates it (201, or 204 if it is there); "
+    "before, it gave a class the name in the body.",
+    versions.CONSUMER_OWNER: "Allocations say which project and user a consumer belongs to.",
+    versions.TOTAL_USAGES: "Usages of a project.",
+    versions.CANDIDATES: "Allocation candidates.",
+    versions.ALLOCATIONS_LINK: "A provider's links lead to its allocations, too.",
+    versions.ALLOCATIONS_BY_PROVIDER: "Allocations are an object by provider, no longer a list, in requests "
+    "and candidates; GET shows project and user.",
+    versions.POST_ALLOCATIONS: "Allocations of several consumers can be set at once, and emptied.",
+    versions.NESTED_PROVIDERS: "Providers form trees: parent and root are shown, and can be asked for.",
+    versions.CACHE_HEADERS: "Answers have `last-modified` and `cache-control: no-cache`.",
+    versions.CANDIDATE_LIMIT: "The number of candidates can be limited.",
+    versions.CANDIDATE_TRAITS: "Candidates can be asked for by traits, and summaries show them.",
+    versions.FILTER_BY_TRAITS: "Providers can be listed by traits.",
+    versions.AGGREGATE_GENERATION: "Aggregates are shown and set with the provider's generation.",
+    versions.CREATED_PROVIDER_SHOWN: "POST of a provider answers 200 with the provider; before, 201 without "
+    "a body.",
+    versions.CANDIDATE_AGGREGATES: "Candidates can be asked for by aggregate.",
+    versions.FORBIDDEN_TRAITS: "Traits can be forbidden (`!TRAIT`).",
+    versions.ERROR_CODES: "Errors have a `code`.",
+    versions.REPEATED_MEMBER_OF: "`member_of` may be repeated; all of them have to hold.",
+    versions.NUMBERED_GROUPS: "Request groups with numbers as suffixes, and `group_policy`.",
+    versions.RESERVE_ALL: "All of an inventory may be reserved.",
+    versions.SUMMARY_OF_ALL_CLASSES: "Summaries of candidates have all classes of a provider, not only those "
+    "asked for.",
+    versions.CONSUMER_GENERATION: "Consumers have a generation, and PUT of allocations may empty them.",
+    versions.NESTED_CANDIDATES: "Candidates may combine providers of a tree; summaries show whole trees.",
+    versions.RESHAPER: "Inventories and allocations can be changed at once.",
+    versions.CANDIDATE_IN_TREE: "Candidates can be asked for by tree.",
+    versions.FORBIDDEN_AGGREGATES: "Aggregates can be forbidden (`!in:…`).",
+    versions.NAMED_GROUPS: "Suffixes of request groups may be names.",
+    versions.MAPPINGS: "Candidates say which provider serves which group (`mappings`), and allocations may "
+    "carry that along.",
+    versions.ROOT_REQUIRED: "Traits of the root can be asked for.",
+    versions.SAME_SUBTREE: "Groups can be kept in one subtree, and need no resources then.",
+    versions.REPARENTING: "A provider can be moved to another parent, or made a root.",
+    versions.CONSUMER_TYPES: "Consumers have a type; usages of a project are shown by type.",
+    versions.ANY_TRAITS: "`required=in:A,B` asks for one of several traits, and `required` may be repeated.",
+}
+"""What each microversion is about. Source: Placement's REST API version history."""
+
+
+def pages() -> dict[str, str]:
+    """Text by name of file."""
+    return {
+        "routes.md": NOTE + _routes(),
+        "microversions.md": NOTE + _microversions(),
+        "errors.md": NOTE + _errors(),
+        "schemas.md": NOTE + _schemas(),
+    }
+
+
+def stale(folder: Path) -> list[str]:
+    """Names of files in ``folder`` that are missing, too many, or not what the tables give."""
+    wanted = pages()
+    present = {path.name: path.read_text() for path in folder.glob("*")}
+    return sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
+
+
+def write(folder: Path) -> None:
+    """Make ``folder`` hold what the tables give, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = pages()
+    for path in folder.glob("*"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (folder / name).write_text(text)
+
+
+# Markdown
+
+
+def _code(text: object) -> str:
+    return f"`{text}`"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(heads)]
+    lines.append(["---"] * len(lines[0]))
+    lines += [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _block(schema: object) -> str:
+    return f"```json\n{json.dumps(schema, indent=2, ensure_ascii=False)}\n```\n"
+
+
+# Routes
+
+
+def _routes() -> str:
+    rows = []
+    for name, _method, _path, operation in foreseen.operations():
+        rows.append(
+            (
+                _code(name),
+                openapi.SUMMARIES[name],
+                _first(operation),
+                ", ".join(map(str, ANSWERS[name])),
+                "open to all" if operation.rule is None else _code(operation.rule),
+            )
+        )
+    return (
+        "# Routes\n\n"
+        "Every request names its microversion in the header `OpenStack-API-Version: placement 1.N`; without "
+        f"it the oldest one, {spelled(OLDEST)}, counts. “Answers” is the status at {spelled(NEWEST)} if all "
+        "is well. Refusals are listed under [errors](errors.md), bodies and query strings under "
+        "[schemas](schemas.md).\n\n"
+        + _table(("Request", "What it does", "Since", "Answers", "Policy rule"), rows)
+        + f"\nBeside these there is `GET {openapi.PATH}`: an OpenAPI {openapi.SPECIFICATION} document of all "
+        "of them at the newest microversion, made from the same tables. It needs no token.\n"
+    )
+
+
+def _first(operation: Operation) -> str:
+    since = spelled(operation.since)
+    return since if operation.since == OLDEST else f"{since} ({operation.status_before} before)"
+
+
+# Microversions
+
+
+def steps(table: Since[Any]) -> Iterator[tuple[int, Any]]:
+    """(Minor, value) wherever a table by version changes."""
+    before: object = None
+    for minor in range(table.oldest, NEWEST + 1):
+        value = table.at(minor)
+        if minor == table.oldest or value is not before:
+            yield minor, value
+        before = value
+
+
+def properties(schema: Schema, prefix: str = "") -> Iterator[str]:
+    """What a schema knows of, as paths: ``allocations.*.resources``; ``[]`` for the items of a list."""
+    named = schema.get("properties", {}).items()
+    patterns = schema.get("patternProperties", {})
+    free = schema.get("additionalProperties")
+    for name, inner in (*named, *((_pattern_name(pattern), inner) for pattern, inner in patterns.items())):
+        yield prefix + name
+        yield from properties(inner, f"{prefix}{name}.")
+    if isinstance(free, dict):
+        yield from properties(free, f"{prefix}*.")
+    if schema.get("type") == "array":
+        yield f"{prefix}[]"
+        yield from properties(schema["items"], f"{prefix}[].")
+
+
+def _pattern_name(pattern: str) -> str:
+    """``*`` for names that are free, the pattern for those of query strings."""
+    return (
+        pattern.strip("^$") if pattern.startswith(("^resources", "^required", "^member", "^in_tree")) else "*"
+    )
+
+
+def _changes(what: str, table: Since[Any]) -> Iterator[tuple[int, str]]:
+    """(Minor, line) wherever a body or a query string changes after its first version."""
+    found = list(steps(table))
+    for (_, before), (minor, after) in pairwise(found):
+        old, new = _known(before), _known(after)
+        lost, gained = [name for name in old if name not in new], [name for name in new if name not in old]
+        parts = [f"with {', '.join(map(_code, gained))}"] if gained else []
+        parts += [f"without {', '.join(map(_code, lost))}"] if lost else []
+        yield minor, f"{what}: {'; '.join(parts) or 'other limits'}"
+
+
+def _known(validator: Validator | None) -> list[str]:
+    return [] if validator is None else list(dict.fromkeys(properties(validator.schema)))
+
+
+def _microversions() -> str:
+    changes: dict[int, list[str]] = {}
+    for name, _method, _path, operation in foreseen.operations():
+        if operation.since > OLDEST:
+            changes.setdefault(operation.since, []).append(f"new: {_code(name)}")
+        for kind, table in (("body", operation.body), ("query", operation.query)):
+            for minor, line in () if table is None else _changes(f"{kind} of {_code(name)}", table):
+                changes.setdefault(minor, []).append(line)
+    text = "# Microversions\n\nWhat each version brought, and which requests it changed.\n"
+    for minor in range(OLDEST, NEWEST + 1):
+        text += f"\n## {spelled(minor)}\n\n{BROUGHT[minor]}\n"
+        if minor in changes:
+            text += "\n" + "".join(f"- {line}\n" for line in changes[minor])
+    return text
+
+
+# Errors
+
+
+def _errors() -> str:
+    text = (
+        "# Errors\n\n"
+        'An error is `{"errors": [{"status", "title", "detail", "code", "request_id"}]}`; `code` is there '
+        f"from {spelled(versions.ERROR_CODES)} on. `detail` ends with the message below; names in braces "
+        "stand for what the request is about.\n\n"
+        "## Codes\n\n"
+        + _table(("Code", "Meaning"), ((_code(code), meaning) for code, meaning in CODES.items()))
+        + "\n## Any request\n\n"
+        "Whatever is asked for can be refused for its form, in this order: 401 (who asks is not known), 400 "
+        "or 406 (the microversion makes no sense, or is not spoken here), 404 or 405 (no such path or "
+        "method, at this microversion), 406 (the client does not take JSON), 415 (the body is not said to be "
+        "JSON), 403 (who asks may not), 413 (the body is too long), 400 (the body or query string is not "
+        "what its [schema](schemas.md) wants). If the service cannot answer:\n\n"
+    )
+    away = [refusal for refusal in foreseen.of_model("GET /usages") if refusal.status >= 500]
+    text += _table(_HEADS, map(_row, away))
+    for name, _method, _path, _operation in foreseen.operations():
+        refusals = [
+            *foreseen.OF_GRAMMAR.get(name, ()),
+            *(refusal for refusal in foreseen.of_model(name) if refusal not in away),
+        ]
+        if refusals:
+            refusals.sort(key=lambda refusal: refusal.status)
+            text += f"\n## {name}\n\n" + _table(_HEADS, map(_row, refusals))
+    return text
+
+
+_HEADS: Final = ("Status", "Code", "Message", "Reason")
+
+
+def _row(refusal: Refusal) -> tuple[str, str, str, str]:
+    reason = _code(refusal.reason) if refusal.reason else "the request itself"
+    if refusal.before != NEVER:
+        reason += f", before {spelled(refusal.before)} only"
+    message = " ".join(refusal.message.split())
+    status = HTTPStatus(refusal.status)
+    return f"{status.value} {title(status)}", _code(refusal.code), _code(message.replace("`", "'")), reason
+
+
+# Schemas
+
+
+def _schemas() -> str:
+    text = (
+        "# Schemas\n\n"
+        "JSON Schema (2020-12) of bodies and query strings, from the first version that has them on; each "
+        "holds until the next. UUIDs in bodies may be without dashes. Objects have the properties that are "
+        "listed and no others.\n"
+    )
+    for name, _method, _path, operation in foreseen.operations():
+        for kind, table in (("body", operation.body), ("query string", operation.query)):
+            if table is not None:
+                text += f"\n## {name}: {kind}\n"
+                text += "".join(_step(minor, validator) for minor, validator in steps(table))
+    text += f"\n## Answers at {spelled(NEWEST)}\n\n"
+    text += _table(
+        ("Request", "Status", "Body"),
+        (
+            (_code(name), str(status), "none" if schema is None else _link(schema))
+            for name, shown in ANSWERS.items()
+            for status, schema in shown.items()
+        ),
+    )
+    for name, schema in COMPONENTS.items():
+        text += f"\n### {name}\n\n{_block(schema)}"
+    return text
+
+
+def _step(minor: int, validator: Validator | None) -> str:
+    shown = "No body any more.\n" if validator is None else _block(validator.schema)
+    return f"\nFrom {spelled(minor)}:\n\n{shown}"
+
+
+def _link(schema: Schema) -> str:
+    name = schema["$ref"].removeprefix(COMPONENTS_PATH)
+    return f"[{name}](#{name.lower()})"
+
+
+def main(arguments: list[str], folder: Path = FOLDER) -> int:
+    """Status for the shell."""
+    if arguments == ["--check"]:
+        found = stale(folder)
+        for name in found:
+            print(
+                f"{folder / name} is not what the tables give; run `make reference`",
+                file=sys.stderr,
+            )
+        return 1 if found else 0
+    write(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
