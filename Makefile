@@ -5,6 +5,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
+PEER_SECONDS ?= 600
 BENCH_ARGS ?=
 REPLAY_ARGS ?=
 
@@ -15,7 +16,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-full replay lock lock-check reference docs clean lint types imports databases
+.PHONY: help run test check peer format bench bench-full replay lock lock-check reference docs clean lint types imports databases
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ test: $(VENV)/.test $(VENV)/.docs databases lint types imports ## everything: st
 
 check: $(VENV)/.test lint types imports ## the same in under a minute: SQLite only, no server processes, no coverage
 	$(BIN)/python -m pytest -q -n $(JOBS) -m "not databases and not journey and not slow" $(PYTEST_ARGS) tests
+
+peer: $(VENV)/.test ## compare with the reference on fresh random requests (PEER_SECONDS=600; MOORAGE_PEER_SEED=n for one)
+	MOORAGE_PEER_SECONDS=$(PEER_SECONDS) $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/peer/test_peer.py
 
 format: $(VENV)/.test ## put the sources into the agreed form
 	$(BIN)/ruff format $(SOURCES)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from moorage.api import application
+from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
+from moorage.service.settings import ServiceSettings
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
 from tests.peer.exchange import Answer, Request, WsgiApplication, call
@@ -31,8 +33,8 @@ class Moorage:
         store.synchronise_names()
         store.close()
         shutil.copy(database, self._pristine)
-        self._service: Service | None = None
-        self._application: WsgiApplication | None = None
+        self._store_now: Store | None = None
+        self._applications: dict[int, WsgiApplication] = {}
 
     def _store(self) -> Store:
         return Store(StoreSettings(f"sqlite:///{self.database}", sqlite_synchronous_full=False))
@@ -43,18 +45,27 @@ class Moorage:
         for leftover in self.database.parent.glob(f"{self.database.name}-*"):
             leftover.unlink()
         shutil.copy(self._pristine, self.database)
-        self._service = Service(self._store())
-        self._application = application.create(self._service)
+        self._store_now = self._store()
 
     def close(self) -> None:
         """Let go of the database."""
-        if self._service is not None:
-            self._service.close()
-            self._service = None
+        self._applications.clear()
+        if self._store_now is not None:
+            self._store_now.close()
+            self._store_now = None
+
+    def _application(self, max_candidates: int) -> WsgiApplication:
+        """The one that is configured so."""
+        assert self._store_now is not None
+        made = self._applications.get(max_candidates)
+        if made is None:
+            settings = ServiceSettings(search=SearchSettings(max_candidates=max_candidates))
+            made = application.create(Service(self._store_now, settings))
+            self._applications[max_candidates] = made
+        return made
 
     def send(self, request: Request) -> Answer:
-        assert self._application is not None
-        return call(self._application, request)
+        return call(self._application(request.max_candidates), request)
 
 
 class Reference:

@@ -15,12 +15,9 @@ from typing import Any, BinaryIO
 
 from tests.peer.exchange import call
 
-LONGEST_WAIT_SECONDS = 30
-"""How long SQLite waits for a lock; nothing else writes, so it should never wait."""
 
-
-def start(database: Path) -> Any:
-    """The reference's WSGI application, on a database that it makes."""
+def start(database: Path) -> tuple[Any, Any]:
+    """The reference's options and its WSGI application, on a database that it makes."""
     from oslo_config import cfg
     from placement import conf as options
     from placement import db_api, deploy
@@ -35,7 +32,7 @@ def start(database: Path) -> Any:
     conf.set_override("enforce_new_defaults", False, group="oslo_policy")
     db_api.configure(conf)
     migration.upgrade("head")
-    return deploy.loadapp(conf)
+    return conf, deploy.loadapp(conf)
 
 
 def close_database() -> None:
@@ -47,7 +44,7 @@ def close_database() -> None:
 
 def serve(database: Path, orders: BinaryIO, results: BinaryIO) -> None:
     """Carry out orders until there are none."""
-    application = start(database)
+    conf, application = start(database)
     close_database()
     pristine = database.with_suffix(".pristine")
     shutil.copy(database, pristine)
@@ -63,6 +60,7 @@ def serve(database: Path, orders: BinaryIO, results: BinaryIO) -> None:
             close_database()
             shutil.copy(pristine, database)
         else:
+            conf.set_override("max_allocation_candidates", order.max_candidates, group="placement")
             result = call(application, order)
         pickle.dump(result, results)
         results.flush()

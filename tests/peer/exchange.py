@@ -1,0 +1,132 @@
+"""One request and its answer, as any WSGI application sees and gives them."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+ADMIN = {"X-Auth-Token": "admin"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent. ``path`` is not percent-encoded; ``query`` is, and has no question mark.
+
+    ``max_candidates`` is no part of it, but how many candidates the service is configured to
+    make for it; below 0 all.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    max_candidates: int = -1
+
+    @property
+    def writes(self) -> bool:
+        """Whether the method is one that may change something."""
+        return self.method not in {"GET", "HEAD", "OPTIONS"}
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None if it is none."""
+        try:
+            return json.loads(self.body or b"")
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        target = self.path + (f"?{self.query}" if self.query else "")
+        headers = " ".join(f"{name}={value!r}" for name, value in self.headers.items())
+        bound = f" (max_allocation_candidates={self.max_candidates})" if self.max_candidates >= 0 else ""
+        return f"{self.method} {target} [{headers}] {self.body!r}{bound}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. Names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None if it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The first error of the body, empty if there is none."""
+        body = self.json
+        if isinstance(body, dict) and body.get("errors"):
+            first = body["errors"][0]
+            return first if isinstance(first, dict) else {}
+        return {}
+
+    @property
+    def detail(self) -> str:
+        """What the first error says, or the text of one that is not JSON."""
+        if self.status >= 400 and not self.error:
+            return self.body.decode()
+        return str(self.error.get("detail", ""))
+
+    @property
+    def code(self) -> str | None:
+        """The code of the first error, None before the version that has codes."""
+        return self.error.get("code")
+
+
+def call(application: WsgiApplication, request: Request) -> Answer:
+    """Send ``request`` to ``application`` without a network."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.path.encode("utf-8").decode("latin-1"),
+        "QUERY_STRING": request.query.encode("utf-8").decode("latin-1"),
+        "SERVER_NAME": "peer.test",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body or b""),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "HTTP_HOST": "peer.test",
+    }
+    if request.body is not None:
+        environ["CONTENT_LENGTH"] = str(len(request.body))
+    for name, value in request.headers.items():
+        key = name.upper().replace("-", "_")
+        environ[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
+    told: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[..., Any]:
+        told.append((status, headers))
+        return lambda _: None
+
+    chunks = application(environ, start_response)
+    try:
+        body = b"".join(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    status, headers = told[-1]
+    merged: dict[str, list[str]] = {}
+    for name, value in headers:
+        merged.setdefault(name.lower(), []).append(value)
+    return Answer(int(status.split()[0]), {name: ", ".join(values) for name, values in merged.items()}, body)
