@@ -15,7 +15,7 @@ from moorage.model.commands import (
 from moorage.model.errors import ProviderNotFoundError, TraitNotFoundError, UnavailableError
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import ProviderRecord
-from moorage.search.index import Index
+from moorage.search.snapshot import Snapshot
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.store import trees
@@ -184,6 +184,6 @@ def test_an_index_that_another_thread_took_further_is_not_taken_back(
     assert len([text for text in watched.statements if "LIMIT" in text and "resource_providers" in text]) == 0
 
 
-def by_id(index: Index) -> list[ProviderRecord]:
+def by_id(index: Snapshot) -> list[ProviderRecord]:
     """All that an index holds."""
     return sorted(index.records(), key=lambda record: record.id)

@@ -47,7 +47,7 @@ def test_search_finds_what_its_slow_twin_finds(
     records: list[ProviderRecord], request: CandidateRequest
 ) -> None:
     oracle = Oracle(records)
-    result = find(index_of(records), request, PLAIN, Random(0))
+    result = find(index_of(records).snapshot(), request, PLAIN, Random(0))
     candidates = found(result)
     assert len(candidates) == len(set(candidates))
     assert set(candidates) == oracle.candidates(request)
@@ -61,7 +61,7 @@ def test_search_finds_what_its_twin_finds_where_groups_hardly_fit(
     scene: tuple[list[ProviderRecord], CandidateRequest],
 ) -> None:
     records, request = scene
-    candidates = found(find(index_of(records), request, PLAIN, Random(0)))
+    candidates = found(find(index_of(records).snapshot(), request, PLAIN, Random(0)))
     assert len(candidates) == len(set(candidates))
     assert set(candidates) == Oracle(records).candidates(request)
 
@@ -79,7 +79,7 @@ def test_a_limited_search_finds_some_of_all(
     oracle = Oracle(records)
     everything = oracle.candidates(request)
     how = SearchSettings(max_candidates, breadth_first, randomize)
-    result = find(index_of(records), replace(request, limit=limit), how, Random(1))
+    result = find(index_of(records).snapshot(), replace(request, limit=limit), how, Random(1))
     candidates = found(result)
     bound = min(limit, max(1, max_candidates)) if max_candidates >= 0 else limit
     assert len(candidates) == len(set(candidates)) == min(bound, len(everything))
@@ -93,8 +93,8 @@ def test_order_and_strategy_do_not_change_what_is_found(
     records: list[ProviderRecord], request: CandidateRequest, randomize: bool
 ) -> None:
     index = index_of(records)
-    depth_first = found(find(index, request, PLAIN, Random(0)))
-    breadth_first = found(find(index, request, SearchSettings(-1, True, randomize), Random(2)))
+    depth_first = found(find(index.snapshot(), request, PLAIN, Random(0)))
+    breadth_first = found(find(index.snapshot(), request, SearchSettings(-1, True, randomize), Random(2)))
     assert len(depth_first) == len(breadth_first)
     assert set(depth_first) == set(breadth_first)
 
@@ -107,8 +107,8 @@ def test_the_same_request_gets_the_same_list_however_the_index_came_about(
     how = SearchSettings(-1, breadth_first, False)
     shuffled = list(records)
     random.shuffle(shuffled)
-    first = find(index_of(records), request, how, Random(0))
-    again = find(index_of(shuffled), request, how, Random(3))
+    first = find(index_of(records).snapshot(), request, how, Random(0))
+    again = find(index_of(shuffled).snapshot(), request, how, Random(3))
     assert first == again
 
 
@@ -117,4 +117,6 @@ def test_the_same_request_gets_the_same_list_however_the_index_came_about(
 def test_providers_matching_are_those_that_satisfy_a_group_alone(
     records: list[ProviderRecord], group: RequestGroup
 ) -> None:
-    assert providers_matching(index_of(records), group) == Oracle(records).providers_matching(group)
+    assert providers_matching(index_of(records).snapshot(), group) == Oracle(records).providers_matching(
+        group
+    )

@@ -51,7 +51,9 @@ def test_a_refreshed_index_equals_a_rebuilt_one(
     assert list(index.records()) == list(rebuilt.records()) == states[-1]
     assert len(index) == len(states[-1])
     plain = SearchSettings()
-    assert find(index, request, plain, Random(0)) == find(rebuilt, request, plain, Random(0))
+    assert find(index.snapshot(), request, plain, Random(0)) == find(
+        rebuilt.snapshot(), request, plain, Random(0)
+    )
 
 
 @examples(1)
@@ -75,7 +77,9 @@ def test_new_amounts_are_taken_like_a_new_provider(
     index.replace_trees(roots, claimed)
     assert list(index.records()) == claimed
     plain = SearchSettings()
-    assert find(index, request, plain, Random(0)) == find(fresh(claimed), request, plain, Random(0))
+    assert find(index.snapshot(), request, plain, Random(0)) == find(
+        fresh(claimed).snapshot(), request, plain, Random(0)
+    )
 
 
 @examples(1)

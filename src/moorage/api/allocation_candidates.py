@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moorage.api import candidate_query, encode
+from moorage.api import candidate_body, candidate_query
 from moorage.api.exchange import Answer, Call
 
 
@@ -11,4 +11,4 @@ def list_(call: Call) -> Answer:
     request = candidate_query.request(call.query, call.minor)
     requested = frozenset(name for group in request.groups for name in group.resources)
     result = call.service.candidates(request)
-    return Answer(body=encode.candidates(result, requested, call.minor), dated=True)
+    return Answer(body=candidate_body.encoded(result, requested, call.minor), dated=True)

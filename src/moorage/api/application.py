@@ -194,8 +194,7 @@ class Desk:
         if validator is not None:
             call.body = self._body(operation, request, validator, fields)
         if operation.query is not None:
-            call.query = query.parse(request.query_string)
-            query.validate(call.query, operation.query.at(minor))
+            call.query = query.read(request.query_string, operation.query.at(minor))
         return operation.handler(call)
 
     def _authorise(self, identity: Identity, operation: Operation, query_string: str) -> None:
@@ -227,7 +226,7 @@ def _write(request: falcon.Request, response: falcon.Response, answer: Answer) -
     response.status = answer.status
     if answer.body is not NO_BODY:
         response.content_type = accept.JSON
-        response.data = orjson.dumps(answer.body)
+        response.data = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
     if answer.location is not None:
         response.set_header("location", f"{request.scheme}://{request.netloc}{answer.location}")
     if answer.dated and request.context.minor >= versions.CACHE_HEADERS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from moorage.api import query, versions
@@ -28,6 +29,12 @@ def request(asked: Query, minor: int) -> CandidateRequest:
 
     Raises WireError (400).
     """
+    if sum(len(key) + len(value) for key, value in asked.pairs) > query.LONGEST_KNOWN:
+        return _request(asked, minor)
+    return _known(asked, minor)
+
+
+def _request(asked: Query, minor: int) -> CandidateRequest:
     limit = asked.first("limit")
     root_required, root_forbidden = _root_traits(asked)
     same_subtree = _same_subtree(asked)
@@ -54,6 +61,9 @@ def request(asked: Query, minor: int) -> CandidateRequest:
         limit=None if limit is None else _limit(limit),
         one_provider_per_tree=minor < versions.NESTED_CANDIDATES,
     )
+
+
+_known: Final = lru_cache(maxsize=query.KNOWN)(_request)
 
 
 def _limit(value: str) -> int:

@@ -8,7 +8,6 @@ from email.utils import format_datetime
 from typing import Any, Final
 
 from moorage.api import versions
-from moorage.model.requests import Candidate, ProviderSummary, SearchResult
 from moorage.model.values import (
     UNKNOWN_CONSUMER_TYPE,
     ConsumerAllocations,
@@ -203,51 +202,3 @@ def usages_by_type(groups: Iterable[UsageGroup]) -> Json:
             for group in groups
         }
     }
-
-
-# Candidates
-
-
-def candidates(result: SearchResult, requested: frozenset[str], minor: int) -> Json:
-    """Candidates and the state of their providers; ``requested`` are the classes asked for."""
-    shape = _candidate if minor >= versions.ALLOCATIONS_BY_PROVIDER else _candidate_as_list
-    return {
-        "allocation_requests": [shape(item, minor) for item in result.candidates],
-        "provider_summaries": {item.uuid: _summary(item, requested, minor) for item in result.summaries},
-    }
-
-
-def _candidate(item: Candidate, minor: int) -> Json:
-    shown: Json = {
-        "allocations": {uuid: {"resources": dict(amounts)} for uuid, amounts in item.allocations.items()}
-    }
-    if minor >= versions.MAPPINGS:
-        shown["mappings"] = dict(item.mappings)
-    return shown
-
-
-def _candidate_as_list(item: Candidate, minor: int) -> Json:
-    del minor  # Both versions that have it as a list have the same list.
-    return {
-        "allocations": [
-            {"resource_provider": {"uuid": uuid}, "resources": dict(amounts)}
-            for uuid, amounts in item.allocations.items()
-        ]
-    }
-
-
-def _summary(item: ProviderSummary, requested: frozenset[str], minor: int) -> Json:
-    all_classes = minor >= versions.SUMMARY_OF_ALL_CLASSES
-    shown: Json = {
-        "resources": {
-            name: {"capacity": capacity, "used": used}
-            for name, (capacity, used) in item.resources.items()
-            if all_classes or name in requested
-        }
-    }
-    if minor >= versions.CANDIDATE_TRAITS:
-        shown["traits"] = item.traits
-    if minor >= versions.NESTED_CANDIDATES:
-        shown["parent_provider_uuid"] = item.parent_uuid
-        shown["root_provider_uuid"] = item.root_uuid
-    return shown

@@ -38,7 +38,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back.
+    """What goes back. A ``body`` of bytes is JSON already.
 
     ``location`` is a path, prefix included. ``dated`` answers carry cache headers (1.15) with
     the time ``modified`` (naive UTC), or the present where there is nothing to date.

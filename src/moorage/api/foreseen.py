@@ -122,7 +122,7 @@ FORESEEN: Final[Mapping[str, tuple[Foreseen, ...]]] = {
     "GET /allocations/{consumer_uuid}": (),
     "PUT /allocations/{consumer_uuid}": _CLAIMS,
     "DELETE /allocations/{consumer_uuid}": _any(model.AllocationsNotFoundError),
-    "GET /allocation_candidates": _UNKNOWN_NAMES,
+    "GET /allocation_candidates": (*_UNKNOWN_NAMES, *_any(model.SearchLimitError)),
     "GET /traits": (),
     "GET /traits/{name}": _any(model.TraitNotFoundError),
     "PUT /traits/{name}": (),

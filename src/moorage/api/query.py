@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,15 @@ INVALID: Final = "Invalid query string parameters: "
 IMPOSSIBLE_AMOUNT: Final = MAX_INT + 1
 """No inventory can hold more than MAX_INT of anything, so whoever asks for more may as well ask
 for this: the answer is the same, and the search never sees a number that its columns cannot."""
+
+
+KNOWN: Final = 1024
+"""Queries whose reading is remembered. Clients ask for the same flavors over and over, and reading
+a query takes longer than the search for it."""
+
+LONGEST_KNOWN: Final = 2048
+"""Characters of a query string that may be remembered: above all but the oddest, and few enough
+that all together are some ten megabytes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,22 @@ def parse(query_string: str) -> Query:
     if any("\0" in name or "\0" in value for name, value in pairs):
         raise bad_request(f"{INVALID}NUL characters are not allowed")
     return Query(pairs)
+
+
+def read(query_string: str, validator: Validator) -> Query:
+    """``parse`` and ``validate``: at once if this was asked lately. Raises WireError (400)."""
+    if len(query_string) > LONGEST_KNOWN:
+        return _read(query_string, validator)
+    return _known(query_string, validator)
+
+
+def _read(query_string: str, validator: Validator) -> Query:
+    query = parse(query_string)
+    validate(query, validator)
+    return query
+
+
+_known: Final = lru_cache(maxsize=KNOWN)(_read)
 
 
 def validate(query: Query, validator: Validator) -> None:

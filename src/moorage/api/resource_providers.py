@@ -32,8 +32,9 @@ def list_(call: Call) -> Answer:
 
 def _filter(call: Call) -> ProviderFilter:
     asked = call.query
-    required, forbidden = query.traits_at(asked, "required", call.minor)
+    # wire: of several faults that of the aggregates is told first.
     member_of, forbidden_aggregates = query.member_of_at(asked, "", call.minor)
+    required, forbidden = query.traits_at(asked, "required", call.minor)
     resources = asked.last("resources")
     group = RequestGroup(
         resources={} if resources is None else query.resources(resources),

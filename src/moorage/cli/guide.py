@@ -82,7 +82,13 @@ def claim_body(candidate: Candidate) -> Mapping[str, object]:
     }
 
 
-def guide(url: str, found: tuple[CandidateRequest, Candidate] | None, consumer: str | None = None) -> str:
+def guide(
+    url: str,
+    found: tuple[CandidateRequest, Candidate] | None,
+    consumer: str | None = None,
+    *,
+    empty: bool = False,
+) -> str:
     """The text to show: address, authentication, commands. ``consumer`` defaults to a new uuid."""
     curl = f"curl -sS -H 'X-Auth-Token: {TOKEN}' -H 'OpenStack-API-Version: {NEWEST_VERSION}'"
     lines = [
@@ -93,7 +99,7 @@ def guide(url: str, found: tuple[CandidateRequest, Candidate] | None, consumer: 
         "List the resource providers:",
         f"  {curl} {url}/resource_providers",
     ]
-    if found is None:
+    if empty:
         body = json.dumps({"name": "my-first-host"})
         lines += [
             "",
@@ -101,6 +107,7 @@ def guide(url: str, found: tuple[CandidateRequest, Candidate] | None, consumer: 
             "empty data directory, or load a file with moorage load):",
             f"  {curl} -H 'Content-Type: application/json' -X POST -d '{body}' {url}/resource_providers",
         ]
+    if found is None:
         return "\n".join(lines)
     request, candidate = found
     if request is GPU_NEXT_TO_CORES:

@@ -24,6 +24,7 @@ from typing import Any, Final
 from oslo_config import cfg
 
 from moorage.model.errors import ConfigurationError
+from moorage.model.requests import DEFAULT_STEP_LIMIT
 
 CONFIG_DIRECTORY_VARIABLE: Final = "OS_PLACEMENT_CONFIG_DIR"
 """Environment variable that names the directory of ``placement.conf``."""
@@ -46,6 +47,7 @@ DATABASE_GROUP: Final = "placement_database"
 API_GROUP: Final = "api"
 PLACEMENT_GROUP: Final = "placement"
 WORKAROUNDS_GROUP: Final = "workarounds"
+MOORAGE_GROUP: Final = "moorage"
 
 _NO_EFFECT = "Accepted so that existing files keep working; it has no effect here."
 
@@ -139,11 +141,30 @@ _WORKAROUNDS_OPTIONS: Final[list[cfg.Opt]] = [
     cfg.BoolOpt("optimize_for_wide_provider_trees", default=False, help=_NO_EFFECT),
 ]
 
+_MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
+    cfg.IntOpt(
+        "search_step_limit",
+        default=DEFAULT_STEP_LIMIT,
+        min=-1,
+        help="Steps that one request for allocation candidates may take: blocks of providers looked "
+        "at, trees looked into, placements tried, providers named in candidates. It bounds time and "
+        "memory of requests that are combinatorial by nature; -1 means no bound.",
+    ),
+    cfg.StrOpt(
+        "search_limit_action",
+        default="error",
+        choices=["error", "truncate"],
+        help="What becomes of a request that needs more steps: error refuses it (400), truncate "
+        "answers with the candidates found so far.",
+    ),
+]
+
 OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {
     DATABASE_GROUP: _DATABASE_OPTIONS,
     API_GROUP: _API_OPTIONS,
     PLACEMENT_GROUP: _PLACEMENT_OPTIONS,
     WORKAROUNDS_GROUP: _WORKAROUNDS_OPTIONS,
+    MOORAGE_GROUP: _MOORAGE_OPTIONS,
 }
 """Every option that is known, by group."""
 

@@ -30,7 +30,6 @@ from moorage.cli.wiring import (
     settings_of_process,
 )
 from moorage.model.errors import ConfigurationError
-from moorage.model.requests import ProviderFilter
 from moorage.service.facade import Service
 
 DEFAULT_PORT: Final = 8778
@@ -49,6 +48,10 @@ STOP_SECONDS: Final = 30
 READY_POLL_SECONDS: Final = 0.05
 READY_SECONDS: Final = 600.0
 """How long the guide waits for the workers: an index of 100,000 providers takes seconds to build."""
+
+EXAMPLE_PROVIDERS: Final = 10_000
+"""Providers up to which an example is searched for at start. It needs an index of its own, which
+takes a moment longer for each of them, and who has more knows what to ask."""
 
 WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to recognise them, not to bind to them.
 
@@ -173,8 +176,10 @@ def start_up(resolved: Resolved, url: str, *, demo: bool) -> str:
     with opened_service(resolved.settings, migrate=migrate) as service:
         if demo:
             load_demo(service)
-        found = example(service.candidates)
-    return f"Database: {without_password(resolved.settings.store.url)}\n{guide(url, found)}"
+        count = service.provider_count()
+        found = example(service.candidates) if count <= EXAMPLE_PROVIDERS else None
+    text = guide(url, found, empty=count == 0)
+    return f"Database: {without_password(resolved.settings.store.url)}\n{text}"
 
 
 def load_demo(service: Service) -> bool:
@@ -182,7 +187,7 @@ def load_demo(service: Service) -> bool:
 
     Raises ConfigurationError if something of it was refused.
     """
-    if service.providers(ProviderFilter()):
+    if service.provider_count():
         return False
     with resources.as_file(resources.files("moorage.cli") / "demo.yaml") as path:
         document = read_document(path)

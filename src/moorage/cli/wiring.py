@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -16,7 +17,7 @@ from oslo_config import cfg
 from moorage.api import application as api_application
 from moorage.api.settings import ApiSettings
 from moorage.cli import options
-from moorage.cli.options import API_GROUP, DATABASE_GROUP, PLACEMENT_GROUP, value_of
+from moorage.cli.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
@@ -144,6 +145,9 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
     def placement(name: str) -> Any:
         return value_of(conf, PLACEMENT_GROUP, name)
 
+    def moorage(name: str) -> Any:
+        return value_of(conf, MOORAGE_GROUP, name)
+
     url = database("connection")
     if not url:
         raise ConfigurationError(
@@ -167,6 +171,8 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
                 max_candidates=placement("max_allocation_candidates"),
                 breadth_first=placement("allocation_candidates_generation_strategy") == "breadth-first",
                 randomize=placement("randomize_allocation_candidates"),
+                step_limit=moorage("search_step_limit"),
+                truncate=moorage("search_limit_action") == "truncate",
             )
         ),
         api=ApiSettings(
@@ -234,6 +240,10 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
             prepare(store, migrate=settings.sync_on_startup)
         service = Service(store, settings.service)
         service.warm_up()
+        # What is there now stays: who looks through it for garbage, again and again, finds none,
+        # and holds up a request for tens of milliseconds each time.
+        gc.collect()
+        gc.freeze()
     except BaseException:
         store.close()
         raise

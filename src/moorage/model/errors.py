@@ -127,6 +127,18 @@ class UnparentRefusedError(InvalidError):
 
 
 @dataclass(eq=False)
+class SearchLimitError(InvalidError):
+    """A request for candidates is combinatorial by nature; ``limit`` is the steps that one may take."""
+
+    limit: int
+    template = (
+        "The search needs more than {limit} steps. Ask for fewer candidates with limit, or for fewer or "
+        "narrower groups; or let the operator raise search_step_limit, or set search_limit_action to "
+        "truncate, in [moorage]."
+    )
+
+
+@dataclass(eq=False)
 class NameMissingError(InvalidError):
     """A new provider has an empty name."""
 

@@ -49,16 +49,27 @@ class CandidateRequest:
     one_provider_per_tree: bool = False
 
 
+DEFAULT_STEP_LIMIT = 1_000_000
+"""Steps that one search may take: some seconds at most, and an answer of at most some 200 MB. A
+request for all of 300,000 flat hosts stays below it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
     """How candidates are generated, whatever is asked. Source: placement.conf ``[placement]``.
 
-    ``max_candidates`` below 0 means no bound.
+    ``max_candidates`` below 0 means no bound. ``step_limit`` and ``truncate`` are our own: they
+    bound what one request costs in time and memory, whatever it asks. A step is a block of
+    providers looked at for a variable of the request, a tree looked into, a placement tried, or a
+    provider named in a candidate; below 0 means no bound. Who needs more is refused, or given what
+    was found so far if ``truncate``.
     """
 
     max_candidates: int = -1
     breadth_first: bool = False
     randomize: bool = False
+    step_limit: int = DEFAULT_STEP_LIMIT
+    truncate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from functools import cached_property
 from random import Random
 from typing import TypeVar
 
 import numpy as np
 
-from moorage.model.requests import (
-    Candidate,
-    CandidateRequest,
-    ProviderSummary,
-    SearchResult,
-    SearchSettings,
-    Stage,
-)
-from moorage.search.columns import NONE, IntArray
-from moorage.search.groups import Plan, plan_request, providers_matching
-from moorage.search.index import Index
-from moorage.search.tree import Choice, Rules, Work, solutions
+from moorage.model.errors import SearchLimitError
+from moorage.model.requests import CandidateRequest, SearchResult, SearchSettings
+from moorage.search.collector import Collector
+from moorage.search.forms import Forms, Outcome, Replayed
+from moorage.search.plan import Plan, Survey, providers_matching
+from moorage.search.rules import Rules
+from moorage.search.scene import Neighbours, View, Views
+from moorage.search.snapshot import Snapshot
+from moorage.search.tree import choices
+from moorage.search.work import OutOfStepsError, Work
 
 __all__ = ["Work", "find", "providers_matching"]
 
 ItemT = TypeVar("ItemT")
 
+Found = tuple[View, Iterable[Outcome]]
+"""A tree, and ways to serve the request in it."""
+
+Tree = tuple[Survey, int]
+"""A tree of a survey's block that is worth a visit."""
+
 
 def find(
-    index: Index,
+    snapshot: Snapshot,
     request: CandidateRequest,
     settings: SearchSettings,
     random: Random,
@@ -37,42 +41,32 @@ def find(
 ) -> SearchResult:
     """Candidates for ``request``, as many as ``settings`` and the request's limit let through.
 
-    Trees are looked into one after the other, by id of their root or in random order, and
-    only until there are enough candidates; ``work`` counts that if it is given. Amounts in a
-    request are above 0. The same request on the same index gives the same list unless
-    ``settings.randomize``. Raises ResourceClassNotFoundError, TraitNotFoundError for unknown
-    names, whatever else is asked.
+    Blocks are looked at, and trees looked into, one after the other, by id of their root or in
+    random order, and only until there are enough candidates; ``work`` counts that if it is given.
+    Amounts in a request are above 0. The same request on equal snapshots gives the same list
+    unless ``settings.randomize``. Raises ResourceClassNotFoundError, TraitNotFoundError for
+    unknown names, whatever else is asked; SearchLimitError if more steps than
+    ``settings.step_limit`` were needed, unless ``settings.truncate``.
 
     Source: API reference, "List allocation candidates"; what groups, sharing providers and
     trees mean is as measured on the reference implementation.
     """
-    plan = plan_request(index, request)
-    if not plan.anchors.any():
-        return SearchResult((), (), tuple(plan.stages))
-    done = work if work is not None else Work()
-    rules = Rules.of(request, plan)
-    anchors = _anchors(index, plan)
-    fruitful: set[int] = set()
-
-    def choices_at(anchor: int) -> Iterator[Choice]:
-        for choice in solutions(index, plan, rules, anchor, random if settings.randomize else None, done):
-            fruitful.add(anchor)
-            yield choice
-
-    order = (
-        (int(anchors[position]) for position in _shuffled(len(anchors), random))
-        if settings.randomize
-        else iter(anchors.tolist())
-    )
-    sources = (choices_at(anchor) for anchor in order)
-    found = _round_robin(sources) if settings.breadth_first else itertools.chain.from_iterable(sources)
-    choices = list(itertools.islice(_unique(index, plan, found), _bound(request, settings)))
-    stages = (*plan.stages, Stage(None, "all groups together", len(fruitful)))
-    return SearchResult(
-        tuple(_candidates(index, request, plan, choices)),
-        tuple(_summaries(index, request, plan, choices)),
-        stages,
-    )
+    plan = Plan(snapshot, request)
+    work = work if work is not None else Work()
+    work.limit = settings.step_limit if settings.step_limit >= 0 else None
+    search = Search(plan, random if settings.randomize else None, work)
+    collector = Collector(plan, search.forms, _bound(request, settings), work)
+    try:
+        if settings.breadth_first and not (search.alone_suffices and snapshot.all_lone):
+            search.collect(_round_robin(map(search.one_by_one, search.trees())), collector)
+        elif settings.randomize:
+            search.collect(map(search.visit, search.trees()), collector)
+        else:
+            search.collect_by_block(collector)
+    except OutOfStepsError:
+        if not settings.truncate:
+            raise SearchLimitError(settings.step_limit) from None
+    return collector.result()
 
 
 def _bound(request: CandidateRequest, settings: SearchSettings) -> int | None:
@@ -84,87 +78,113 @@ def _bound(request: CandidateRequest, settings: SearchSettings) -> int | None:
     return min(bounds, default=None)
 
 
-def _anchors(index: Index, plan: Plan) -> IntArray:
-    """Slots of the anchors worth visiting, by id.
+class Search:
+    """One request on its way through the blocks of a snapshot."""
 
-    Where no provider of the tree itself can serve anything, all that is found comes from
-    providers that share, and lone providers in the same aggregates find the same: one of
-    them is visited for all.
-    """
-    anchors = np.flatnonzero(plan.anchors)
-    anchors = anchors[np.argsort(index.ids[anchors], kind="stable")]
-    if not plan.sharing_alone:
-        return anchors
-    serving = index.no_provider()
-    for variable in plan.variables:
-        serving |= variable.own
-    alike = (index.every_lone_root() & ~index.roots_of(serving))[anchors]
-    _, first = np.unique(index.aggregate_codes[anchors[alike]], return_index=True)
-    visited = ~alike
-    visited[np.flatnonzero(alike)[first]] = True
-    return anchors[visited]
+    def __init__(self, plan: Plan, random: Random | None, work: Work) -> None:
+        self.plan = plan
+        self.rules = Rules.of(plan)
+        self.forms = Forms(plan)
+        self._random = random
+        self._work = work
+        self._solved: dict[Hashable, Replayed] = {}
+        self._neighbours = Neighbours(plan)
+        self._views: dict[int, Views] = {}
+        self._repeating: set[tuple[str, ...]] = set()
 
+    @cached_property
+    def alone_suffices(self) -> bool:
+        """Whether a tree of one provider gives resources once wherever a survey has it.
 
-def _unique(index: Index, plan: Plan, choices: Iterable[Choice]) -> Iterator[Choice]:
-    """Leave out what was there before, at another anchor.
+        Its traits and its room for each class have been looked at then, and that is all.
+        """
+        gives = any(variable.demands for variable in self.plan.variables)
+        return gives and not (self.plan.sharing or self.rules.bind_one)
 
-    A choice fixes amounts and mappings. Only one made of sharing providers alone can be found
-    at two anchors: any other provider is an option in its own tree only.
-    """
-    if not plan.sharing_alone:
-        yield from choices
-        return
-    seen: set[Choice] = set()
-    for choice in choices:
-        if all(index.is_sharing(slot) for slot in choice):
-            if choice in seen:
-                continue
-            seen.add(choice)
-        yield choice
+    def surveys(self) -> Iterator[Survey]:
+        """Surveys of the blocks that may have something, in order."""
+        return self.plan.surveys(self._work)
 
+    def collect_by_block(self, collector: Collector) -> None:
+        """All trees in order; those of one provider are taken by the block."""
+        for survey in self.surveys():
+            if self.alone_suffices and survey.block.trees.lone:
+                collector.take_lone(survey, self.forms.of_one())
+            else:
+                trees = ((survey, tree) for tree in survey.trees.tolist())
+                self.collect(map(self.visit, self._worthy(trees)), collector)
+            if collector.full:
+                return
 
-def _candidates(
-    index: Index, request: CandidateRequest, plan: Plan, choices: Iterable[Choice]
-) -> Iterator[Candidate]:
-    uuids: dict[int, str] = {}
-    for choice in choices:
-        allocations: dict[str, dict[str, int]] = {}
-        mappings: dict[str, dict[str, None]] = {group.suffix: {} for group in request.groups}
-        for variable, slot in zip(plan.variables, choice, strict=True):
-            uuid = uuids.get(slot)
-            if uuid is None:
-                uuid = uuids[slot] = index.uuid_at(slot)
-            mappings[variable.suffix][uuid] = None
-            if variable.demands:
-                amounts = allocations.setdefault(uuid, {})
-                for name, amount in variable.demands:
-                    amounts[name] = amounts.get(name, 0) + amount
-        yield Candidate(allocations, {suffix: tuple(found) for suffix, found in mappings.items()})
+    def collect(self, found: Iterable[Found], collector: Collector) -> None:
+        """Take candidates until there are enough."""
+        for view, outcomes in found:
+            collector.take(view, outcomes)
+            if collector.full:
+                return
 
+    def trees(self) -> Iterator[Tree]:
+        """Trees to visit: in order, or in random order, each order being equally likely."""
+        if self._random is None:
+            return self._worthy((survey, tree) for survey in self.surveys() for tree in survey.trees.tolist())
+        surveys = list(self.surveys())
+        ends = np.cumsum([len(survey.trees) for survey in surveys])
+        return self._worthy(self._drawn(surveys, ends.tolist(), self._random))
 
-def _summaries(
-    index: Index, request: CandidateRequest, plan: Plan, choices: Iterable[Choice]
-) -> Iterator[ProviderSummary]:
-    giving = {
-        slot
-        for choice in choices
-        for variable, slot in zip(plan.variables, choice, strict=True)
-        if variable.demands
-    }
-    shown = giving
-    if not request.one_provider_per_tree:
-        roots = {int(index.root_slot[slot]) for slot in giving}
-        shown = {member for root in roots for member in index.members(root)}
-    slots = sorted(shown, key=index.ids.__getitem__)
-    for slot, resources in zip(slots, index.amounts(slots), strict=True):
-        parent = index.parent_slot(slot)
-        yield ProviderSummary(
-            uuid=index.uuid_at(slot),
-            parent_uuid=None if parent == NONE else index.uuid_at(parent),
-            root_uuid=index.uuid_at(int(index.root_slot[slot])),
-            resources=resources,
-            traits=index.traits_at(slot),
-        )
+    @staticmethod
+    def _drawn(surveys: list[Survey], ends: list[int], random: Random) -> Iterator[Tree]:
+        for position in _shuffled(ends[-1] if ends else 0, random):
+            number = int(np.searchsorted(ends, position, side="right"))
+            survey = surveys[number]
+            yield survey, int(survey.trees[position - (ends[number] - len(survey.trees))])
+
+    def _worthy(self, trees: Iterator[Tree]) -> Iterator[Tree]:
+        """Leave out trees that can only repeat what was found in another one.
+
+        Where no provider of the tree itself can serve anything, all that is found comes from
+        providers that share, and lone providers in the same aggregates find the same: one of
+        them is visited for all.
+        """
+        if not self.plan.sharing_alone:
+            yield from trees
+            return
+        for survey, tree in trees:
+            start, stop = survey.block.trees.bounds(tree)
+            if stop - start == 1 and self._view(survey, tree).serves_nothing():
+                aggregates = survey.block.aggregates[start]
+                if aggregates in self._repeating:
+                    continue
+                self._repeating.add(aggregates)
+            yield survey, tree
+
+    def _view(self, survey: Survey, tree: int) -> View:
+        views = self._views.get(survey.number)
+        if views is None:
+            views = self._views[survey.number] = Views(self.plan, survey, self.rules.need)
+        return views.at(tree, self._neighbours.of(survey, tree))
+
+    def visit(self, tree: Tree) -> Found:
+        """What can be found in one tree."""
+        self._work.trees += 1
+        self._work.check()
+        view = self._view(*tree)
+        if self._random is not None:
+            return view, self._outcomes(view)
+        key = view.key
+        known = self._solved.get(key)
+        if known is None:
+            known = self._solved[key] = Replayed(self._outcomes(view))
+        return view, known
+
+    def one_by_one(self, tree: Tree) -> Iterator[Found]:
+        """What can be found in one tree, one at a time."""
+        view, outcomes = self.visit(tree)
+        for outcome in outcomes:
+            yield view, (outcome,)
+
+    def _outcomes(self, view: View) -> Iterator[Outcome]:
+        for choice in choices(view, self.rules, self._random, self._work):
+            yield self.forms.outcome(view, choice)
 
 
 def _shuffled(count: int, random: Random) -> Iterator[int]:

@@ -1,255 +1,236 @@
-"""What each group of a request leaves: filters over all providers at once.
+"""What each group of a request leaves: filters over all providers of a block at once.
 
 A group becomes variables: a suffixed one is one variable (one provider serves all of it), the
 unsuffixed one is a variable per resource class. A variable says which providers can serve it,
-in their own tree and, for providers that share, at which other trees (anchors). Whatever
-concerns several variables at once is left to the search within one tree.
+in their own tree and, for providers that share, in which other trees. Whatever concerns several
+variables at once is left to the search within one tree.
+
+Providers that share are few and reach everywhere, so they are looked for once, before the
+blocks are gone through.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from moorage.model.errors import ResourceClassNotFoundError, TraitNotFoundError
-from moorage.model.requests import CandidateRequest, RequestGroup, Stage
+from moorage.model.requests import RequestGroup
 from moorage.model.values import SHARING_TRAIT
-from moorage.search.columns import IntArray, Mask
-from moorage.search.index import Index
+from moorage.search.block import Block
+from moorage.search.columns import Mask
+from moorage.search.filters import (
+    Filter,
+    HasAny,
+    HasNone,
+    InAll,
+    InNone,
+    InTree,
+    Room,
+    everybody,
+    filters_of,
+    meeting_all,
+    nobody,
+)
+from moorage.search.snapshot import Place, Snapshot
 
 UNSUFFIXED: Final = ""
+
+SHARES: Final = HasAny(frozenset([SHARING_TRAIT]))
 
 Demand = tuple[str, int]
 """A resource class and the amount of it that is asked for, in its unit."""
 
+Note = Callable[[str | None, str, Mask], None]
+"""Takes down which entries (or trees, where the group is None) are left after a step."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Variable:
     """Something that one provider has to serve.
 
-    ``own`` are the providers that can serve it in their own tree. ``shared`` maps an aggregate
-    to the slots, by id, of sharing providers that can serve it in every tree that has a
-    provider in that aggregate.
+    ``shared`` maps an aggregate to the sharing providers that can serve it in every tree that
+    has a provider in that aggregate.
     """
 
     suffix: str
     demands: tuple[Demand, ...]
-    own: Mask
-    shared: dict[str, list[int]]
+    shared: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
 
 
-@dataclass(slots=True)
-class Plan:
-    """What is left of a request once each group has been looked at on its own.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a group finds in a block: trees that it can be served in, and by whom.
 
-    ``anchors`` are the roots of trees in which every variable has a provider. ``cover`` are
-    the providers that have a trait of each OR of the unsuffixed group's required ones: those
+    ``own`` are for each variable the entries that can serve it in their own tree. ``cover``
+    are the entries that have a trait of each OR of the unsuffixed group's required ones: those
     that serve it must together be in all of these.
     """
 
-    anchors: Mask
-    variables: list[Variable] = field(default_factory=list)
-    cover: list[Mask] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
-
-    @property
-    def sharing(self) -> bool:
-        """Whether a sharing provider can serve something in another tree."""
-        return any(variable.shared for variable in self.variables)
-
-    @property
-    def sharing_alone(self) -> bool:
-        """Whether sharing providers may be able to serve everything, and so at several anchors."""
-        return all(variable.shared for variable in self.variables)
-
-    def note(self, group: str | None, step: str, left: Mask) -> None:
-        """Record how many are left after a step."""
-        self.stages.append(Stage(group, step, int(np.count_nonzero(left))))
+    trees: Mask
+    own: list[Mask]
+    cover: list[Mask]
 
 
-def check_names(
-    index: Index,
-    groups: Iterable[RequestGroup],
-    root_required: frozenset[str] = frozenset(),
-    root_forbidden: frozenset[str] = frozenset(),
-) -> None:
-    """Refuse names that do not exist, wherever in a request they are.
+class Group(ABC):
+    """A group of a request, ready to be asked of blocks."""
 
-    Raises ResourceClassNotFoundError for the first unknown class, else TraitNotFoundError for
-    all unknown traits.
-    """
-    traits = set(root_required | root_forbidden)
-    for group in groups:
-        for resource_class in group.resources:
-            if resource_class not in index.resource_class_names:
-                raise ResourceClassNotFoundError(resource_class)
-        traits.update(group.forbidden, *group.required)
-    unknown = traits - index.trait_names
-    if unknown:
-        raise TraitNotFoundError(", ".join(sorted(unknown)))
+    variables: list[Variable]
+
+    @abstractmethod
+    def may_be_served(self, block: Block) -> bool:
+        """Whether the block may have a tree for it, at a cost that does not depend on its size."""
+
+    @abstractmethod
+    def look(self, block: Block, note: Note | None = None) -> Look:
+        """What it finds in ``block``; ``note`` takes down every step."""
+
+    @abstractmethod
+    def learn_sharing(self, number: int, block: Block) -> None:
+        """Note the sharing providers of ``block`` that can serve it."""
 
 
-def providers_matching(index: Index, group: RequestGroup) -> list[int]:
-    """Ids, ascending, of the providers that satisfy everything in ``group`` by themselves.
+class SuffixedGroup(Group):
+    """Served by one provider."""
 
-    Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names; an unknown
-    ``in_tree`` or aggregate is satisfied by nobody, an unknown forbidden aggregate by all.
-    """
-    check_names(index, [group])
-    left = _matching(index, group, Plan(index.no_provider()))
-    return sorted(index.ids[: index.size][left].tolist())
+    def __init__(self, snapshot: Snapshot, asked: RequestGroup) -> None:
+        self.variables = [Variable(asked.suffix, tuple(asked.resources.items()))]
+        self._suffix = asked.suffix
+        self._filters = filters_of(snapshot, asked)
 
+    def may_be_served(self, block: Block) -> bool:
+        return bool(self.variables[0].shared) or all(step.may_hold(block) for step in self._filters)
 
-def plan_request(index: Index, request: CandidateRequest) -> Plan:
-    """Look at each group of ``request`` on its own; stops at the first that leaves no tree.
-
-    Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names.
-    """
-    check_names(index, request.groups, request.root_required, request.root_forbidden)
-    plan = Plan(index.every_root())
-    for name in sorted(request.root_required):
-        plan.anchors &= index.with_any_trait([name])
-        plan.note(None, f"root_required {name}", plan.anchors)
-    for name in sorted(request.root_forbidden):
-        plan.anchors &= ~index.with_any_trait([name])
-        plan.note(None, f"root_forbidden {name}", plan.anchors)
-    for group in request.groups:
-        if group.suffix == UNSUFFIXED:
-            plan.anchors &= _unsuffixed_anchors(index, group, plan)
-            plan.note(None, "unsuffixed group", plan.anchors)
+    def look(self, block: Block, note: Note | None = None) -> Look:
+        if note is None:
+            own = meeting_all(block, self._filters)
         else:
-            plan.anchors &= _suffixed_anchors(index, group, plan)
-            plan.note(None, f"group {group.suffix}", plan.anchors)
-        if not plan.anchors.any():
-            break
-    return plan
+            own = noted(block, self._suffix, self._filters, note)
+        return Look(_served(block, own, self.variables[0].shared), [own], [])
+
+    def learn_sharing(self, number: int, block: Block) -> None:
+        _share(self.variables[0].shared, number, block, meeting_all(block, [SHARES, *self._filters]))
 
 
-def _suffixed_anchors(index: Index, group: RequestGroup, plan: Plan) -> Mask:
-    """Add the group's variable to ``plan``; returns the roots of trees in which it has a provider."""
-    own = _matching(index, group, plan)
-    anchors = index.roots_of(own)
-    sharing = _sharing(index, own)
-    if len(sharing):
-        anchors = anchors | index.roots_reached_by(sharing)
-    shared = _by_aggregate(index, sharing)
-    plan.variables.append(Variable(group.suffix, tuple(group.resources.items()), own, shared))
-    return anchors
+class UnsuffixedGroup(Group):
+    """Each class served by some provider of the tree, or one that shares with it."""
+
+    def __init__(self, snapshot: Snapshot, asked: RequestGroup) -> None:
+        demands = list(asked.resources.items())
+        self.variables = [Variable(asked.suffix, (demand,)) for demand in demands]
+        self._suffix = asked.suffix
+        self._rooms = [Room(*demand) for demand in demands]
+        self._required = [HasAny(names) for names in asked.required]
+        self._in_tree = None if asked.in_tree is None else InTree.of(snapshot, asked.in_tree)
+        self._forbidden = HasNone(asked.forbidden) if asked.forbidden else None
+        self._member_of = InAll(asked.member_of) if asked.member_of else None
+        self._banned = InNone(asked.forbidden_aggregates) if asked.forbidden_aggregates else None
+        self._cover_shared: list[dict[str, list[Place]]] = [defaultdict(list) for _ in asked.required]
+
+    def may_be_served(self, block: Block) -> bool:
+        anyone_shares = False
+        for variable, room in zip(self.variables, self._rooms, strict=True):
+            if variable.shared:
+                anyone_shares = True
+            elif not room.may_hold(block):
+                return False
+        if anyone_shares:
+            return True
+        needed = [*self._required, self._in_tree, self._member_of]
+        return all(step is None or step.may_hold(block) for step in needed)
+
+    def look(self, block: Block, note: Note | None = None) -> Look:
+        trees, allowed = self._allowed(block, note)
+        anyone = nobody(block)
+        looks: list[Mask] = []
+        for variable, room in zip(self.variables, self._rooms, strict=True):
+            own = room.mask(block) & allowed
+            if note is not None:
+                note(self._suffix, room.step, own)
+            trees &= _served(block, own, variable.shared)
+            anyone |= own
+            looks.append(own)
+        cover: list[Mask] = []
+        for required, shared in zip(self._required, self._cover_shared, strict=True):
+            having = required.mask(block)
+            trees &= _served(block, anyone & having, shared)
+            cover.append(having)
+            if note is not None:
+                note(self._suffix, required.step, anyone & having)
+        return Look(trees, looks, cover)
+
+    def _allowed(self, block: Block, note: Note | None) -> tuple[Mask, Mask]:
+        """Trees whose root does not forbid them, and entries that nothing but room keeps from serving."""
+        trees = np.ones(block.trees.count, dtype=np.bool_)
+        allowed = everybody(block)
+        for step in (self._in_tree, self._forbidden):
+            if step is not None:
+                allowed &= step.mask(block)
+                if note is not None:
+                    note(self._suffix, step.step, allowed)
+        if self._member_of is not None:
+            # Membership of a root counts for its whole tree, but not for what is shared with it.
+            allowed &= _with_trees(block, self._member_of.mask(block))
+            if note is not None:
+                note(self._suffix, self._member_of.step, allowed)
+        if self._banned is not None:
+            free = self._banned.mask(block)
+            trees &= block.trees.at_roots(free)
+            allowed &= free & block.trees.entries_of(trees)
+            if note is not None:
+                note(self._suffix, self._banned.step, allowed)
+        return trees, allowed
+
+    def learn_sharing(self, number: int, block: Block) -> None:
+        if self._in_tree is not None:
+            return
+        steps = [SHARES, self._forbidden, self._member_of, self._banned]
+        members = meeting_all(block, [step for step in steps if step is not None])
+        sharing = nobody(block)
+        for variable, room in zip(self.variables, self._rooms, strict=True):
+            found = members & room.mask(block)
+            _share(variable.shared, number, block, found)
+            sharing |= found
+        for required, shared in zip(self._required, self._cover_shared, strict=True):
+            _share(shared, number, block, sharing & required.mask(block))
 
 
-def _unsuffixed_anchors(index: Index, group: RequestGroup, plan: Plan) -> Mask:
-    """Add a variable per class to ``plan``; returns the roots of trees in which all have providers."""
-    may_share = group.in_tree is None
-    allowed = index.every_provider()
-    if group.in_tree is not None:
-        allowed &= index.in_tree_of(group.in_tree)
-        plan.note(group.suffix, f"in_tree {group.in_tree}", allowed)
-    if group.forbidden:
-        allowed &= ~index.with_any_trait(group.forbidden)
-        plan.note(group.suffix, f"forbidden {_joined(group.forbidden)}", allowed)
-    anchors = index.every_root()
-    members = allowed
-    if group.member_of:
-        # Membership of a root counts for its whole tree, but not for what is shared with it.
-        within = _in_all(index, group.member_of)
-        members = allowed & within
-        allowed = allowed & _with_trees(index, within)
-        plan.note(group.suffix, f"member_of {_every(group.member_of)}", allowed)
-    if group.forbidden_aggregates:
-        banned = index.in_any_aggregate(group.forbidden_aggregates)
-        anchors &= ~banned
-        members = members & ~banned
-        allowed = allowed & ~_with_trees(index, banned)
-        plan.note(group.suffix, f"not member_of {_joined(group.forbidden_aggregates)}", allowed)
-    anyone = index.no_provider()
-    sharing_anyone = index.no_provider()
-    for resource_class, amount in group.resources.items():
-        room = index.with_room(resource_class, amount)
-        own = room & allowed
-        plan.note(group.suffix, f"{resource_class}:{amount}", own)
-        sharing = _sharing(index, room & members if may_share else index.no_provider())
-        anchors &= _reached(index, own, sharing)
-        shared = _by_aggregate(index, sharing)
-        plan.variables.append(Variable(group.suffix, ((resource_class, amount),), own, shared))
-        anyone |= own
-        sharing_anyone[sharing] = True
-    for names in group.required:
-        having = index.with_any_trait(names)
-        anchors &= _reached(index, anyone & having, np.flatnonzero(sharing_anyone & having))
-        plan.cover.append(having)
-        plan.note(group.suffix, f"required {_either(names)}", anyone & having)
-    return anchors
+def group_of(snapshot: Snapshot, asked: RequestGroup) -> Group:
+    """``asked``, ready to be asked of the blocks of ``snapshot``."""
+    if asked.suffix == UNSUFFIXED:
+        return UnsuffixedGroup(snapshot, asked)
+    return SuffixedGroup(snapshot, asked)
 
 
-def _with_trees(index: Index, providers: Mask) -> Mask:
-    """``providers`` and all providers of trees whose root is one of them."""
-    return providers | (providers[index.root_slot[: index.size]] & index.every_provider())
-
-
-def _matching(index: Index, group: RequestGroup, plan: Plan) -> Mask:
-    """Providers that satisfy everything in ``group`` by themselves."""
-    left = index.every_provider()
-    for resource_class, amount in group.resources.items():
-        left &= index.with_room(resource_class, amount)
-        plan.note(group.suffix, f"{resource_class}:{amount}", left)
-    for names in group.required:
-        left &= index.with_any_trait(names)
-        plan.note(group.suffix, f"required {_either(names)}", left)
-    if group.forbidden:
-        left &= ~index.with_any_trait(group.forbidden)
-        plan.note(group.suffix, f"forbidden {_joined(group.forbidden)}", left)
-    if group.member_of:
-        left &= _in_all(index, group.member_of)
-        plan.note(group.suffix, f"member_of {_every(group.member_of)}", left)
-    if group.forbidden_aggregates:
-        left &= ~index.in_any_aggregate(group.forbidden_aggregates)
-        plan.note(group.suffix, f"not member_of {_joined(group.forbidden_aggregates)}", left)
-    if group.in_tree is not None:
-        left &= index.in_tree_of(group.in_tree)
-        plan.note(group.suffix, f"in_tree {group.in_tree}", left)
+def noted(block: Block, suffix: str, filters: list[Filter], note: Note) -> Mask:
+    """As ``meeting_all``, and takes down how many are left after each of ``filters``."""
+    left = everybody(block)
+    for step in filters:
+        left &= step.mask(block)
+        note(suffix, step.step, left)
     return left
 
 
-def _in_all(index: Index, member_of: Sequence[frozenset[str]]) -> Mask:
-    """Providers that are in one aggregate of each set."""
-    members = index.every_provider()
-    for aggregates in member_of:
-        members &= index.in_any_aggregate(aggregates)
-    return members
+def _served(block: Block, own: Mask, shared: dict[str, list[Place]]) -> Mask:
+    """Trees that one of ``own`` is in, or that have a provider in an aggregate of ``shared``."""
+    trees = block.trees.with_any(own)
+    if shared:
+        reached = block.aggregates.having_any(shared)
+        if reached is not None:
+            trees = trees | block.trees.with_any(reached)
+    return trees
 
 
-def _sharing(index: Index, providers: Mask) -> IntArray:
-    """Slots of those of ``providers`` that share, by id."""
-    slots = np.flatnonzero(providers & index.with_any_trait([SHARING_TRAIT]))
-    return slots[np.argsort(index.ids[slots], kind="stable")]
+def _with_trees(block: Block, entries: Mask) -> Mask:
+    """``entries`` and all entries of trees whose root is one of them."""
+    return entries | block.trees.entries_of(block.trees.at_roots(entries))
 
 
-def _reached(index: Index, own: Mask, sharing: IntArray) -> Mask:
-    """Roots of trees that ``own`` are in, and of those that ``sharing`` share with."""
-    anchors = index.roots_of(own)
-    return anchors | index.roots_reached_by(sharing) if len(sharing) else anchors
-
-
-def _by_aggregate(index: Index, sharing: IntArray) -> dict[str, list[int]]:
-    """Aggregate to the sharing providers that are in it, by id."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for slot in sharing.tolist():
-        for uuid in dict.fromkeys(index.aggregates_at(slot)):
-            found[uuid].append(slot)
-    return dict(found)
-
-
-def _joined(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _either(names: Iterable[str]) -> str:
-    return " or ".join(sorted(names))
-
-
-def _every(sets: Iterable[frozenset[str]]) -> str:
-    return " and ".join(_either(names) for names in sets)
+def _share(shared: dict[str, list[Place]], number: int, block: Block, providers: Mask) -> None:
+    for offset in np.flatnonzero(providers).tolist():
+        for uuid in dict.fromkeys(block.aggregates[offset]):
+            shared[uuid].append((number, offset))

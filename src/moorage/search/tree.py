@@ -1,103 +1,62 @@
-"""All solutions within one tree: every variable of a plan gets a provider at one anchor."""
+"""All solutions within one tree: every variable of a plan gets a provider."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from operator import itemgetter
 from random import Random
+from typing import Final
 
-from moorage.model.requests import ISOLATE, CandidateRequest
-from moorage.search.constraints import (
-    Constraint,
-    Cover,
-    Isolation,
-    OneProviderPerTree,
-    RoomForAll,
-    SameSubtree,
-    Situation,
-    contested_classes,
-)
-from moorage.search.groups import UNSUFFIXED, Plan
-from moorage.search.index import Index
+from moorage.search.constraints import Constraint, Situation
+from moorage.search.groups import UNSUFFIXED
+from moorage.search.rules import Rules
+from moorage.search.scene import View
+from moorage.search.work import Work
 
 Choice = tuple[int, ...]
-"""A slot for each variable of a plan, in the plan's order."""
+"""A node for each variable of a plan, in the plan's order."""
+
+MOST_DEAD_ENDS: Final = 20_000
+"""Dead ends remembered in one tree, each up to some thousand bytes. Most trees have none, and who meets
+more of them than this is about to run out of steps anyway."""
 
 
-@dataclass(slots=True)
-class Work:
-    """What a search has done: trees looked into and placements tried. For tests and measurements."""
-
-    trees: int = 0
-    steps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The constraints that a request needs, each made anew for every tree.
-
-    ``bind_one`` says whether they can object where a single provider serves everything.
-    """
-
-    makers: tuple[Callable[[Situation], Constraint], ...]
-    bind_one: bool
-
-    @staticmethod
-    def of(request: CandidateRequest, plan: Plan) -> Rules:
-        """Constraints of ``request``: none that cannot object."""
-        makers: list[Callable[[Situation], Constraint]] = []
-        contested = contested_classes(plan.variables)
-        suffixes = [variable.suffix for variable in plan.variables if variable.suffix != UNSUFFIXED]
-        isolated = request.group_policy == ISOLATE and len(suffixes) > 1
-        if plan.cover:
-            makers.append(partial(Cover, sets=plan.cover))
-        if contested:
-            makers.append(partial(RoomForAll, contested=contested))
-        if isolated:
-            makers.append(Isolation)
-        makers.extend(partial(SameSubtree, suffixes=subtree) for subtree in request.same_subtree)
-        if request.one_provider_per_tree:
-            makers.append(OneProviderPerTree)
-        return Rules(tuple(makers), bool(contested) or isolated)
-
-
-def domains_at(index: Index, plan: Plan, anchor: int) -> list[list[int]]:
-    """For each variable the slots that can serve it at ``anchor``: its own tree's by id, then shared."""
-    members = index.members(anchor)
-    aggregates = [uuid for member in members for uuid in index.aggregates_at(member)]
-    domains: list[list[int]] = []
-    for variable in plan.variables:
-        domain = [member for member in members if variable.own[member]]
-        if variable.shared:
-            shared = {slot: None for uuid in aggregates for slot in variable.shared.get(uuid, ())}
-            domain += sorted(shared.keys() - set(domain), key=index.ids.__getitem__)
-        domains.append(domain)
-    return domains
-
-
-def solutions(
-    index: Index, plan: Plan, rules: Rules, anchor: int, random: Random | None, work: Work
-) -> Iterator[Choice]:
-    """Every choice that serves the whole request at ``anchor``, in random order if ``random`` is given."""
-    work.trees += 1
-    if not rules.bind_one and plan.variables and not plan.sharing and index.is_alone(anchor):
-        # Most clouds are flat: a tree of one provider serves everything itself, and its traits
-        # have been looked at with the anchors.
-        work.steps += 1
-        yield (anchor,) * len(plan.variables)
-        return
-    domains = domains_at(index, plan, anchor)
+def choices(view: View, rules: Rules, random: Random | None, work: Work) -> Iterator[Choice]:
+    """Every choice that serves the whole request in a tree, in random order if ``random`` is given."""
+    domains = view.domains()
     if random is not None:
         for domain in domains:
             random.shuffle(domain)
-    if rules.makers:
-        yield from TreeSearch(index, plan, rules, domains, work).solutions()
-    else:
-        for choice in itertools.product(*domains):
-            work.steps += 1
+    if not rules.makers:
+        return _counted(itertools.product(*domains), work)
+    if rules.isolation_only:
+        suffixed = [number for number, variable in enumerate(view.variables) if variable.suffix != UNSUFFIXED]
+        if all(set(domains[number]) == set(domains[suffixed[0]]) for number in suffixed):
+            return _counted(_arrangements(domains, suffixed), work)
+    return TreeSearch(view, rules, domains, work).solutions()
+
+
+def _counted(found: Iterator[Choice], work: Work) -> Iterator[Choice]:
+    for choice in found:
+        work.steps += 1
+        work.check()
+        yield choice
+
+
+def _arrangements(domains: Sequence[Sequence[int]], isolated: Sequence[int]) -> Iterator[Choice]:
+    """Choices where only the variables ``isolated``, who have the same options, must differ.
+
+    That is how equal devices are asked for, and there are very many: nothing has to be tried.
+    """
+    others = [number for number in range(len(domains)) if number not in isolated]
+    order = [*others, *isolated]
+    in_plan = itemgetter(*(order.index(number) for number in range(len(order))))
+    for free in itertools.product(*(domains[number] for number in others)):
+        for apart in itertools.permutations(domains[isolated[0]], len(isolated)):
+            choice: Choice = in_plan(free + apart)
             yield choice
 
 
@@ -111,8 +70,7 @@ class TreeSearch:
     explored twice.
     """
 
-    index: Index
-    plan: Plan
+    view: View
     rules: Rules
     domains: Sequence[Sequence[int]]
     work: Work
@@ -128,7 +86,7 @@ class TreeSearch:
         self._order = sorted(range(len(self.domains)), key=lambda number: len(self.domains[number]))
         self._ordered = [self.domains[number] for number in self._order]
         situation = Situation(
-            self.index, [self.plan.variables[number] for number in self._order], self._ordered
+            self.view, [self.view.variables[number] for number in self._order], self._ordered
         )
         self._constraints = [make(situation) for make in self.rules.makers]
         self._chosen = []
@@ -154,7 +112,7 @@ class TreeSearch:
                 found_before[position + 1] = found
                 if not (self._dead and self._key() in self._dead):
                     continue
-            elif found == found_before[position]:
+            elif found == found_before[position] and len(self._dead) < MOST_DEAD_ENDS:
                 self._dead.add(self._key())
             if not self._chosen:
                 return
@@ -164,31 +122,32 @@ class TreeSearch:
         """Place the variable at ``position`` on the next option that nobody objects to."""
         options = self._ordered[position]
         while next_option[position] < len(options):
-            slot = options[next_option[position]]
+            node = options[next_option[position]]
             next_option[position] += 1
             self.work.steps += 1
-            if self._place(position, slot):
-                self._chosen.append(slot)
+            self.work.check()
+            if self._place(position, node):
+                self._chosen.append(node)
                 return True
         return False
 
-    def _place(self, position: int, slot: int) -> bool:
+    def _place(self, position: int, node: int) -> bool:
         for number, constraint in enumerate(self._constraints):
-            if not constraint.place(position, slot):
+            if not constraint.place(position, node):
                 for earlier in reversed(self._constraints[:number]):
-                    earlier.remove(position, slot)
+                    earlier.remove(position, node)
                 return False
         return True
 
     def _take_back(self) -> None:
-        slot = self._chosen.pop()
+        node = self._chosen.pop()
         for constraint in reversed(self._constraints):
-            constraint.remove(len(self._chosen), slot)
+            constraint.remove(len(self._chosen), node)
 
     def _choice(self) -> Choice:
         choice = [0] * len(self._order)
-        for number, slot in zip(self._order, self._chosen, strict=True):
-            choice[number] = slot
+        for number, node in zip(self._order, self._chosen, strict=True):
+            choice[number] = node
         return tuple(choice)
 
     def _key(self) -> Hashable:
@@ -204,18 +163,18 @@ class TreeSearch:
             tuple(constraint.state(position) for constraint in self._constraints),
             frozenset(
                 Counter(
-                    (self._kind(slot), *(constraint.mark(position, slot) for constraint in self._constraints))
-                    for slot in touched
+                    (self._kind(node), *(constraint.mark(position, node) for constraint in self._constraints))
+                    for node in touched
                 ).items()
             ),
         )
 
-    def _kind(self, slot: int) -> Hashable:
-        kind = self._kinds.get(slot)
+    def _kind(self, node: int) -> Hashable:
+        kind = self._kinds.get(node)
         if kind is None:
             kind = (
-                tuple(number for number, domain in enumerate(self._ordered) if slot in domain),
-                *(constraint.kind(slot) for constraint in self._constraints),
+                tuple(number for number, domain in enumerate(self._ordered) if node in domain),
+                *(constraint.kind(node) for constraint in self._constraints),
             )
-            self._kinds[slot] = kind
+            self._kinds[node] = kind
         return kind

@@ -67,10 +67,14 @@ class Service:
         ids = None
         if wanted.group is not None:
             group = wanted.group
-            ids = self._index.ask(lambda index: providers_matching(index, group))
+            ids = self._index.ask(lambda snapshot: providers_matching(snapshot, group))
         return self._store.read(
             lambda connection: queries.providers(connection, wanted.uuid, wanted.name, ids)
         )
+
+    def provider_count(self) -> int:
+        """How many providers there are."""
+        return self._store.read(queries.provider_count)
 
     def provider_inventories(self, uuid: str) -> ProviderInventories:
         """Raises ProviderNotFoundError."""
@@ -130,5 +134,6 @@ class Service:
         return self._store.read(lambda connection: queries.resource_class(connection, name))
 
     def candidates(self, request: CandidateRequest) -> SearchResult:
-        """Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names."""
-        return self._index.ask(lambda index: find(index, request, self._settings.search, self._random))
+        """Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names, SearchLimitError."""
+        search = self._settings.search
+        return self._index.ask(lambda snapshot: find(snapshot, request, search, self._random))

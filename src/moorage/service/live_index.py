@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from moorage.model.errors import UnavailableError
 from moorage.search.index import Index
+from moorage.search.snapshot import Snapshot
+from moorage.service.shared_poll import SharedPoll
 from moorage.store.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Store
 
@@ -24,68 +27,85 @@ BUILD_ATTEMPTS = 3
 """How often an index is begun anew if the connection breaks while it is built."""
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What an index holds, and the revision that it is at."""
+
+    revision: int
+    snapshot: Snapshot
+
+
 class LiveIndex:
     """An index and the revision it is at. Safe for use by several threads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()
+        self._poll = SharedPoll(self._current_revision)
+        self._changing = threading.Lock()
         self._index = Index()
-        self._revision: int | None = None
+        self._state: State | None = None
 
     @property
     def revision(self) -> int | None:
         """Revision that the index is at; None before it was built."""
-        return self._revision
+        state = self._state
+        return None if state is None else state.revision
 
-    def ask(self, question: Callable[[Index], ResultT]) -> ResultT:
+    def ask(self, question: Callable[[Snapshot], ResultT]) -> ResultT:
         """Answer from an index that is as fresh as the database was when this was called.
 
-        Questions are answered one at a time: they only compute, and an index that changes under
-        a question would answer nonsense. Raises UnavailableError, and what the question raises.
+        Questions hold nothing up: each has a snapshot that no change disturbs. Raises
+        UnavailableError, and what the question raises.
         """
-        known = self._revision
-        wanted = self._store.revision()
-        with self._lock:
-            self._catch_up(known, wanted)
-            return question(self._index)
+        known = self.revision
+        wanted = self._poll.ask()
+        state = self._state
+        if state is None or wanted != state.revision:
+            with self._changing:
+                state = self._caught_up(known, wanted)
+        return question(state.snapshot)
 
-    def _catch_up(self, known: int | None, wanted: int) -> None:
+    def _current_revision(self) -> int:
+        return self._store.revision()
+
+    def _caught_up(self, known: int | None, wanted: int) -> State:
         """Bring the index to ``wanted``; it was at ``known`` before that was asked for."""
-        if self._revision is None:
-            self._build()
-        elif self._went_back(known, wanted):
-            LOG.warning("The database was put back from revision %d to %d.", self._revision, wanted)
+        state = self._state
+        if state is None:
+            return self._build()
+        if self._went_back(state.revision, known, wanted):
+            LOG.warning("The database was put back from revision %d to %d.", state.revision, wanted)
             self._store.forget()
-            self._build()
-        elif wanted > self._revision:
-            refresh = self._store.refresh(self._revision)
-            if refresh is None:
-                self._build()
-                return
-            if refresh.names is not None:
-                self._index.set_names(*refresh.names)
-            self._index.replace_trees(refresh.root_ids, refresh.records)
-            self._revision = refresh.revision
+            return self._build()
+        if wanted <= state.revision:
+            return state
+        refresh = self._store.refresh(state.revision)
+        if refresh is None:
+            return self._build()
+        if refresh.names is not None:
+            self._index.set_names(*refresh.names)
+        self._index.replace_trees(refresh.root_ids, refresh.records)
+        self._state = State(refresh.revision, self._index.snapshot())
+        return self._state
 
-    def _went_back(self, known: int | None, wanted: int) -> bool:
+    @staticmethod
+    def _went_back(present: int, known: int | None, wanted: int) -> bool:
         """Whether the database was put back to an older state.
 
         Revisions only grow, so that an answer below what was known before the question tells. (An
         index ahead of ``wanted`` does not: another thread may have caught up meanwhile.)
         """
-        assert self._revision is not None
-        return known is not None and wanted < known and wanted < self._revision
+        return known is not None and wanted < known and wanted < present
 
-    def _build(self) -> None:
+    def _build(self) -> State:
         for _ in range(BUILD_ATTEMPTS):
             try:
                 index, revision = self._built()
             except (ConnectionLostError, WriteConflictError):
                 continue
-            self._index, self._revision = index, revision
+            self._index, self._state = index, State(revision, index.snapshot())
             LOG.info("Index of %d providers built at revision %d.", len(index), revision)
-            return
+            return self._state
         raise UnavailableError("the database cannot be reached")
 
     def _built(self) -> tuple[Index, int]:

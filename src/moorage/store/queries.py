@@ -97,6 +97,12 @@ def providers(
     ]
 
 
+def provider_count(connection: sa.Connection) -> int:
+    """How many providers there are."""
+    count = connection.execute(sa.select(sa.func.count()).select_from(resource_providers))
+    return int(count.scalar_one())
+
+
 def _provider_row(connection: sa.Connection, uuid: str) -> Any:
     table = resource_providers
     query = sa.select(table.c.id, table.c.generation).where(table.c.uuid == uuid)

@@ -173,3 +173,12 @@ def test_ten_megabytes_of_the_wrong_thing_are_refused(minor: int) -> None:
         assert result.status == 400
         assert len(result.body) < 10_000
     assert [name for name, _ in client.service.calls if name == "execute"] == []
+
+
+@pytest.mark.parametrize(
+    "content_type", ["APPLICATION/JSON", "application/Json; charset=utf-8", "text/json", None]
+)
+def test_a_type_that_is_not_json_to_the_letter_is_refused(content_type: str | None) -> None:
+    with pytest.raises(WireError) as refusal:
+        body.check_media_type(content_type)
+    assert refusal.value.status == 415

@@ -25,6 +25,7 @@ SAMPLES: list[model.MoorageError] = [
     model.ReparentRefusedError(UUID),
     model.UnparentRefusedError(UUID),
     model.NameMissingError(UUID),
+    model.SearchLimitError(9),
     model.InvalidCapacityError(UUID, "VCPU", False),
     model.StandardResourceClassError("VCPU", "delete"),
     model.StandardTraitError("HW_A"),

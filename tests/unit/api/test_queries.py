@@ -309,6 +309,11 @@ def test_a_bad_filter_of_providers_is_refused(query: str, minor: int) -> None:
     assert refused(PROVIDERS, query, minor)
 
 
+def test_of_several_faults_of_a_filter_that_of_the_aggregates_is_told() -> None:
+    words, _ = refused(PROVIDERS, f"required=!A&member_of={U}&member_of={U}", 18)
+    assert "Multiple member_of" in words
+
+
 @pytest.mark.parametrize(
     ("query", "wanted"),
     [

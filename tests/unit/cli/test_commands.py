@@ -454,6 +454,13 @@ def test_start_on_a_database_without_providers_shows_how_to_begin() -> None:
     assert "nothing to claim yet" in text
 
 
+def test_start_on_a_large_database_does_not_search_for_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "EXAMPLE_PROVIDERS", 100)
+    text = start_up(resolve(Chosen(), {}, serving=True), "http://x", demo=True)
+    assert "allocation_candidates" not in text
+    assert "nothing to claim" not in text
+
+
 def test_start_on_a_named_database_does_not_change_its_schema() -> None:
     resolved = resolve(Chosen(database="sqlite:///named.sqlite"), {}, serving=True)
     with pytest.raises(SchemaError, match="moorage db sync"):

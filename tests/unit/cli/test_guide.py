@@ -60,6 +60,12 @@ def test_guide_takes_a_new_consumer_every_time() -> None:
 
 
 def test_guide_to_an_empty_database_shows_how_to_begin() -> None:
-    text = guide("http://x", None)
+    text = guide("http://x", None, empty=True)
     assert "--demo" in text
     assert "-X POST" in text
+
+
+def test_guide_without_an_example_only_lists() -> None:
+    text = guide("http://x", None)
+    assert "/resource_providers" in text
+    assert "-X" not in text.replace("X-Auth", "")

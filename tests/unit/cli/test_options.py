@@ -70,6 +70,8 @@ def test_every_option_can_be_set_through_the_long_variable(group_and_name: tuple
         text = "noauth2"
     if name == "allocation_candidates_generation_strategy":
         text = "breadth-first"
+    if name == "search_limit_action":
+        text = "truncate"
     conf = read_options(environment={options.variable_name(group, name): text})
     assert str(value_of(conf, group, name)) == text
     assert options.is_set(conf, group, name)

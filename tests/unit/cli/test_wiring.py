@@ -101,6 +101,9 @@ max_allocation_candidates = 8
 allocation_candidates_generation_strategy = breadth-first
 incomplete_consumer_project_id = project
 incomplete_consumer_user_id = user
+[moorage]
+search_step_limit = 9
+search_limit_action = truncate
 """,
     )
     settings = settings_from(options.read_options([path], environment={}))
@@ -109,7 +112,9 @@ incomplete_consumer_user_id = user
     assert (store.max_pool_size, store.max_overflow, store.pool_timeout_seconds) == (1, 2, 3)
     assert (store.recycle_seconds, store.connect_retries, store.connect_retry_seconds) == (4, 5, 6)
     assert (store.sqlite_synchronous_full, store.mysql_sql_mode) == (False, "ANSI")
-    assert settings.service.search == SearchSettings(max_candidates=8, breadth_first=True, randomize=True)
+    assert settings.service.search == SearchSettings(
+        max_candidates=8, breadth_first=True, randomize=True, step_limit=9, truncate=True
+    )
     assert settings.api.incomplete_consumer_project_id == "project"
     assert settings.api.incomplete_consumer_user_id == "user"
     assert settings.sync_on_startup

@@ -75,7 +75,7 @@ def search(
     seed: int = 0,
     work: Work | None = None,
 ) -> SearchResult:
-    return find(index, request, settings or SearchSettings(), Random(seed), work)
+    return find(index.snapshot(), request, settings or SearchSettings(), Random(seed), work)
 
 
 def amounts(result: SearchResult) -> list[dict[str, dict[str, int]]]:

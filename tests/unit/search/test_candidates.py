@@ -235,7 +235,7 @@ def hosts(count: int) -> Index:
 
 
 def names(index: Index, request: CandidateRequest, settings: SearchSettings, seed: int = 0) -> list[str]:
-    found = find(index, request, settings, Random(seed)).candidates
+    found = find(index.snapshot(), request, settings, Random(seed)).candidates
     return [uuid for candidate in found for uuid in candidate.allocations]
 
 

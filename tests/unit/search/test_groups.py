@@ -34,7 +34,7 @@ def test_room_and_units_decide_who_serves_an_amount(
     index = index_of(provider(1, {"VCPU": inventory}, used={"VCPU": used}))
     assert bool(ask(index, group("", {"VCPU": amount}))) is served
     assert bool(ask(index, group("1", {"VCPU": amount}))) is served
-    assert bool(providers_matching(index, group("", {"VCPU": amount}))) is served
+    assert bool(providers_matching(index.snapshot(), group("", {"VCPU": amount}))) is served
 
 
 def test_providers_matching_satisfy_every_part_of_a_group_by_themselves() -> None:
@@ -44,7 +44,7 @@ def test_providers_matching_satisfy_every_part_of_a_group_by_themselves() -> Non
     index = index_of(root, child, other)
 
     def matching(wanted: RequestGroup) -> list[int]:
-        return providers_matching(index, wanted)
+        return providers_matching(index.snapshot(), wanted)
 
     assert matching(group()) == [1, 2, 3]
     assert matching(group("", {"VCPU": 2})) == [1, 2]
@@ -61,7 +61,7 @@ def test_providers_matching_satisfy_every_part_of_a_group_by_themselves() -> Non
 
 
 def test_a_class_that_exists_but_nobody_has_matches_nobody() -> None:
-    assert providers_matching(index_of(provider(1)), group("", {"VF": 1})) == []
+    assert providers_matching(index_of(provider(1)).snapshot(), group("", {"VF": 1})) == []
 
 
 def test_an_unknown_class_is_refused_by_name() -> None:
@@ -71,7 +71,7 @@ def test_an_unknown_class_is_refused_by_name() -> None:
             search(index, CandidateRequest((group("2", A_VCPU, in_tree="nobody"), wanted)))
         assert refused.value.name == "NONE"
         with pytest.raises(ResourceClassNotFoundError):
-            providers_matching(index, wanted)
+            providers_matching(index.snapshot(), wanted)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_unknown_traits_are_refused_even_where_nothing_could_be_found(wanted: Ca
 
 def test_providers_matching_refuses_unknown_traits() -> None:
     with pytest.raises(TraitNotFoundError):
-        providers_matching(index_of(), group("", required=[["X"]]))
+        providers_matching(index_of().snapshot(), group("", required=[["X"]]))
 
 
 def test_a_suffixed_group_is_served_by_one_provider() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from moorage.model.values import Inventory
-from moorage.search.columns import NONE, PAGE_BITS, IntArray, Interned, PagedInts
-from moorage.search.inventories import CLAMP, ClassTable
-from moorage.search.postings import POSTING_PAGE_BITS, Posting
+from moorage.search.columns import NONE, PAGE_BITS, IntArray, PagedInts
+from moorage.search.inventories import CLAMP, ClassColumn
+from moorage.search.labels import Labels
 
 
 def array(*values: int) -> IntArray:
@@ -17,10 +17,10 @@ FAR = 5 << PAGE_BITS
 
 def test_paged_integers_read_as_none_until_they_are_set() -> None:
     values = PagedInts()
-    assert values.get(7) == NONE
-    values.set_many(array(7, FAR, 9), array(70, 80, 90))
-    assert [values.get(7), values.get(8), values.get(FAR)] == [70, NONE, 80]
-    assert values.get_many(array(FAR, 8, 1 << 40, 9)).tolist() == [80, NONE, NONE, 90]
+    values.set_many(array(7, FAR, 9), array(70, 1 << 40, 90))
+    assert values.get_many(array(FAR, 8, 1 << 40, 9)).tolist() == [1 << 40, NONE, NONE, 90]
+    values.set_many(array(8), array(80))
+    assert values.get_many(array(8)).tolist() == [80]
 
 
 def test_a_page_of_integers_goes_with_its_last_value() -> None:
@@ -32,92 +32,110 @@ def test_a_page_of_integers_goes_with_its_last_value() -> None:
     assert values.get_many(array()).tolist() == []
 
 
-def test_equal_values_share_a_code_until_the_last_use_is_given_back() -> None:
-    sets: Interned[tuple[str, ...]] = Interned()
-    red = sets.take(("RED",))
-    blue = sets.take(("BLUE",))
-    assert sets.take(("RED",)) == red != blue
-    sets.release(red)
-    assert sets[red] == ("RED",)
-    sets.release(red)
-    assert len(sets) == 1
-    assert sets.take(("FAST",)) == red
-    assert sets[red] == ("FAST",)
+def test_equal_labels_are_held_once() -> None:
+    labels = Labels.of([("RED",), ("BLUE", "RED"), ("RED",), ()])
+    assert [labels[offset] for offset in range(len(labels))] == [("RED",), ("BLUE", "RED"), ("RED",), ()]
+    assert len(labels.sets) == 3
+    assert labels.names == {"RED", "BLUE"}
 
 
-def test_a_posting_knows_its_slots_across_pages() -> None:
-    posting = Posting()
-    far = (3 << POSTING_PAGE_BITS) + 5
-    posting.add_many(array(far, 0, 9, 63))
-    posting.add_many(array(9))
-    assert [slot in posting for slot in (0, 1, 9, far, far - 1, 1 << POSTING_PAGE_BITS)] == [
-        True,
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
-    mask = np.zeros(far + 1, dtype=np.bool_)
-    mask[1] = True
-    posting.mark(mask)
-    assert np.flatnonzero(mask).tolist() == [0, 1, 9, 63, far]
+def test_who_has_one_of_some_names_is_known() -> None:
+    labels = Labels.of([("RED",), ("BLUE", "RED"), (), ("FAST",)] * 5)
+    found = labels.having_any(["BLUE", "FAST", "NOBODY"])
+    assert found is not None
+    assert found.tolist() == [False, True, False, True] * 5
+    assert labels.having_any(["NOBODY"]) is None
+    assert labels.having_any([]) is None
 
 
-def test_a_posting_is_empty_when_all_are_taken_out() -> None:
-    posting = Posting()
-    posting.add_many(array(1, 2, 3))
-    posting.discard_many(array(2))
-    assert posting
-    assert [slot in posting for slot in (1, 2, 3)] == [True, False, True]
-    posting.discard_many(array(1, 3))
-    assert not posting
+def test_names_that_do_not_exist_leave_no_trace() -> None:
+    labels = Labels.of([("RED",)])
+    for number in range(100):
+        labels.having_any(["RED", f"NOBODY_{number}"])
+    assert len(labels._bits) == 1
 
 
-def test_a_row_taken_out_is_filled_with_the_last_one() -> None:
-    table = ClassTable()
-    slots = list(range(40))
-    table.add(slots, [(Inventory(100 + slot, step_size=1 + slot % 2), slot) for slot in slots])
-    table.remove([0, 5, 39])
-    left = [slot for slot in slots if slot not in (0, 5, 39)]
-    assert table.count == 37
-    assert sorted(table.slot[: table.count].tolist()) == left
-    assert table.room_at(5) == NONE
-    for slot in left:
-        assert table.entry(slot) == (Inventory(100 + slot, step_size=1 + slot % 2), slot)
-    assert sorted(table.slots_with(101).tolist()) == []
-    assert sorted(table.slots_with(100).tolist()) == [slot for slot in left if 100 % (1 + slot % 2) == 0]
+def test_labels_that_nobody_has_any_more_do_not_pile_up() -> None:
+    labels = Labels.of([("FIRST",)])
+    for number in range(10):
+        labels = labels.merged(array(), Labels.of([(f"L{number}",)]), array(0))
+    assert labels.sets == [("L9",)]
 
 
-def test_steps_are_looked_at_again_once_numbers_change() -> None:
-    table = ClassTable()
-    table.add([0, 1], [(Inventory(10, step_size=5), 0), (Inventory(10), 0)])
-    assert table.slots_with(3).tolist() == [1]
-    table.rewrite([0], [(Inventory(10), 4)])
-    assert table.slots_with(3).tolist() == [0, 1]
-    table.rewrite([1], [(Inventory(10, step_size=2), 0)])
-    assert table.slots_with(3).tolist() == [0]
-    table.remove([1])
-    assert table.slots_with(6).tolist() == [0]
+def column(*inventories: Inventory) -> ClassColumn:
+    """A column of two entries more than there are rows; the first and the last have none."""
+    entries = [(offset, inventory, 0) for offset, inventory in enumerate(inventories, 1)]
+    return ClassColumn.of(len(inventories) + 2, entries)
+
+
+def offsets(found: object) -> list[int]:
+    assert isinstance(found, np.ndarray)
+    return np.flatnonzero(found).tolist()
+
+
+def test_room_min_unit_and_step_size_are_asked_of_each_inventory() -> None:
+    some = column(Inventory(10, step_size=5), Inventory(10), Inventory(10, min_unit=4), Inventory(2))
+    assert offsets(some.with_room(6, 3)) == [2]
+    assert offsets(some.with_room(6, 5)) == [1, 2, 3]
+    assert offsets(some.with_room(6, 2)) == [2, 4]
+    assert offsets(some.with_room(6, 11)) == []
+    assert some.rooms(6).tolist() == [NONE, 10, 10, 10, 2, NONE]
+    assert [some.room_at(offset) for offset in range(6)] == [NONE, 10, 10, 10, 2, NONE]
+
+
+def test_a_column_in_which_everybody_has_a_row_is_looked_up_by_offset() -> None:
+    dense = ClassColumn.of(2, [(0, Inventory(4), 1), (1, Inventory(8), 0)])
+    assert dense.dense
+    assert offsets(dense.with_room(2, 4)) == [1]
+    assert dense.rooms(2).tolist() == [3, 8]
+    assert dense.at(1) == (Inventory(8), 0)
+
+
+def test_numbers_are_rewritten_without_touching_the_column_that_was() -> None:
+    before = column(Inventory(10), Inventory(10))
+    after = before.rewritten(4, [(2, Inventory(6), 1)])
+    assert before.at(2) == (Inventory(10), 0)
+    assert after.at(2) == (Inventory(6), 1)
+    assert after.room_at(2) == 5
+    used = after.rewritten(4, [(2, Inventory(6), 2)])
+    assert used.codes is after.codes
+    assert used.kinds is after.kinds
+
+
+def test_kinds_of_inventories_that_nobody_has_any_more_do_not_pile_up() -> None:
+    some = column(Inventory(1), Inventory(1))
+    for total in range(2, 20):
+        some = some.rewritten(4, [(1, Inventory(total), 0)])
+    assert len(some.kinds) <= 4
+    assert some.at(1) == (Inventory(19), 0)
+    assert some.at(2) == (Inventory(1), 0)
+
+
+def test_rows_move_with_their_entries_and_two_columns_join() -> None:
+    one, other = column(Inventory(1), Inventory(2), Inventory(3)), column(Inventory(3), Inventory(4))
+    moved = one.moved(6, array(NONE, 5, NONE, 0, NONE))
+    assert moved is not None
+    assert [moved.room_at(offset) for offset in range(6)] == [3, NONE, NONE, NONE, NONE, 1]
+    placed = other.moved(6, array(NONE, 2, 3, NONE))
+    assert placed is not None
+    joined = moved.joined(6, placed)
+    assert [joined.room_at(offset) for offset in range(6)] == [3, NONE, 3, 4, NONE, 1]
+    assert one.moved(1, array(0, NONE, NONE, NONE, NONE)) is None
 
 
 def test_a_capacity_beyond_64_bits_is_shown_exactly() -> None:
     huge = Inventory(2**31 - 1, allocation_ratio=3.4e38)
-    table = ClassTable()
-    table.add([0, 1], [(huge, 7), (Inventory(5), 1)])
-    assert int(table.capacity[0]) == CLAMP
-    assert table.amounts(array(1, 0)) == [(5, 1), (int((2**31 - 1) * 3.4e38), 7)]
-    assert table.room_at(0) == huge.max_unit
+    some = ClassColumn.of(2, [(0, huge, 7), (1, Inventory(5), 1)])
+    assert int(some.kinds.top[0]) == CLAMP
+    assert [some.amounts_at(1), some.amounts_at(0)] == [(5, 1), (int((2**31 - 1) * 3.4e38), 7)]
+    assert some.room_at(0) == huge.max_unit
 
 
 def test_a_capacity_far_below_zero_has_no_room() -> None:
-    table = ClassTable()
-    table.add([0], [(Inventory(1, reserved=2**31 - 1, allocation_ratio=3.4e38), 3)])
-    assert table.slots_with(1).tolist() == []
-    assert table.amounts(array(0)) == [(int((2 - 2**31) * 3.4e38), 3)]
+    some = ClassColumn.of(1, [(0, Inventory(1, reserved=2**31 - 1, allocation_ratio=3.4e38), 3)])
+    assert offsets(some.with_room(1, 1)) == []
+    assert some.amounts_at(0) == (int((2 - 2**31) * 3.4e38), 3)
 
 
 def test_an_amount_beyond_64_bits_fits_nowhere() -> None:
-    table = ClassTable()
-    table.add([0], [(Inventory(5, step_size=2), 0)])
-    assert table.slots_with(10**30).tolist() == []
+    assert offsets(column(Inventory(5, step_size=2)).with_room(3, 10**30)) == []

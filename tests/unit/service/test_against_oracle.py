@@ -18,7 +18,7 @@ from moorage.model.errors import MoorageError
 from moorage.model.requests import ProviderFilter
 from moorage.model.values import CUSTOM_PREFIX, NamedItem, Requester
 from moorage.rules.decide import touch
-from moorage.search.index import Index
+from moorage.search.snapshot import Snapshot
 from moorage.service.committer import Ticket
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
@@ -56,7 +56,7 @@ def begun(template: Path) -> Iterator[tuple[Account, Service, Store]]:
             store.close()
 
 
-def contents(index: Index) -> tuple[object, ...]:
+def contents(index: Snapshot) -> tuple[object, ...]:
     """All that an index holds, in an order of its own choosing taken away."""
     records = {
         record.id: (

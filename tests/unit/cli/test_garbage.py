@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import gc, sys
+from dataclasses import replace
+from pathlib import Path
+from moorage.cli.wiring import Chosen, build_application, resolve
+settings = resolve(Chosen(data_directory=Path(sys.argv[1])), {}, serving=True).settings
+build_application(replace(settings, sync_on_startup=True))
+print(gc.get_freeze_count())
+"""
+
+
+def test_a_process_that_serves_does_not_look_for_garbage_in_what_stays(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert int(process.stdout) > 10_000
