@@ -1,0 +1,219 @@
+"""What two answers to one request have in common has to be everything that a client can mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from tests.peer.exchange import Answer, Request
+
+SAME_HEADERS = ("location", "allow", "openstack-api-version", "content-type")
+"""Headers whose values are compared."""
+
+PRESENT_HEADERS = ("cache-control", "last-modified", "x-openstack-request-id")
+"""Headers of which only the presence is compared."""
+
+WHERE_GIVEN = ("vary",)
+"""Headers that only have to be there where the reference has them."""
+
+UNSAID: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Which schema was broken is said by the words before; its own text is no more than a dump.
+    (re.compile(r" in schema.*On instance", re.DOTALL), " in schema ... On instance"),
+    # Why a version cannot be read is said in Python's words for the way it was read.
+    (re.compile(r"(invalid version string: .*?); .*", re.DOTALL), r"\1"),
+    # All classes of the request, in any order, where a provider has none of them.
+    (re.compile(r"Inventory for (?:'|&#x27;).*?(?:'|&#x27;) on resource"), "Inventory for ... on resource"),
+    # A whole number is one, however it is spelled.
+    (re.compile(r"but got (-?\d+)\.0 "), r"but got \1 "),
+    # Of a name and a UUID that are both taken, one database tells one and another tells both.
+    (re.compile(r"(Conflicting resource provider uuid: \S+), name: .* already exists"), r"\1 already exists"),
+)
+"""Parts of messages that may differ, and what is put in their place before they are compared."""
+
+UNKNOWN_NAME = re.compile(r"No such (?:resource class|trait\(s\):) (.*?)\.")
+"""What a search says of a name that is not there."""
+
+FIRST_FAULT = re.compile(r"(Unable to allocate inventory:? ).*", re.DOTALL)
+"""Of several amounts that cannot be had, which one is named first depends on chance."""
+
+REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
+
+
+def plain(value: Any) -> Any:
+    """JSON with its lists in one order: nothing of this API says more by the order of a list."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if key != "request_id"}
+    if isinstance(value, list):
+        return sorted((plain(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    return value
+
+
+def differences(request: Request, ours: Answer, theirs: Answer) -> list[str]:
+    """A line for everything in which the answers differ; Moorage's value first."""
+    found = []
+    if ours.status != theirs.status:
+        found.append(f"status: {ours.status} {ours.body[:400]!r}, {theirs.status} {theirs.body[:400]!r}")
+        return found
+    found += _headers(ours, theirs)
+    if _names_others(request, ours, theirs):
+        return found
+    our_body, their_body = _body(request, ours), _body(request, theirs)
+    if our_body is None or their_body is None:
+        mine, other = (
+            _message(request, REQUEST_ID.sub("", answer.body.decode())) for answer in (ours, theirs)
+        )
+        if mine != other:
+            found.append(f"body: {mine!r}, {other!r}")
+    elif plain(our_body) != plain(their_body):
+        found += _bodies("body", plain(our_body), plain(their_body))
+    return found
+
+
+def _body(request: Request, answer: Answer) -> Any:
+    """JSON of an answer; what messages do not have to say alike is taken out."""
+    body = answer.json
+    if answer.error:
+        body["errors"][0]["detail"] = _message(request, answer.detail)
+    return body
+
+
+def _names_others(request: Request, ours: Answer, theirs: Answer) -> bool:
+    """Whether both refuse a search for names that are not there, of which each tells another."""
+    told = [UNKNOWN_NAME.search(answer.detail) for answer in (ours, theirs)]
+    return (
+        request.path in {"/allocation_candidates", "/resource_providers"}
+        and all(match is not None for match in told)
+        and request.query.count("CUSTOM_") > 1
+    )
+
+
+def _message(request: Request, text: str) -> str:
+    for pattern, instead in UNSAID:
+        text = pattern.sub(instead, text)
+    if "same_subtree" in text or "No such trait" in text:
+        # These list names in any order.
+        text = " ".join(sorted(text.replace("[", " ").replace("]", " ").replace(",", " ").split()))
+    if len(_asked_amounts(request.json)) > 1:
+        text = FIRST_FAULT.sub(r"\1...", text)
+    return text
+
+
+def _asked_amounts(value: Any) -> list[Any]:
+    """All amounts of all ``resources`` within a body."""
+    if isinstance(value, list):
+        return [amount for item in value for amount in _asked_amounts(item)]
+    if not isinstance(value, dict):
+        return []
+    found = []
+    for key, item in value.items():
+        found += (
+            list(item.values()) if key == "resources" and isinstance(item, dict) else _asked_amounts(item)
+        )
+    return found
+
+
+def _headers(ours: Answer, theirs: Answer) -> list[str]:
+    found = [
+        f"header {name}: {ours.headers.get(name)!r}, {theirs.headers.get(name)!r}"
+        for name in SAME_HEADERS
+        if ours.headers.get(name) != theirs.headers.get(name)
+    ]
+    found += [
+        f"header {name}: {ours.headers.get(name)!r}, {theirs.headers.get(name)!r}"
+        for name in PRESENT_HEADERS
+        if (name in ours.headers) != (name in theirs.headers)
+    ]
+    found += [
+        f"header {name}: {ours.headers.get(name)!r}, {theirs.headers.get(name)!r}"
+        for name in WHERE_GIVEN
+        if name in theirs.headers and theirs.headers[name] != ours.headers.get(name)
+    ]
+    return found
+
+
+def _bodies(where: str, ours: Any, theirs: Any) -> list[str]:
+    """The smallest parts that differ."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        found = []
+        for key in sorted(ours.keys() | theirs.keys()):
+            if key not in ours or key not in theirs:
+                who = "Moorage" if key in ours else "the reference"
+                found.append(f"{where}.{key}: only {who} has {str(ours.get(key, theirs.get(key)))[:300]}")
+            elif ours[key] != theirs[key]:
+                found += _bodies(f"{where}.{key}", ours[key], theirs[key])
+        return found
+    if isinstance(ours, list) and isinstance(theirs, list):
+        if len(ours) == len(theirs) == 1:
+            return _bodies(f"{where}[0]", ours[0], theirs[0])
+        only_ours = [item for item in ours if item not in theirs]
+        only_theirs = [item for item in theirs if item not in ours]
+        if only_ours or only_theirs or len(ours) != len(theirs):
+            extra = (
+                f"only Moorage has {str(only_ours)[:1500]}; only the reference has {str(only_theirs)[:1500]}"
+            )
+            return [f"{where}: {len(ours)} items, {len(theirs)} items; {extra}"]
+        return []
+    return [f"{where}: {ours!r}, {theirs!r}"]
+
+
+def unbounded(request: Request) -> Request:
+    """The same search for all that there is."""
+    pairs = [pair for pair in parse_qsl(request.query, keep_blank_values=True) if pair[0] != "limit"]
+    return replace(request, query=urlencode(pairs), max_candidates=-1)
+
+
+def bounded_differences(request: Request, ours: Answer, theirs: Answer, whole: Answer) -> list[str]:
+    """Differences of bounded lists of candidates. ``whole`` is Moorage's unbounded answer.
+
+    Which candidates are kept is not said; so as many as there may be, all of the unbounded answer,
+    with its summaries.
+    """
+    found = _headers(ours, theirs)
+    mine, everything = plain(ours.json), plain(whole.json)
+    limits = [value for name, value in parse_qsl(request.query) if name == "limit"]
+    limit = [int(value) for value in limits[:1]]
+    # One candidate has been made before it is looked whether there are enough.
+    bound = [max(request.max_candidates, 1)] if request.max_candidates >= 0 else []
+    most = min([len(everything["allocation_requests"]), *limit, *bound])
+    count = len(mine["allocation_requests"])
+    if count > most or (count < most and not _leaves_out_later(request, whole)):
+        found.append(f"candidates: {count} of {most}")
+    found += [
+        f"candidate that is none without the bound: {candidate}"
+        for candidate in mine["allocation_requests"]
+        if candidate not in everything["allocation_requests"]
+    ]
+    found += [
+        f"summary: {summary}, {everything['provider_summaries'].get(provider)}"
+        for provider, summary in mine["provider_summaries"].items()
+        if summary != everything["provider_summaries"].get(provider)
+    ]
+    used = {
+        provider
+        for candidate in mine["allocation_requests"]
+        for provider in _providers(candidate["allocations"])
+    }
+    found += [f"no summary of {provider}" for provider in used - mine["provider_summaries"].keys()]
+    return found
+
+
+def _leaves_out_later(request: Request, whole: Answer) -> bool:
+    """Whether some of the candidates that were made may be left out afterwards: before 1.29."""
+    return request.max_candidates >= 0 and b"parent_provider_uuid" not in whole.body
+
+
+def counts_differ(request: Request, ours: Answer, theirs: Answer, whole: Answer) -> list[str]:
+    """Whether one kept more candidates than the other, where it is said how many are kept."""
+    if _leaves_out_later(request, whole):
+        return []
+    counts = [len(answer.json["allocation_requests"]) for answer in (ours, theirs)]
+    return [f"candidates: {counts[0]}, {counts[1]}"] if counts[0] != counts[1] else []
+
+
+def _providers(allocations: Any) -> list[str]:
+    if isinstance(allocations, dict):
+        return list(allocations)
+    return [item["resource_provider"]["uuid"] for item in allocations]

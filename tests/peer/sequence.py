@@ -1,0 +1,135 @@
+"""A random sequence of requests, sent to both, up to the first difference that nobody explains."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.peer import compare, known, state
+from tests.peer.exchange import Answer, Request
+from tests.peer.peers import Peers
+from tests.peer.queries import READS
+from tests.peer.spoil import spoiled
+from tests.peer.world import Build, World
+from tests.peer.writes import WRITES, prepare
+
+SPOILED = 0.15
+"""How many of the requests are made odd."""
+
+LENGTH = 150
+"""Requests after the forest is there: enough for it to change beyond recognition."""
+
+
+@dataclass
+class Difference:
+    """What differed, and the requests up to it."""
+
+    requests: list[Request]
+    lines: list[str]
+
+
+@dataclass
+class Tally:
+    """What was compared."""
+
+    sequences: int = 0
+    requests: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    explained: Counter[str] = field(default_factory=Counter)
+    searches: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        statuses = ", ".join(f"{status}: {count}" for status, count in sorted(self.statuses.items()))
+        explained = ", ".join(f"{name}: {count}" for name, count in sorted(self.explained.items()))
+        return (
+            f"{self.sequences} sequences, {self.requests} requests; statuses {statuses}; "
+            f"searches {dict(self.searches)}; known differences {explained or 'none'}"
+        )
+
+
+def steps(seed: int) -> list[Build]:
+    """The sequence that ``seed`` stands for."""
+    world = World(random.Random(seed), size=random.Random(seed).randint(3, 10))
+    made = prepare(world)
+    kinds = [kind for _, kind in (*WRITES, *READS)]
+    weights = [weight for weight, _ in (*WRITES, *READS)]
+    for _ in range(LENGTH):
+        build = world.random.choices(kinds, weights)[0](world)
+        made.append(spoiled(world, build) if world.chance(SPOILED) else build)
+    return made
+
+
+def run(peers: Peers, builds: list[Build], tally: Tally) -> Difference | None:
+    """Send a sequence to both, from an empty database; None if they agree."""
+    peers.reset()
+    tally.sequences += 1
+    sent: list[Request] = []
+    for build in builds:
+        request = build(peers.reference.send)
+        sent.append(request)
+        lines = step(peers, request, tally)
+        if lines:
+            return Difference(sent, lines)
+    return None
+
+
+def step(peers: Peers, request: Request, tally: Tally) -> list[str]:
+    """Send one request to both; lines for what differs and is not known."""
+    if request.path == "/allocation_candidates" and (
+        "limit=" in request.query or request.max_candidates >= 0
+    ):
+        return _bounded_step(peers, request, tally)
+    ours, theirs = _send(peers, request, tally)
+    lines = _unexplained(peers, request, ours, theirs, tally)
+    if request.writes and not lines:
+        lines = _state_differences(peers, request, tally)
+    return lines
+
+
+def _send(peers: Peers, request: Request, tally: Tally) -> tuple[Answer, Answer]:
+    ours, theirs = peers.send(request)
+    tally.requests += 1
+    tally.statuses[theirs.status] += 1
+    if request.path == "/allocation_candidates" and theirs.status == 200:
+        tally.searches["found" if theirs.json["allocation_requests"] else "found nothing"] += 1
+    return ours, theirs
+
+
+def _unexplained(peers: Peers, request: Request, ours: Answer, theirs: Answer, tally: Tally) -> list[str]:
+    lines = compare.differences(request, ours, theirs)
+    if lines:
+        names = known.names_of(known.Case(request, ours, theirs, lines, peers.reference.send))
+        tally.explained.update(names)
+        if names:
+            return []
+    return lines
+
+
+def _bounded_step(peers: Peers, request: Request, tally: Tally) -> list[str]:
+    """The same search twice: all that there is, and then what is kept of it."""
+    whole, their_whole = _send(peers, compare.unbounded(request), tally)
+    lines = _unexplained(peers, compare.unbounded(request), whole, their_whole, tally)
+    if lines:
+        return lines
+    ours, theirs = _send(peers, request, tally)
+    if not whole.status == their_whole.status == ours.status == theirs.status == 200:
+        return _unexplained(peers, request, ours, theirs, tally)
+    lines = compare.bounded_differences(request, ours, theirs, whole)
+    if not compare.differences(request, whole, their_whole):
+        lines += compare.counts_differ(request, ours, theirs, whole)
+    return lines
+
+
+def _state_differences(peers: Peers, request: Request, tally: Tally) -> list[str]:
+    lines = _compare_states(peers)
+    if lines and known.may_leave_consumers(request):
+        # What is left behind would make every later answer about these consumers differ.
+        state.drop_idle_consumers(peers.reference.database)
+        lines = _compare_states(peers)
+        tally.explained[known.CONSUMER_LEFT_BEHIND] += not lines
+    return lines
+
+
+def _compare_states(peers: Peers) -> list[str]:
+    return state.differences(state.read(peers.moorage.database), state.read(peers.reference.database))

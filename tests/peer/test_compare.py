@@ -1,0 +1,103 @@
+"""The comparison sees what it has to see."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.peer import compare, state
+from tests.peer.exchange import Answer, Request
+from tests.peer.sequence import steps
+from tests.peer.world import World, request
+
+ASKED = request("GET", "/resource_providers", 39)
+HEADERS = {"content-type": "application/json", "vary": "openstack-api-version"}
+
+
+def answer(body: Any, status: int = 200, **headers: str) -> Answer:
+    return Answer(status, HEADERS | headers, json.dumps(body).encode())
+
+
+def refusal(detail: str, code: str = "placement.undefined_code") -> Answer:
+    return answer({"errors": [{"status": 400, "detail": detail, "code": code, "request_id": "req-1"}]}, 400)
+
+
+def test_order_of_lists_and_ids_of_requests_say_nothing() -> None:
+    ours = answer({"a": [1, {"b": [2, 3]}], "request_id": "req-1"})
+    theirs = answer({"a": [{"b": [3, 2]}, 1], "request_id": "req-2"})
+    assert compare.differences(ASKED, ours, theirs) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (answer({"a": 1}), answer({"a": 2})),
+        (answer({"a": [1]}), answer({"a": [1, 1]})),
+        (answer({"a": 1}), answer({})),
+        (answer({}), answer({}, 400)),
+        (answer({}), answer({}, allow="GET")),
+        (answer({}, location="/a"), answer({}, location="/b")),
+        (answer({}), replace(answer({}), headers={})),
+        (replace(answer({}), headers={"content-type": "application/json"}), answer({})),
+        (answer({}), replace(answer({}), headers=HEADERS | {"last-modified": "now"})),
+        (refusal("one"), refusal("two")),
+        (refusal("one"), refusal("one", "placement.other")),
+    ],
+)
+def test_what_a_client_can_tell_apart_differs(ours: Answer, theirs: Answer) -> None:
+    assert compare.differences(ASKED, ours, theirs)
+
+
+def test_a_longer_vary_is_seen_but_none_in_the_reference_is_not() -> None:
+    without = replace(answer({}), headers={"content-type": "application/json"})
+    assert compare.differences(ASKED, answer({}), without) == []
+    assert compare.differences(ASKED, answer({}, vary="accept"), answer({}))
+
+
+def test_of_a_schema_only_the_refusal_counts() -> None:
+    text = "JSON does not validate: {} is small  Failed validating 'x' in schema['{}']:     1  On instance"
+    ours = refusal(text.format(1, "a"))
+    assert compare.differences(ASKED, ours, refusal(text.format(1, "b"))) == []
+    assert compare.differences(ASKED, ours, refusal(text.format(2, "a")))
+
+
+def test_amounts_that_cannot_be_had_may_be_named_in_any_order_only_if_there_are_several() -> None:
+    first, second = (refusal(f"Unable to allocate inventory: {which}") for which in "ab")
+    one, two = (
+        Request("PUT", "/allocations/x", body=json.dumps({"resources": dict.fromkeys(names, 1)}).encode())
+        for names in ("A", "AB")
+    )
+    assert compare.differences(one, first, second)
+    assert compare.differences(two, first, second) == []
+
+
+def test_a_row_that_only_one_database_has_is_told_as_often_as_it_is_there() -> None:
+    empty: state.State = {kind: [] for kind in state.QUERIES}
+    full = empty | {"allocations": ["row", "row"]}
+    assert state.differences(full, empty | {"allocations": ["row"]}) == ["allocations: only Moorage has row"]
+    assert state.differences(empty, full) == ["allocations: only the reference has row"] * 2
+
+
+def test_a_bound_wants_as_many_candidates_as_there_may_be_and_no_others() -> None:
+    def found(*amounts: int) -> Answer:
+        candidates = [{"allocations": {"p": {"resources": {"VCPU": amount}}}} for amount in amounts]
+        return answer({"allocation_requests": candidates, "provider_summaries": {"p": {}} if amounts else {}})
+
+    limited = request("GET", "/allocation_candidates", 39, query="resources=VCPU:1&limit=2")
+    assert compare.bounded_differences(limited, found(1, 2), found(3, 2), found(1, 2, 3)) == []
+    assert compare.bounded_differences(limited, found(1), found(1), found(1, 2, 3))
+    assert compare.bounded_differences(limited, found(1, 4), found(1, 2), found(1, 2, 3))
+
+
+def test_a_seed_stands_for_one_sequence() -> None:
+    def peek(asked: Request) -> Answer:
+        return answer({"allocations": {}, "generation": 0})
+
+    first, second = ([build(peek) for build in steps(7)] for _ in range(2))
+    assert first == second
+    assert first != [build(peek) for build in steps(8)]
+    assert World(random.Random(7), 3) != World(random.Random(8), 3)
