@@ -140,6 +140,11 @@ def test_make_targets_and_commands_on_a_page_exist(page: Path) -> None:
                 assert target in targets
             case ["moorage", *arguments]:
                 assert_parses(arguments)
+            case ["python", script, *arguments] if script.endswith(".py"):
+                told = subprocess.run(
+                    [sys.executable, ROOT / script, "--help"], check=True, capture_output=True, text=True
+                ).stdout
+                assert all(word in told for word in arguments if word.startswith("--"))
             case _:
                 pytest.fail(f"neither make nor moorage: {shlex.join(words)}")
 
