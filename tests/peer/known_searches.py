@@ -161,19 +161,14 @@ def _finds_nothing(search: Search) -> bool:
 def _are_among_looser_ones(search: Search) -> bool:
     """Whether each candidate, but for those groups, is one of a search without them."""
     dropped = _wants_nothing(search)
-    pairs: Pairs = []
-    for name, value in search.pairs:
-        if name == "same_subtree":
-            value = ",".join(suffix for suffix in value.split(",") if suffix not in dropped)
-        elif name in {
-            f"{kind}{suffix}" for kind in ("required", "member_of", "in_tree") for suffix in dropped
-        }:
-            continue
-        if value:
-            pairs.append((name, value))
-    looser = search.asked_with(
-        [*(pair for pair in pairs if pair[0] != "group_policy"), ("group_policy", "none")]
-    )
+    loosened = {"group_policy", "same_subtree"} | {
+        f"{kind}{suffix}" for kind in ("required", "member_of", "in_tree") for suffix in dropped
+    }
+    pairs = [pair for pair in search.pairs if pair[0] not in loosened]
+    pairs.append(("group_policy", "none"))
+    # Alone, each is in one subtree; but it has to be named.
+    pairs += [("same_subtree", suffix) for suffix in search.without_resources - set(dropped)]
+    looser = search.asked_with(pairs)
     served = [_but(candidate, dropped) for candidate in looser["allocation_requests"]]
     return all(_but(candidate, dropped) in served for candidate in search.ours["allocation_requests"])
 

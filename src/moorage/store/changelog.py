@@ -53,6 +53,11 @@ def current(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(revisions.c.revision)).scalar_one())
 
 
+def current_statement(dialect: sa.Dialect) -> str:
+    """The statement of ``current`` in the words of a database."""
+    return str(sa.select(revisions.c.revision).compile(dialect=dialect))
+
+
 def missed_since(connection: sa.Connection, revision: int) -> Missed | None:
     """What a reader that knows ``revision`` has missed; None if the log no longer knows."""
     row = connection.execute(sa.select(revisions.c.revision, revisions.c.compacted)).one()

@@ -104,7 +104,12 @@ def create_engines(settings: StoreSettings) -> Engines:
             write=sa.create_engine(url, isolation_level="READ COMMITTED", **writers),
             snapshot=sa.create_engine(url, isolation_level="REPEATABLE READ", **readers),
             single=sa.create_engine(
-                url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **readers
+                url,
+                isolation_level="AUTOCOMMIT",
+                skip_autocommit_rollback=True,
+                # There is never a transaction to end: some drivers would ask the server all the same.
+                pool_reset_on_return=None,
+                **readers,
             ),
         )
     for engine in (engines.write, engines.snapshot, engines.single):

@@ -117,3 +117,11 @@ def test_a_service_closes_its_store(sqlite_store: Store, sqlite_service: Service
     sqlite_service.warm_up()
     sqlite_service.close()
     assert sqlite_store.engines.single.pool.checkedin() == 0  # type: ignore[attr-defined]
+
+
+def test_the_revision_is_asked_for_another_way_if_the_straight_one_fails(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = sqlite_store.revision()
+    monkeypatch.setattr(sqlite_store, "_revision_statement", "SELECT nothing FROM nowhere")
+    assert sqlite_store.revision() == known
