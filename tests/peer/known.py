@@ -125,6 +125,30 @@ def _head(case: Case) -> bool:
     )
 
 
+def _long_aggregate(case: Case) -> bool:
+    """D19: a UUID spelled in another way may be longer than the column that it goes into."""
+    body = case.request.json
+    aggregates = body.get("aggregates") if isinstance(body, dict) else body
+    return (
+        case.request.path.endswith("/aggregates")
+        and isinstance(aggregates, list)
+        and any(isinstance(aggregate, str) and len(aggregate) > 36 for aggregate in aggregates)
+        and case.ours.status == 400
+        and case.theirs.status in {200, 409}
+        and "is too long" in case.ours.detail
+    )
+
+
+def _low_ratio(case: Case) -> bool:
+    """D20: ratios have an upper bound only."""
+    return (
+        case.ours.status == 400
+        and case.theirs.status in {200, 201, 204, 400, 404, 409}
+        and re.search(r"\['allocation_ratio'\]", case.ours.detail) is not None
+        and "is less than the minimum of -3.40282e+38" in case.ours.detail
+    )
+
+
 def _mojibake(case: Case) -> bool:
     """D18: text of a path is shown as if each of its bytes were a character."""
     if len(case.lines) != 1 or case.request.path.isascii():
@@ -150,6 +174,8 @@ KNOWN: dict[str, Callable[[Case], bool]] = {
     "D15": _too_large,
     "D16": _not_utf8,
     "D18": _mojibake,
+    "D19": _long_aggregate,
+    "D20": _low_ratio,
 }
 
 

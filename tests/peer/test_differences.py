@@ -230,6 +230,24 @@ def test_d18_names_in_a_path_are_shown_as_they_were_meant(peers: Peers) -> None:
     assert "\u2603" not in theirs.detail
 
 
+def test_d19_an_aggregate_fits_its_column(peers: Peers) -> None:
+    add(peers, ROOT, {})
+    body = {"resource_provider_generation": 0, "aggregates": [f"urn:uuid:{AGGREGATE}"]}
+    ours, theirs = both(peers, "PUT", f"/resource_providers/{ROOT}/aggregates", body)
+    assert (ours.status, theirs.status) == (400, 200)
+
+
+def test_d20_a_ratio_fits_its_column(peers: Peers) -> None:
+    add(peers, ROOT, {})
+    inventories = {"VCPU": {"total": 1, "allocation_ratio": -1e39}}
+    body = {
+        "inventories": {ROOT: {"resource_provider_generation": 0, "inventories": inventories}},
+        "allocations": {},
+    }
+    ours, theirs = both(peers, "POST", "/reshaper", body)
+    assert (ours.status, theirs.status) == (400, 204)
+
+
 def test_every_known_difference_is_documented() -> None:
     documented = set(re.findall(r"^\| (D\d+) \|", Path(DOCUMENT).read_text(), re.MULTILINE))
     compared = {*known.KNOWN, known.CONSUMER_LEFT_BEHIND, *known_searches.NAMES}

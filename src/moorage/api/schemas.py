@@ -248,12 +248,19 @@ RESOURCE_CLASS_UPDATE: Since[Validator | None] = Since(
 # Allocations
 
 _RESOURCES: Final = _map(NAME, {"type": "integer", "minimum": 1}, at_least=1)
+# wire: here, and only here, what is too much is told before what is missing.
+_PROVIDER_OF_ALLOCATION: Final[Schema] = {
+    "type": "object",
+    "properties": {"uuid": _UUID},
+    "additionalProperties": False,
+    "required": ["uuid"],
+}
 _ALLOCATION_LIST: Final[Schema] = {
     "allocations": {
         "type": "array",
         "minItems": 1,
         "items": _record(
-            {"resource_provider": _record({"uuid": _UUID}, ("uuid",)), "resources": _RESOURCES},
+            {"resource_provider": _PROVIDER_OF_ALLOCATION, "resources": _RESOURCES},
             ("resource_provider", "resources"),
         ),
     }

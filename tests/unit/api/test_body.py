@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moorage.api import body
 from moorage.api.body import LARGE_BODY
-from moorage.api.schemas import AGGREGATES_SET, Validator
+from moorage.api.schemas import AGGREGATES_SET, ALLOCATIONS_SET, Validator
 from moorage.api.settings import ApiSettings
 from moorage.api.wire_error import WireError
 from tests.unit.api.fake import UUID, Client, FakeService
@@ -182,3 +182,11 @@ def test_a_type_that_is_not_json_to_the_letter_is_refused(content_type: str | No
     with pytest.raises(WireError) as refusal:
         body.check_media_type(content_type)
     assert refusal.value.status == 415
+
+
+def test_of_a_provider_in_a_list_of_allocations_what_is_too_much_is_told_first() -> None:
+    claim = {"allocations": [{"resource_provider": {"wrong": UUID}, "resources": {"VCPU": 1}}]}
+    validator = ALLOCATIONS_SET.at(0)
+    assert validator is not None
+    with pytest.raises(WireError, match="'wrong' was unexpected"):
+        body.check(claim, validator)
