@@ -170,7 +170,12 @@ def _are_among_looser_ones(search: Search) -> bool:
     pairs += [("same_subtree", suffix) for suffix in search.without_resources - set(dropped)]
     looser = search.asked_with(pairs)
     served = [_but(candidate, dropped) for candidate in looser["allocation_requests"]]
-    return all(_but(candidate, dropped) in served for candidate in search.ours["allocation_requests"])
+    more = [
+        candidate
+        for candidate in search.ours["allocation_requests"]
+        if _but(candidate, dropped) not in served
+    ]
+    return not more or _shared_and_combined(search, more)
 
 
 def _but(candidate: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
@@ -182,10 +187,15 @@ def _lost_to_sharing(search: Search, left: Candidates) -> bool:
     """D17: what the unsuffixed group takes from sharing providers alone is kept for one tree only
     of those that share with them, and combined with the other groups' choices in that tree only.
     """
+    ours = search.ours["allocation_requests"]
+    more = [candidate for candidate in ours if candidate not in left]
+    return all(candidate in ours for candidate in left) and _shared_and_combined(search, more)
+
+
+def _shared_and_combined(search: Search, candidates: Candidates) -> bool:
+    """Whether the unsuffixed group takes all from sharing providers, and there are other groups."""
     resources = search.values("resources")
-    more = [candidate for candidate in search.ours["allocation_requests"] if candidate not in left]
-    less = [candidate for candidate in left if candidate not in search.ours["allocation_requests"]]
-    if less or "" not in resources or len(resources.keys() | search.without_resources) < 2:
+    if "" not in resources or len(resources.keys() | search.without_resources) < 2:
         return False
     shares = {
         provider
@@ -196,5 +206,5 @@ def _lost_to_sharing(search: Search, left: Candidates) -> bool:
         shares.issuperset(candidate["mappings"][""])
         if "mappings" in candidate
         else shares.intersection(candidate["allocations"])
-        for candidate in more
+        for candidate in candidates
     )
