@@ -90,7 +90,11 @@ $(VENV)/.python:
 		|| { rm -rf $(VENV); echo "Python's venv module does not work here (Debian, Ubuntu: install python3-venv)"; exit 1; }
 	@touch $@
 
-$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(VENV)/.python
+$(VENV)/.pip: requirements/pip.txt | $(VENV)/.python
+	@$(INSTALL) -r requirements/pip.txt
+	@touch $@
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(VENV)/.pip
 	@$(INSTALL) -r requirements/run.txt -r requirements/build.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
