@@ -16,7 +16,7 @@ from packaging.version import Version
 from tests.tidy.sources import ROOT, imported_modules, package_files
 
 FOLDER = ROOT / "requirements"
-SETS = ("run", "pip", "build", "test", "docs", "lock")
+SETS = ("run", "pip", "build", "test", "docs", "lock", "audit")
 
 DRIVERS = {"psycopg", "pymysql"}
 """Named in database URLs only, so that nothing imports them."""
