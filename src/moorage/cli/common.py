@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from moorage.cli.wiring import DEFAULT_DATA_DIRECTORY, Chosen
+from moorage.model.errors import MoorageError
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -56,6 +57,14 @@ def without_password(url: str) -> str:
         return url
     user, colon, _ = people.partition(":")
     return f"{scheme}{separator}{user}{':***' if colon else ''}@{place}"
+
+
+def described(error: Exception) -> str:
+    """An error as one line for the user."""
+    if isinstance(error, MoorageError):
+        return str(error)
+    first_line = (str(error).splitlines() or [""])[0]
+    return f"Unexpected {type(error).__name__}: {first_line} (moorage --debug ... shows where)"
 
 
 def stdout() -> Console:

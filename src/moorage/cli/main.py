@@ -10,10 +10,11 @@ from typing import Any, Final
 import click
 
 import moorage
+from moorage.cli.common import described
 from moorage.cli.db import db
 from moorage.cli.load import load
 from moorage.cli.serve import serve
-from moorage.model.errors import MoorageError
+from moorage.cli.verify import verify
 
 EXIT_REFUSED: Final = 1
 """Exit status where something could not be done; a wrong command line is click's 2."""
@@ -22,7 +23,7 @@ EXIT_REFUSED: Final = 1
 class FriendlyGroup(click.Group):
     """Commands whose errors end as lines on stderr and exit status 1, without a traceback.
 
-    ``--debug`` shows the traceback.
+    ``--debug`` shows the traceback. An error may name another status as its ``exit_status``.
     """
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
@@ -32,19 +33,9 @@ class FriendlyGroup(click.Group):
         except Exception as error:  # noqa: BLE001 - the last stop before the user
             if "--debug" in arguments:
                 traceback.print_exc()
-            elif isinstance(error, MoorageError):
-                click.echo(str(error), err=True)
             else:
-                click.echo(
-                    f"Unexpected {type(error).__name__}: {_first_line(error)} "
-                    "(moorage --debug ... shows where)",
-                    err=True,
-                )
-            sys.exit(EXIT_REFUSED)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
+                click.echo(described(error), err=True)
+            sys.exit(getattr(error, "exit_status", EXIT_REFUSED))
 
 
 @click.group(cls=FriendlyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,3 +52,4 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(db)
 main.add_command(load)
+main.add_command(verify)

@@ -17,7 +17,7 @@ from moorage.search.index import Index
 from moorage.search.snapshot import Snapshot
 from moorage.service.shared_poll import SharedPoll
 from moorage.store.errors import ConnectionLostError, WriteConflictError
-from moorage.store.store import Store
+from moorage.store.store import Everything, Store
 
 ResultT = TypeVar("ResultT")
 
@@ -109,9 +109,14 @@ class LiveIndex:
         raise UnavailableError("the database cannot be reached")
 
     def _built(self) -> tuple[Index, int]:
-        index = Index()
         with self._store.everything() as everything:
-            index.set_names(*everything.names)
-            for records in everything.chunks:
-                index.replace_trees((), records)
-            return index, everything.revision
+            return built(everything), everything.revision
+
+
+def built(everything: Everything) -> Index:
+    """An index of all that there is."""
+    index = Index()
+    index.set_names(*everything.names)
+    for records in everything.chunks:
+        index.replace_trees((), records)
+    return index

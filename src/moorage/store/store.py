@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from moorage.model.errors import SchemaError, UnavailableError
 from moorage.model.values import ProviderRecord
-from moorage.store import changelog, migrations, names, trees
+from moorage.rules.audit import CounterFact, Facts, LogFact
+from moorage.store import audit, changelog, migrations, names, trees
 from moorage.store.engines import create_engines
 from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
 from moorage.store.reading import Registries
@@ -52,6 +53,53 @@ class Everything:
     revision: int
     names: trees.Names
     chunks: Iterator[list[ProviderRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One snapshot, to be looked at from all sides. All methods raise the errors of ``store.errors``."""
+
+    _connection: sa.Connection
+
+    def counters(self) -> list[CounterFact]:
+        """All rows of the revision table; one is right."""
+        return audit.read_counters(self._connection)
+
+    def log(self) -> list[LogFact]:
+        """The change log by revision and position."""
+        return audit.read_log(self._connection)
+
+    def facts(self) -> Facts:
+        """The rows of all other tables."""
+        return audit.read_facts(self._connection)
+
+    def can_be_indexed(self) -> bool:
+        """Whether there is one revision, and a root recorded for every provider."""
+        return len(self.counters()) == 1 and not audit.has_rootless(self._connection)
+
+    def refresh(self, revision: int) -> Refresh | None:
+        """As ``Store.refresh``, in this snapshot."""
+        return _refresh(self._connection, revision)
+
+    def everything(self) -> Everything:
+        """As ``Store.everything``, in this snapshot."""
+        return _everything(self._connection)
+
+
+def _refresh(connection: sa.Connection, revision: int) -> Refresh | None:
+    missed = changelog.missed_since(connection, revision)
+    if missed is None:
+        return None
+    return Refresh(
+        missed.revision,
+        missed.root_ids,
+        trees.read_trees(connection, missed.root_ids),
+        trees.read_names(connection) if missed.changes_names else None,
+    )
+
+
+def _everything(connection: sa.Connection) -> Everything:
+    return Everything(changelog.current(connection), trees.read_names(connection), trees.read_all(connection))
 
 
 class Store:
@@ -171,19 +219,7 @@ class Store:
 
         None if the log no longer goes back that far: the reader must take everything.
         """
-
-        def ask(connection: sa.Connection) -> Refresh | None:
-            missed = changelog.missed_since(connection, revision)
-            if missed is None:
-                return None
-            return Refresh(
-                missed.revision,
-                missed.root_ids,
-                trees.read_trees(connection, missed.root_ids),
-                trees.read_names(connection) if missed.changes_names else None,
-            )
-
-        return self.read(ask)
+        return self.read(lambda connection: _refresh(connection, revision))
 
     @contextmanager
     def everything(self) -> Iterator[Everything]:
@@ -192,8 +228,13 @@ class Store:
         Raises ConnectionLostError, UnavailableError.
         """
         with translated(), self.engines.snapshot.connect() as connection:
-            yield Everything(
-                changelog.current(connection),
-                trees.read_names(connection),
-                trees.read_all(connection),
-            )
+            yield _everything(connection)
+
+    @contextmanager
+    def examined(self) -> Iterator[Examined]:
+        """One snapshot for as long as the context.
+
+        Raises ConnectionLostError, WriteConflictError, UnavailableError.
+        """
+        with translated(), self.engines.snapshot.connect() as connection:
+            yield Examined(connection)

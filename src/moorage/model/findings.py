@@ -1,0 +1,55 @@
+"""What a verification of the account finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the account that is not as it should be.
+
+    ``subject`` is the row or the thing in question, ``message`` what is wrong with it, as the rest of a
+    sentence. A ``warning`` is worth knowing but allowed; anything else is a difference.
+    """
+
+    subject: str
+    message: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was verified: how much of what was looked at, and what was found."""
+
+    name: str
+    examined: int
+    of: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All checks of one snapshot. ``followed`` counts the writes that happened meanwhile."""
+
+    revision: int
+    followed: int
+    checks: tuple[Check, ...]
+
+    @property
+    def differences(self) -> int:
+        """How much is wrong."""
+        return _count(self.checks, warning=False)
+
+    @property
+    def warnings(self) -> int:
+        """How much is allowed, but worth knowing."""
+        return _count(self.checks, warning=True)
+
+
+def _count(checks: Iterable[Check], *, warning: bool) -> int:
+    return sum(finding.warning is warning for check in checks for finding in check.findings)
