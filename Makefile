@@ -16,7 +16,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check peer format bench bench-full replay lock lock-check reference docs clean lint types imports databases
+.PHONY: help run test check peer format bench bench-full bench-claims replay lock lock-check reference docs clean lint types imports databases
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: $(VENV)/.test databases ## Moorage beside the reference, a few minutes (B
 
 bench-full: $(VENV)/.test databases ## all sizes, an hour or more; the figures go into the documentation
 	$(BIN)/python -m benchmarks.compare --full --publish $(BENCH_ARGS)
+
+bench-claims: $(VENV)/.test databases ## claims per second beside the reference, two minutes (BENCH_ARGS="--database mariadb")
+	$(BIN)/python -m benchmarks.claims $(BENCH_ARGS)
 
 replay: $(VENV)/.run ## replay a cluster trace (REPLAY_ARGS="--trace DIR --pods FILE" for a real one)
 	$(BIN)/python tools/replay.py $(REPLAY_ARGS)

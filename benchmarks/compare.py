@@ -111,11 +111,20 @@ def parser() -> argparse.ArgumentParser:
 
 def described(conditions: Conditions, folder: Path) -> dict[str, Any]:
     """Under which conditions a run takes place; nothing that names the machine."""
+    return described_machine(conditions.kind, folder) | {
+        "workers": conditions.workers,
+        "seed": conditions.seed,
+        "effort": asdict(conditions.effort),
+    }
+
+
+def described_machine(kind: str, folder: Path) -> dict[str, Any]:
+    """Database, processor and versions of what is measured."""
     folder.mkdir(parents=True, exist_ok=True)
-    with fresh_database(conditions.kind, folder) as url:
+    with fresh_database(kind, folder) as url:
         database_version = version(url)
     return {
-        "database": conditions.kind,
+        "database": kind,
         "database_version": database_version.partition(" on ")[0].removeprefix("PostgreSQL "),
         "cores": len(os.sched_getaffinity(0)),
         "processor": processor(),
@@ -124,9 +133,6 @@ def described(conditions: Conditions, folder: Path) -> dict[str, Any]:
             **{name: version_of(name) for name in LIBRARIES},
             "Python": platform.python_version(),
         },
-        "workers": conditions.workers,
-        "seed": conditions.seed,
-        "effort": asdict(conditions.effort),
     }
 
 

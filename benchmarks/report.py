@@ -207,14 +207,22 @@ def publish(report: Row, page: Path) -> None:
     kind = report["run"]["database"]
     beside = page.with_suffix("")
     beside.mkdir(exist_ok=True)
-    (beside / f"{kind}.json").write_text(json.dumps(report, indent=1) + "\n")
     pictures = []
     for name, text in charts(report).items():
         (beside / f"{kind}-{name}.svg").write_text(text)
         pictures.append(f"![{name} on {NAMES[kind]}]({beside.name}/{kind}-{name}.svg)")
+    publish_section(report, page, markdown(report), pictures)
+
+
+def publish_section(report: Row, page: Path, text: str, pictures: Sequence[str]) -> None:
+    """Put ``text``, links to ``pictures`` and the JSON of a run into the section of its database."""
+    kind = report["run"]["database"]
+    beside = page.with_suffix("")
+    beside.mkdir(exist_ok=True)
+    (beside / f"{kind}.json").write_text(json.dumps(report, indent=1) + "\n")
     title = f"## On {NAMES[kind]}"
     source = f"The same as data: [{kind}.json]({beside.name}/{kind}.json)."
-    body = "\n\n".join([title, markdown(report).rstrip(), *pictures, source])
+    body = "\n\n".join([title, text.rstrip(), *pictures, source])
     page.write_text(with_section(page.read_text(), kind, body))
 
 

@@ -1,0 +1,357 @@
+"""Claims per second, Moorage beside the reference, on the same kind of database in the same run.
+
+    python -m benchmarks.claims [--database postgresql] [--seconds 4] [--workers 1] [--publish]
+
+Writes tables and JSON. The exit status is 1 if Moorage made a mistake: a provider over its capacity, a
+claim lost or too many, a conflict that no client caused, an answer of 500 and more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import claim_clients, claim_report, loader
+from benchmarks.claim_clients import Orders, Told
+from benchmarks.clouds import Provider, Tree, random_uuid
+from benchmarks.compare import OUTPUT, SEED, TABLE_WIDTH, described_machine
+from benchmarks.databases import KINDS, running_server
+from benchmarks.figures import MILLISECONDS, percentile, ratio
+from benchmarks.report import publish_section
+from benchmarks.services import Moorage, Reference, Service
+from benchmarks.writer import CLAIM
+from moorage.model.values import Inventory
+from moorage.store.tables import allocations, inventories, resource_classes, resource_providers
+from tests.servers.databases import SQLITE, fresh_database
+
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "claims.md"
+
+PROVIDERS = 1_000
+HOT_PROVIDERS = 8
+"""One for each number of clients and of workers, so that no run meets what another has claimed."""
+
+SCARCE_PROVIDERS = 4
+ROOM_OF_SCARCE = 8
+"""Claims that a scarce provider has room for: fewer than clients want."""
+
+AMPLE = {name: Inventory(amount * 1_000_000) for name, amount in CLAIM.items()}
+SCARCE = {name: Inventory(amount * ROOM_OF_SCARCE) for name, amount in CLAIM.items()}
+
+REFERENCE_PATIENCE = 2.0
+"""The reference gets so many times as long: it answers too seldom for a figure otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What clients do, how many of them, and where they claim."""
+
+    name: str
+    about: str
+    behaviour: str
+    clients: tuple[int, ...]
+    few_clients: tuple[int, ...]
+
+
+SCENARIOS = (
+    Scenario("hot", "all claims on one provider", "claim", (1, 16, 32, 64), (32,)),
+    Scenario("spread", f"claims on {PROVIDERS:,} providers", "claim", (1, 16, 64), (64,)),
+    Scenario(
+        "cycle",
+        f"search among {PROVIDERS:,} providers (limit=10), claim one of the candidates, free it",
+        "cycle",
+        (1, 16, 64),
+        (16,),
+    ),
+    Scenario(
+        "scarce",
+        f"more claims on {SCARCE_PROVIDERS} providers than they have room for",
+        "compete",
+        (32,),
+        (32,),
+    ),
+)
+
+
+@dataclass(slots=True)
+class Site:
+    """A cloud for the benchmark: where each scenario claims."""
+
+    chance: Random
+    spread: list[str] = field(default_factory=list)
+    hot: list[str] = field(default_factory=list)
+    scarce: list[str] = field(default_factory=list)
+
+    def trees(self) -> Iterator[Tree]:
+        """All providers; they are known once they were taken from here."""
+        for name, inventory, number, uuids in (
+            ("spread", AMPLE, PROVIDERS, self.spread),
+            ("hot", AMPLE, HOT_PROVIDERS, self.hot),
+            ("scarce", SCARCE, SCARCE_PROVIDERS, self.scarce),
+        ):
+            for position in range(number):
+                uuids.append(random_uuid(self.chance))
+                yield [Provider(uuids[-1], f"{name}-{position:05}", inventory)]
+
+    def providers(self, scenario: Scenario, clients: int) -> list[str]:
+        """Those that are claimed from."""
+        if scenario.name == "hot":
+            return [self.hot[scenario.clients.index(clients)]]
+        return self.scarce if scenario.name == "scarce" else self.spread
+
+
+@dataclass(slots=True)
+class Account:
+    """What the clients of one service hold, over all its runs."""
+
+    held: dict[str, str] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+
+    def add(self, told: Told) -> None:
+        """Take over what a run ended with."""
+        self.held |= told.held
+        self.unknown |= set(told.unknown)
+
+
+def audit(url: str, account: Account) -> dict[str, int]:
+    """Compare a database with what clients were told: all figures are 0 if all is well.
+
+    ``over_capacity``: inventories with more in use than they have. ``lost``: acknowledged claims that
+    are not there, or not as they were acknowledged. ``phantom``: what is held although nobody was told so.
+    """
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    used = (
+        sa.select(
+            allocations.c.resource_provider_id,
+            allocations.c.resource_class_id,
+            sa.func.sum(allocations.c.used).label("used"),
+        )
+        .group_by(allocations.c.resource_provider_id, allocations.c.resource_class_id)
+        .subquery()
+    )
+    room = (inventories.c.total - inventories.c.reserved) * inventories.c.allocation_ratio
+    over = (
+        sa.select(sa.func.count())
+        .select_from(inventories)
+        .join(
+            used,
+            sa.and_(
+                used.c.resource_provider_id == inventories.c.resource_provider_id,
+                used.c.resource_class_id == inventories.c.resource_class_id,
+            ),
+        )
+        .where(used.c.used > room)
+    )
+    rows = (
+        sa.select(
+            allocations.c.consumer_id, resource_providers.c.uuid, resource_classes.c.name, allocations.c.used
+        )
+        .join(resource_providers, allocations.c.resource_provider_id == resource_providers.c.id)
+        .join(resource_classes, allocations.c.resource_class_id == resource_classes.c.id)
+    )
+    with engine.connect() as connection:
+        over_capacity = connection.scalar(over) or 0
+        present: dict[str, set[tuple[str, str, int]]] = {}
+        for consumer, provider, name, amount in connection.execute(rows):
+            present.setdefault(consumer, set()).add((provider, name, amount))
+    wanted = {
+        consumer: {(provider, name, amount) for name, amount in CLAIM.items()}
+        for consumer, provider in account.held.items()
+    }
+    return {
+        "over_capacity": over_capacity,
+        "lost": sum(present.get(consumer) != items for consumer, items in wanted.items()),
+        "phantom": len(present.keys() - wanted.keys() - account.unknown),
+        "unknown": len(account.unknown),
+    }
+
+
+def figures(told: Told, cpu_seconds: float) -> dict[str, Any]:
+    """Of one run of one service, for the report."""
+    done = sum(map(len, told.seconds.values()))
+    found: dict[str, Any] = {
+        "per_second": round(told.finished / told.elapsed, 2),
+        "requests": done,
+        "cpu_ms": round(cpu_seconds / done * MILLISECONDS, 3) if done else None,
+        "refused": dict(told.refused),
+    }
+    for kind, seconds in told.seconds.items():
+        if seconds:
+            found[f"{kind}_p50_ms"] = round(percentile(seconds, 50) * MILLISECONDS, 2)
+            found[f"{kind}_p99_ms"] = round(percentile(seconds, 99) * MILLISECONDS, 2)
+    return found
+
+
+def mistakes(row: dict[str, Any]) -> int:
+    """Answers in a run of Moorage that there should not have been."""
+    refused = row.get(Moorage.name, {}).get("refused", {})
+    return sum(count for reason, count in refused.items() if not reason.endswith(" full"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run of this benchmark does. ``seconds`` per scenario, number of clients and service."""
+
+    kind: str
+    seconds: float
+    seed: int
+    workers: tuple[int, ...]
+    scenarios: tuple[str, ...]
+    clients: tuple[int, ...]
+    services: tuple[type[Service], ...]
+
+    def numbers(self, scenario: Scenario, workers: int) -> tuple[int, ...]:
+        """Of clients. With several workers only the most telling ones are tried."""
+        chosen = scenario.clients if workers == self.workers[0] else scenario.few_clients
+        return tuple(number for number in scenario.clients if number in self.clients) or chosen
+
+
+class Contest:
+    """Both services with the same cloud, each on a database of its own."""
+
+    def __init__(self, plan: Plan, workers: int) -> None:
+        self._plan = plan
+        self._workers = workers
+        self._services: list[tuple[Service, Site, Account]] = []
+
+    def run(self, console: Console) -> dict[str, Any]:
+        """``results`` and ``audits`` for the report."""
+        results = []
+        with tempfile.TemporaryDirectory(prefix="moorage-bench-") as name, ExitStack() as stack:
+            for kind in self._plan.services:
+                self._prepare(kind, Path(name) / kind.name, stack)
+            for scenario in SCENARIOS:
+                if scenario.name in self._plan.scenarios:
+                    for clients in self._plan.numbers(scenario, self._workers):
+                        console.print(f"  {scenario.name}: {clients} clients, {self._workers} workers")
+                        results.append(self._round(scenario, clients))
+            audits = {
+                service.name: audit(service.database, account) for service, _, account in self._services
+            }
+        return {"results": results, "audits": [{"workers": self._workers} | audits]}
+
+    def _prepare(self, kind: type[Service], folder: Path, stack: ExitStack) -> None:
+        folder.mkdir()
+        url = stack.enter_context(fresh_database(self._plan.kind, folder))
+        service = kind(url, folder, self._workers)
+        stack.callback(service.stop)
+        service.prepare()
+        site = Site(Random(self._plan.seed))
+        loader.load(url, site.trees(), Random(self._plan.seed))
+        service.start()
+        self._services.append((service, site, Account()))
+
+    def _round(self, scenario: Scenario, clients: int) -> dict[str, Any]:
+        row: dict[str, Any] = {"scenario": scenario.name, "clients": clients, "workers": self._workers}
+        for service, site, account in self._services:
+            patience = REFERENCE_PATIENCE if service.name == Reference.name else 1.0
+            orders = Orders(
+                service.port,
+                scenario.behaviour,
+                clients,
+                self._plan.seconds * patience,
+                self._plan.seed + clients + 1_000 * self._workers + 10_000 * SCENARIOS.index(scenario),
+                site.providers(scenario, clients),
+            )
+            before = service.cpu_seconds()
+            told = claim_clients.run(orders)
+            row[service.name] = figures(told, service.cpu_seconds() - before)
+            account.add(told)
+        ours, theirs = (row.get(each.name, {}) for each in (Moorage, Reference))
+        if theirs.get("per_second"):
+            row["ratio"] = round(ours.get("per_second", 0) / theirs["per_second"], 1)
+        row["p99_ratio"] = ratio(ours.get("claim_p99_ms"), theirs.get("claim_p99_ms"))
+        return row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for."""
+    options = parser().parse_args(arguments)
+    plan = Plan(
+        options.database,
+        options.seconds,
+        options.seed,
+        tuple(options.workers or (1, 2)),
+        tuple(options.only or (each.name for each in SCENARIOS)),
+        tuple(options.clients or ()),
+        (Moorage,) if options.without_reference else (Moorage, Reference),
+    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    console = Console(width=max(TABLE_WIDTH, Console().width))
+    found: dict[str, Any] = {"run": {}, "results": [], "audits": []}
+    with running_server(plan.kind):
+        found["run"] = described_machine(plan.kind, options.output) | {
+            "seed": plan.seed,
+            "seconds": plan.seconds,
+            "scenarios": {each.name: each.about for each in SCENARIOS if each.name in plan.scenarios},
+        }
+        for workers in plan.workers:
+            told = Contest(plan, workers).run(console)
+            found["results"] += told["results"]
+            found["audits"] += told["audits"]
+            write(found, options.output)
+    show(found, console)
+    if options.publish:
+        publish_section(found, PAGE, claim_report.markdown(found), ())
+    faults = sum(map(mistakes, found["results"]))
+    faults += sum(
+        each[Moorage.name][name] for each in found["audits"] for name in ("over_capacity", "lost", "phantom")
+    )
+    return 1 if faults else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__.partition("\n")[0])
+    made.add_argument("--database", choices=KINDS, default=SQLITE, help="kind of database (default: sqlite)")
+    made.add_argument(
+        "--seconds",
+        type=float,
+        default=2.0,
+        help="seconds per scenario and number of clients (default: 2); the reference gets twice as many",
+    )
+    names = [scenario.name for scenario in SCENARIOS]
+    made.add_argument("--only", choices=names, action="append", help="this scenario (may be repeated)")
+    made.add_argument("--clients", type=int, action="append", help="this many clients (may be repeated)")
+    made.add_argument(
+        "--workers", type=int, action="append", help="worker processes per service (default: 1, then 2)"
+    )
+    made.add_argument("--seed", type=int, default=SEED, help=f"seed of cloud and choices (default: {SEED})")
+    made.add_argument("--without-reference", action="store_true", help="measure Moorage alone")
+    made.add_argument(
+        "--output", type=Path, default=OUTPUT, help=f"folder of the results (default: {OUTPUT})"
+    )
+    made.add_argument("--publish", action="store_true", help=f"put the figures into {PAGE.name} as well")
+    return made
+
+
+def write(found: dict[str, Any], folder: Path) -> None:
+    """``claims.json`` and ``claims.md``, into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "claims.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "claims.md").write_text(claim_report.markdown(found))
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """The tables, on the terminal."""
+    for head, rows in claim_report.tables(found):
+        table = Table(*head)
+        for cells in rows:
+            table.add_row(*cells)
+        console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

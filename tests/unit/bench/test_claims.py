@@ -1,0 +1,135 @@
+"""The benchmark of claims: its clients, its audit and its tables."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from benchmarks import claim_report, claims, loader
+from benchmarks.claim_clients import Orders, Reply, Told, carry_out, reason
+from benchmarks.clouds import Provider
+from benchmarks.writer import CLAIM
+from moorage.model.values import Inventory
+from moorage.store.settings import StoreSettings
+from moorage.store.store import Store
+from moorage.store.tables import allocations, consumers
+
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply(0, b""), "unanswered"),
+        (Reply(503, b""), "503"),
+        (Reply(409, b'{"code": "placement.concurrent_update"}'), "conflict"),
+        (Reply(409, b'{"code": "placement.undefined_code"}'), "full"),
+    ],
+)
+def test_why_a_request_did_not_succeed_is_told(reply: Reply, expected: str) -> None:
+    assert reason(reply) == expected
+
+
+def serve(listener: socket.socket, answers: list[bytes]) -> None:
+    """Take one connection; answer each of its requests with the next of ``answers``, then hang up."""
+    connection, _ = listener.accept()
+    with connection:
+        for answer in answers:
+            connection.recv(65_536)
+            connection.sendall(answer)
+        connection.recv(65_536)
+
+
+def test_clients_count_what_they_were_told() -> None:
+    """Of a claim without a whole answer nobody knows whether it is held."""
+    refusal = b"HTTP/1.1 409 Conflict\r\ncontent-length: 2\r\n\r\n{}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener, [NO_CONTENT, refusal, NO_CONTENT]))
+        server.start()
+        over = iter([False] * 5 + [True])
+        told = carry_out(
+            Orders(listener.getsockname()[1], "claim", 1, 60.0, 7, ["provider"]), lambda: next(over)
+        )
+        server.join()
+    assert told.finished == len(told.held) == len(told.seconds["claim"]) == 2
+    assert set(told.held.values()) == {"provider"}
+    assert told.refused == {"claim full": 1, "claim unanswered": 1}
+    assert len(told.unknown) == 1
+
+
+def audited(folder: Path, used: int, account: claims.Account) -> dict[str, int]:
+    """The audit of a database with one provider with room for one claim, and one consumer."""
+    url = f"sqlite:///{folder / 'x.sqlite'}"
+    store = Store(StoreSettings(url))
+    store.migrate()
+    store.synchronise_names()
+    room = {name: Inventory(amount) for name, amount in CLAIM.items()}
+    loader.load(url, [[Provider("provider", "name", room, held=(CLAIM,))]], Random(7))
+    with store.engines.write.begin() as connection:
+        connection.execute(consumers.update().values(uuid="consumer"))
+        connection.execute(allocations.update().values(consumer_id="consumer"))
+        connection.execute(
+            allocations.update().where(allocations.c.used == CLAIM["MEMORY_MB"]).values(used=used)
+        )
+    store.close()
+    return claims.audit(url, account)
+
+
+def test_an_audit_finds_nothing_where_all_is_as_told(tmp_path: Path) -> None:
+    account = claims.Account()
+    account.add(Told(held={"consumer": "provider"}))
+    found = audited(tmp_path, CLAIM["MEMORY_MB"], account)
+    assert found == {"over_capacity": 0, "lost": 0, "phantom": 0, "unknown": 0}
+
+
+def test_an_audit_finds_what_is_lost_too_much_or_nobodys(tmp_path: Path) -> None:
+    account = claims.Account(held={"other": "provider"})
+    found = audited(tmp_path, CLAIM["MEMORY_MB"] + 1, account)
+    assert found == {"over_capacity": 1, "lost": 1, "phantom": 1, "unknown": 0}
+
+
+def test_an_audit_does_not_blame_for_what_a_client_cannot_know(tmp_path: Path) -> None:
+    found = audited(tmp_path, CLAIM["MEMORY_MB"], claims.Account(unknown={"consumer"}))
+    assert found == {"over_capacity": 0, "lost": 0, "phantom": 0, "unknown": 1}
+
+
+def test_conflicts_that_no_client_caused_are_mistakes() -> None:
+    row = {"moorage": {"refused": {"claim full": 9, "claim conflict": 2, "search 500": 1}}}
+    assert claims.mistakes(row) == 3
+
+
+def test_a_site_has_each_provider_once_and_a_hot_one_for_each_number_of_clients() -> None:
+    site = claims.Site(Random(7))
+    trees = list(site.trees())
+    hot = claims.SCENARIOS[0]
+    assert len({tree[0].uuid for tree in trees}) == len(trees)
+    chosen = [site.providers(hot, clients) for clients in hot.clients]
+    assert len({uuid for [uuid] in chosen}) == len(hot.clients)
+
+
+def test_tables_show_both_services_beside_each_other() -> None:
+    told = Told(elapsed=2.0, finished=4_000)
+    told.seconds["claim"] = [0.01] * 99 + [0.2]
+    ours = claims.figures(told, 0.05)
+    assert (ours["per_second"], ours["cpu_ms"], ours["claim_p99_ms"]) == (2_000, 0.5, 10)
+    rows = [
+        {"scenario": "hot", "clients": 1, "workers": 1, "moorage": ours, "ratio": 50.0, "p99_ratio": None}
+    ]
+    audits = [{"workers": 1, "moorage": {"over_capacity": 0, "lost": 0, "phantom": 0, "unknown": 2}}]
+    run = {
+        "database": "sqlite",
+        "database_version": "3",
+        "cores": 2,
+        "processor": "X",
+        "versions": {},
+        "seed": 7,
+        "seconds": 2.0,
+        "scenarios": {"hot": "one provider"},
+    }
+    text = claim_report.markdown({"run": run, "results": rows, "audits": audits})
+    assert "| hot | 1 | 1 | 2,000 | 10 ms | 10 ms | 0.5 ms | none | - | - | - | - | - | 50 x | - |" in text
+    assert "| moorage | 1 | 0 | 0 | 0 | 2 |" in text
