@@ -7,16 +7,17 @@ summaries are left with the index.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
-from operator import itemgetter
-from typing import Any, Final
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 import orjson
 
 from moorage.api import versions
 from moorage.api.encode import Json
-from moorage.model.answers import KeptSummaries, Pattern, PatternedCandidates, Row
+from moorage.model.answers import KeptSummaries, Part, Pattern, PatternedCandidates, Template
 from moorage.model.requests import Candidate, ProviderSummary, SearchResult
 
 KEPT_SINCE: Final = versions.NESTED_CANDIDATES
@@ -27,38 +28,52 @@ KEPT_FORM: Final = "json"
 _HOLE: Final = re.compile(rb"@([0-9]+)@")
 """Stands for the provider at a place: neither class nor suffix of a group can have it in its name."""
 
-Pick = Callable[[Row], Any]
-
 
 def encoded(result: SearchResult, requested: frozenset[str], minor: int) -> bytes:
     """Candidates and the state of their providers; ``requested`` are the classes asked for."""
-    candidates, summaries = result.candidates, result.summaries
+    parts: list[Part] = [b'{"allocation_requests":[']
+    parts += _without_last_comma(_ways(result.candidates, minor))
+    parts.append(b'],"provider_summaries":{')
+    parts += _without_last_comma(_states(result.summaries, requested, minor))
+    parts.append(b"}}")
+    # An answer may have megabytes: they are brought together once.
+    return b"".join(parts)
+
+
+def _without_last_comma(parts: list[Part]) -> list[Part]:
+    if parts:
+        parts[-1] = parts[-1][:-1]
+    return parts
+
+
+def _ways(candidates: Sequence[Candidate], minor: int) -> list[Part]:
+    """Candidates, each with a comma after it."""
+    if isinstance(candidates, PatternedCandidates):
+        return candidates.rendered(f"{KEPT_FORM} {minor}", partial(_template, minor=minor))
+    return [b"%b," % orjson.dumps(_candidate(item, minor)) for item in candidates]
+
+
+def _states(summaries: Sequence[ProviderSummary], requested: frozenset[str], minor: int) -> list[Part]:
+    """Summaries, each with a comma after it."""
 
     def summary(item: ProviderSummary) -> bytes:
-        return b"%b:%b" % (orjson.dumps(item.uuid), orjson.dumps(_summary(item, requested, minor)))
+        return b"%b:%b," % (orjson.dumps(item.uuid), _dumped(_summary(item, requested, minor)))
 
     if isinstance(summaries, KeptSummaries) and minor >= KEPT_SINCE:
-        states = summaries.rendered(KEPT_FORM, summary)
-    else:
-        states = [summary(item) for item in summaries]
-    if isinstance(candidates, PatternedCandidates):
-        ways = _patterned(candidates, minor)
-    else:
-        ways = [orjson.dumps(_candidate(item, minor)) for item in candidates]
-    return b'{"allocation_requests":[%b],"provider_summaries":{%b}}' % (b",".join(ways), b",".join(states))
+        return [*summaries.rendered(KEPT_FORM, summary)]
+    return [summary(item) for item in summaries]
 
 
-def _patterned(candidates: PatternedCandidates, minor: int) -> list[bytes]:
-    templates = [_template(pattern, minor) for pattern in candidates.patterns]
-    ways: list[bytes] = []
-    for number, rows in candidates.runs:
-        template, pick = templates[number]
-        ways += [template % pick(row) for row in rows]
-    return ways
+def _dumped(shown: Json) -> bytes:
+    try:
+        return orjson.dumps(shown)
+    except TypeError:
+        # A capacity times an allocation ratio may be larger than what orjson takes.
+        return json.dumps(shown, separators=(",", ":")).encode()
 
 
-def _template(pattern: Pattern, minor: int) -> tuple[bytes, Pick]:
-    """A candidate with a hole for each uuid, and what fills the holes from a row.
+def _template(pattern: Pattern, minor: int) -> Template:
+    """A candidate with a hole for each uuid, and a comma after it.
 
     Uuids need no escaping: they are hexadecimal digits and dashes.
     """
@@ -66,10 +81,9 @@ def _template(pattern: Pattern, minor: int) -> tuple[bytes, Pick]:
         {f"@{place}@": amounts for place, amounts in pattern.allocations.items()},
         {suffix: tuple([f"@{place}@" for place in places]) for suffix, places in pattern.mappings.items()},
     )
-    text = orjson.dumps(_candidate(holes, minor))
-    places = [int(place) for place in _HOLE.findall(text)]
-    template = _HOLE.sub(b"%b", text.replace(b"%", b"%%"))
-    return template, itemgetter(*places) if places else lambda row: ()
+    pieces = _HOLE.split(b"%b," % orjson.dumps(_candidate(holes, minor)))
+    # What the hole's expression captures stands between the pieces.
+    return Template(tuple(pieces[::2]), tuple(map(int, pieces[1::2])))
 
 
 def _candidate(item: Candidate, minor: int) -> Json:

@@ -19,6 +19,9 @@ ItemT_co = TypeVar("ItemT_co", covariant=True)
 Row = tuple[bytes, ...]
 """Uuids of the providers at the places of a pattern, in ASCII."""
 
+Part = bytes | memoryview
+"""A stretch of text, as bytes or as what can be joined to bytes."""
+
 
 class Listed(Sequence[ItemT_co], Generic[ItemT_co]):
     """A sequence whose items are made when somebody looks at one."""
@@ -63,19 +66,35 @@ class Pattern:
     allocations: Mapping[int, Mapping[str, int]]
     mappings: Mapping[str, tuple[int, ...]]
 
+    def candidate(self, row: Row) -> Candidate:
+        """The candidate with the providers of ``row``."""
+        uuids = [uuid.decode() for uuid in row]
+        return Candidate(
+            {uuids[place]: amounts for place, amounts in self.allocations.items()},
+            {suffix: tuple([uuids[place] for place in places]) for suffix, places in self.mappings.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The text of a pattern: a hole for a uuid between one of ``pieces`` and the next.
+
+    ``places`` say whose uuid goes into each hole. They are one fewer than the pieces.
+    """
+
+    pieces: tuple[bytes, ...]
+    places: tuple[int, ...]
+
 
 class PatternedCandidates(Listed[Candidate]):
-    """Candidates as runs of rows of one pattern: ``runs`` has (number of the pattern, rows)."""
+    """Candidates of a few patterns, so that writing one pattern out is writing thousands of them."""
 
-    def __init__(self, patterns: Sequence[Pattern], runs: Sequence[tuple[int, Sequence[Row]]]) -> None:
-        self.patterns = patterns
-        self.runs = runs
+    @abstractmethod
+    def rendered(self, form: str, template: Callable[[Pattern], Template]) -> list[Part]:
+        """The text of all candidates in their order, in parts of one or of many.
 
-    def made(self) -> Sequence[Candidate]:
-        return [_candidate(self.patterns[number], row) for number, rows in self.runs for row in rows]
-
-    def __len__(self) -> int:
-        return sum(len(rows) for _, rows in self.runs)
+        ``template`` tells the text of a pattern. It may be kept under ``form`` and not asked for again.
+        """
 
 
 class KeptSummaries(Listed[ProviderSummary]):
@@ -84,11 +103,3 @@ class KeptSummaries(Listed[ProviderSummary]):
     @abstractmethod
     def rendered(self, form: str, render: Callable[[ProviderSummary], bytes]) -> list[bytes]:
         """What ``render`` makes of each, or has made of it before under the same ``form``."""
-
-
-def _candidate(pattern: Pattern, row: Row) -> Candidate:
-    uuids = [uuid.decode() for uuid in row]
-    return Candidate(
-        {uuids[place]: amounts for place, amounts in pattern.allocations.items()},
-        {suffix: tuple([uuids[place] for place in places]) for suffix, places in pattern.mappings.items()},
-    )

@@ -92,6 +92,7 @@ class Block:
     """
 
     __slots__ = (
+        "_full_uuids",
         "_trees",
         "aggregates",
         "classes",
@@ -125,6 +126,7 @@ class Block:
         self.columns = columns
         self.kept: dict[str, list[bytes | None]] = {}
         self._trees: Trees | None = None
+        self._full_uuids: bool | None = None
 
     @staticmethod
     def of(records: Sequence[ProviderRecord]) -> Block:
@@ -156,6 +158,13 @@ class Block:
         if self._trees is None:
             self._trees = Trees(self.ids, self.parent_ids, self.root_ids)
         return self._trees
+
+    @property
+    def has_full_uuids(self) -> bool:
+        """Whether all uuids have the usual length (a database may also hold some without dashes)."""
+        if self._full_uuids is None:
+            self._full_uuids = bool(self.uuids.view(np.uint8)[UUID_LENGTH - 1 :: UUID_LENGTH].all())
+        return self._full_uuids
 
     # What is where
 
@@ -265,6 +274,7 @@ class Block:
             columns,
         )
         block._trees = self._trees
+        block._full_uuids = self._full_uuids
         for form, made in self.kept.items():
             copy = made.copy()
             for offset in changed:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 from random import Random
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from moorage.model.errors import SearchLimitError
 from moorage.model.requests import CandidateRequest, SearchResult, SearchSettings
 from moorage.search.collector import Collector
 from moorage.search.forms import Forms, Outcome, Replayed
+from moorage.search.memory import Kind, Knowledge, Memory
 from moorage.search.plan import Plan, Survey, providers_matching
 from moorage.search.rules import Rules
 from moorage.search.scene import Neighbours, View, Views
@@ -24,6 +25,9 @@ from moorage.search.work import OutOfStepsError, Work
 __all__ = ["Work", "find", "providers_matching"]
 
 ItemT = TypeVar("ItemT")
+
+FIRST_TREES: Final = 16
+"""Trees whose keys are compared at first, and eight times as many each time: a limit may be reached soon."""
 
 Found = tuple[View, Iterable[Outcome]]
 """A tree, and ways to serve the request in it."""
@@ -38,11 +42,13 @@ def find(
     settings: SearchSettings,
     random: Random,
     work: Work | None = None,
+    memory: Memory | None = None,
 ) -> SearchResult:
     """Candidates for ``request``, as many as ``settings`` and the request's limit let through.
 
     Blocks are looked at, and trees looked into, one after the other, by id of their root or in
     random order, and only until there are enough candidates; ``work`` counts that if it is given.
+    ``memory`` makes it faster to be asked the same again; it changes neither answer nor count.
     Amounts in a request are above 0. The same request on equal snapshots gives the same list
     unless ``settings.randomize``. Raises ResourceClassNotFoundError, TraitNotFoundError for
     unknown names, whatever else is asked; SearchLimitError if more steps than
@@ -54,7 +60,8 @@ def find(
     plan = Plan(snapshot, request)
     work = work if work is not None else Work()
     work.limit = settings.step_limit if settings.step_limit >= 0 else None
-    search = Search(plan, random if settings.randomize else None, work)
+    knowledge = (memory or Memory()).of(request, lambda: Forms(request, plan.variables))
+    search = Search(plan, random if settings.randomize else None, work, knowledge)
     collector = Collector(plan, search.forms, _bound(request, settings), work)
     try:
         if settings.breadth_first and not (search.alone_suffices and snapshot.all_lone):
@@ -81,13 +88,15 @@ def _bound(request: CandidateRequest, settings: SearchSettings) -> int | None:
 class Search:
     """One request on its way through the blocks of a snapshot."""
 
-    def __init__(self, plan: Plan, random: Random | None, work: Work) -> None:
+    def __init__(self, plan: Plan, random: Random | None, work: Work, knowledge: Knowledge) -> None:
         self.plan = plan
         self.rules = Rules.of(plan)
-        self.forms = Forms(plan)
+        self.forms = knowledge.forms
+        self._knowledge = knowledge
         self._random = random
         self._work = work
         self._solved: dict[Hashable, Replayed] = {}
+        self._kinds: dict[bytes, Kind] = {}
         self._neighbours = Neighbours(plan)
         self._views: dict[int, Views] = {}
         self._repeating: set[tuple[str, ...]] = set()
@@ -106,15 +115,74 @@ class Search:
         return self.plan.surveys(self._work)
 
     def collect_by_block(self, collector: Collector) -> None:
-        """All trees in order; those of one provider are taken by the block."""
+        """All trees in order; those of one provider are taken by the block, those alike together."""
         for survey in self.surveys():
             if self.alone_suffices and survey.block.trees.lone:
-                collector.take_lone(survey, self.forms.of_one())
-            else:
+                collector.take_lone(survey, Kind((self.forms.of_one(),), (0,), 0))
+            elif self.plan.sharing or self.plan.sharing_alone or self.plan.request.one_provider_per_tree:
                 trees = ((survey, tree) for tree in survey.trees.tolist())
                 self.collect(map(self.visit, self._worthy(trees)), collector)
+            else:
+                self._collect_alike(survey, collector)
             if collector.full:
                 return
+
+    def _collect_alike(self, survey: Survey, collector: Collector) -> None:
+        """All trees of a survey in order, with nobody who shares: trees with one key at once.
+
+        Only what is found in the first of them has to be sought. A tree that is more than what may
+        still be taken is taken candidate by candidate.
+        """
+        trees: list[int] = survey.trees.tolist()
+        begin, window = 0, FIRST_TREES
+        while begin < len(trees):
+            some = trees[begin : begin + window]
+            keys = self._views_of(survey).keys(some)
+            place = 0
+            while place < len(some):
+                key, end = keys[place], place + 1
+                while end < len(some) and keys[end] == key:
+                    end += 1
+                place += self._collect_kind(survey, some[place:end], key, collector)
+                if collector.full:
+                    return
+            begin += window
+            window *= 8
+
+    def _collect_kind(self, survey: Survey, trees: list[int], key: bytes, collector: Collector) -> int:
+        """Take some of ``trees``, which all have ``key``; returns how many."""
+        kind = self._kinds.get(key)
+        # What an earlier search has found counts as found by this one, too, when it is first used.
+        fresh = kind is None
+        kind = kind or self._knowledge.kinds.get(key)
+        if kind is not None and kind.complete:
+            steps = kind.steps if fresh else 0
+            whole = trees[: collector.whole_trees(kind, steps)]
+            if whole:
+                self._work.steps += steps
+                self._kinds[key] = kind
+                collector.take_whole(survey, whole, kind)
+                return len(whole)
+        self._collect_singly((survey, trees[0]), key, None if fresh else kind, collector)
+        return 1
+
+    def _collect_singly(self, tree: Tree, key: bytes, kind: Kind | None, collector: Collector) -> None:
+        """Take candidates of one tree as far as they are wanted; ``kind`` is what this search has found."""
+        self._work.trees += 1
+        self._work.check()
+        view = self._view(*tree)
+        known = self._knowledge.kinds.get(key)
+        if kind is not None:
+            collector.take(view, kind.outcomes)
+        elif known is not None and (known.complete or collector.wants_at_most(len(known.outcomes))):
+            collector.take(view, known.as_found(self._work))
+        else:
+            found = Replayed(self._outcomes(view), self._work)
+            collector.take(view, found)
+            kind = Kind.of(found)
+            if kind.complete:
+                self._kinds[key] = kind
+            self._knowledge.learn(key, kind)
 
     def collect(self, found: Iterable[Found], collector: Collector) -> None:
         """Take candidates until there are enough."""
@@ -157,11 +225,14 @@ class Search:
                 self._repeating.add(aggregates)
             yield survey, tree
 
-    def _view(self, survey: Survey, tree: int) -> View:
+    def _views_of(self, survey: Survey) -> Views:
         views = self._views.get(survey.number)
         if views is None:
             views = self._views[survey.number] = Views(self.plan, survey, self.rules.need)
-        return views.at(tree, self._neighbours.of(survey, tree))
+        return views
+
+    def _view(self, survey: Survey, tree: int) -> View:
+        return self._views_of(survey).at(tree, self._neighbours.of(survey, tree))
 
     def visit(self, tree: Tree) -> Found:
         """What can be found in one tree."""
@@ -173,7 +244,7 @@ class Search:
         key = view.key
         known = self._solved.get(key)
         if known is None:
-            known = self._solved[key] = Replayed(self._outcomes(view))
+            known = self._solved[key] = Replayed(self._outcomes(view), self._work)
         return view, known
 
     def one_by_one(self, tree: Tree) -> Iterator[Found]:

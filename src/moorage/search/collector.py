@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from typing import Final
+from collections.abc import Iterable
 
 import numpy as np
 
-from moorage.model.answers import KeptSummaries, PatternedCandidates, Row
-from moorage.model.requests import ProviderSummary, SearchResult
-from moorage.search.block import Block
-from moorage.search.columns import NONE, IntArray
+from moorage.model.answers import Row
+from moorage.model.requests import SearchResult
+from moorage.search.columns import IntArray
 from moorage.search.forms import Forms, Outcome
+from moorage.search.memory import Kind
 from moorage.search.plan import Plan, Stages, Survey
+from moorage.search.runs import FoundCandidates, LoneRun, RowRun, Run, TreeRun
 from moorage.search.scene import View
-from moorage.search.snapshot import Snapshot
+from moorage.search.summaries import Span, Summaries
 from moorage.search.work import OutOfStepsError, Work
-
-KEPT_BYTES: Final = 256 * 1024 * 1024
-"""What writers of summaries may leave with an index, in bytes: all of some 600,000 providers. When
-it is more, all of it goes and is made again as it is asked for."""
 
 
 class Collector:
@@ -33,13 +28,13 @@ class Collector:
         self._left = bound
         self._work = work
         self._only_giving = plan.request.one_provider_per_tree
-        self._runs: list[tuple[int, list[Row]]] = []
+        self._runs: list[Run] = []
         self._seen: set[tuple[int, Row]] = set()
         self._fruitful: set[tuple[int, int]] = set()
-        self._fruitful_lone = 0
+        self._fruitful_at_once = 0
         # By block: trees to show, or entries where only those that give are shown.
         self._shown: dict[int, set[int]] = defaultdict(set)
-        self._shown_lone: dict[int, IntArray] = {}
+        self._shown_at_once: dict[int, list[IntArray | list[int]]] = defaultdict(list)
 
     @property
     def full(self) -> bool:
@@ -54,7 +49,7 @@ class Collector:
         """
         uuids: list[bytes] = []
         number, work = view.views.survey.number, self._work
-        form, rows = self._runs[-1] if self._runs else (NONE, [])
+        run = self._runs[-1] if self._runs else None
         for outcome in outcomes:
             if not uuids:
                 uuids = view.uuids
@@ -66,10 +61,10 @@ class Collector:
                 self._seen.add((outcome.form, row))
             work.placed += len(row)
             work.check()
-            if outcome.form != form:
-                form, rows = outcome.form, []
-                self._runs.append((form, rows))
-            rows.append(row)
+            if not isinstance(run, RowRun) or run.number != outcome.form:
+                run = RowRun(outcome.form)
+                self._runs.append(run)
+            run.found.append(row)
             self._show(view, outcome)
             if self._left is not None:
                 self._left -= 1
@@ -88,7 +83,40 @@ class Collector:
         for block, tree in outcome.homes:
             self._shown[block].add(tree)
 
-    def take_lone(self, survey: Survey, form: int) -> None:
+    def wants_at_most(self, count: int) -> bool:
+        """Whether no more than ``count`` candidates are wanted."""
+        return self._left is not None and self._left <= count
+
+    def whole_trees(self, kind: Kind, steps: int) -> int | None:
+        """How many trees of ``kind`` may be taken whole after ``steps`` more, None for any number."""
+        bounds: list[int] = []
+        if self._left is not None and kind.outcomes:
+            bounds.append(self._left // len(kind.outcomes))
+        if self._work.left is not None:
+            # One for the tree itself.
+            bounds.append(max(0, self._work.left - steps) // (1 + kind.placed))
+        return min(bounds, default=None)
+
+    def take_whole(self, survey: Survey, trees: list[int], kind: Kind) -> None:
+        """All candidates of ``trees``, each of which has those of ``kind``."""
+        count = len(trees)
+        self._work.trees += count
+        self._work.placed += count * kind.placed
+        if not kind.outcomes:
+            return
+        run = self._runs[-1] if self._runs else None
+        if not isinstance(run, TreeRun) or run.block is not survey.block:
+            run = TreeRun(survey.block)
+            self._runs.append(run)
+        run.trees += trees
+        run.kinds += [kind] * count
+        self._fruitful_at_once += count
+        if kind.shows:
+            self._shown_at_once[survey.number].append(trees)
+        if self._left is not None:
+            self._left -= count * len(kind.outcomes)
+
+    def take_lone(self, survey: Survey, kind: Kind) -> None:
         """The trees of a survey, each of one provider that serves everything by itself.
 
         Raises OutOfStepsError after as many as there are steps for.
@@ -101,9 +129,10 @@ class Collector:
         work.trees += affordable
         work.steps += affordable
         work.placed += affordable
-        self._runs.append((form, list(zip(survey.block.uuids[taken].tolist(), strict=True))))
-        self._shown_lone[survey.number] = taken
-        self._fruitful_lone += affordable
+        if affordable:
+            self._runs.append(LoneRun(survey.block, taken, kind))
+            self._shown_at_once[survey.number].append(taken)
+        self._fruitful_at_once += affordable
         if self._left is not None:
             self._left -= affordable
         if affordable < count:
@@ -112,49 +141,30 @@ class Collector:
     def result(self) -> SearchResult:
         """The answer."""
         return SearchResult(
-            PatternedCandidates(self._forms.patterns, self._runs),
-            Summaries(self._plan.snapshot, self._offsets()),
-            Stages(self._plan, len(self._fruitful) + self._fruitful_lone),
+            FoundCandidates(self._forms, self._runs),
+            Summaries(self._plan.snapshot, self._spans()),
+            Stages(self._plan, len(self._fruitful) + self._fruitful_at_once),
         )
 
-    def _offsets(self) -> list[tuple[Block, list[int]]]:
-        """Blocks with the offsets of the entries to show, in order."""
-        found: list[tuple[Block, list[int]]] = []
-        for number in sorted(self._shown.keys() | self._shown_lone.keys()):
+    def _spans(self) -> list[Span]:
+        """The entries to show, in order."""
+        found: list[Span] = []
+        for number in sorted(self._shown.keys() | self._shown_at_once.keys()):
             block = self._plan.snapshot.blocks[number]
-            places = sorted(
-                self._shown[number].union(self._shown_lone.get(number, np.empty(0, np.int64)).tolist())
-            )
+            parts = [np.asarray(part) for part in self._shown_at_once.get(number, ())]
+            if self._shown[number]:
+                parts.append(np.fromiter(self._shown[number], dtype=np.int64))
+            if not parts:
+                continue
+            places = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            # Trees come in order, but not those of sharing providers, and some may come twice.
+            if len(places) > 1 and not (places[1:] > places[:-1]).all():
+                places = np.unique(places)
+            starts, stops = places, places + 1
             if not (self._only_giving or block.trees.lone):
-                places = list(chain.from_iterable(range(*block.trees.bounds(tree)) for tree in places))
-            found.append((block, places))
-        return found
-
-
-class Summaries(KeptSummaries):
-    """Entries of some blocks, by (root id, id)."""
-
-    def __init__(self, snapshot: Snapshot, places: Sequence[tuple[Block, list[int]]]) -> None:
-        self._snapshot = snapshot
-        self._places = places
-
-    def made(self) -> Sequence[ProviderSummary]:
-        return [block.summary(offset) for block, offsets in self._places for offset in offsets]
-
-    def __len__(self) -> int:
-        return sum(len(offsets) for _, offsets in self._places)
-
-    def rendered(self, form: str, render: Callable[[ProviderSummary], bytes]) -> list[bytes]:
-        found: list[bytes] = []
-        for block, offsets in self._places:
-            kept = block.kept.setdefault(form, [None] * len(block))
-            fresh = 0
-            for offset in offsets:
-                text = kept[offset]
-                if text is None:
-                    text = kept[offset] = render(block.summary(offset))
-                    fresh += len(text)
-                found.append(text)
-            if fresh:
-                self._snapshot.note_kept(fresh, KEPT_BYTES)
+                starts, stops = block.trees.starts[starts], block.trees.starts[stops]
+            apart = np.flatnonzero(starts[1:] != stops[:-1])
+            begins = starts[np.concatenate([[0], apart + 1])].tolist()
+            ends = stops[np.append(apart, -1)].tolist()
+            found += [(block, begin, end) for begin, end in zip(begins, ends, strict=True)]
         return found

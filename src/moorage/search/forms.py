@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from moorage.model.answers import Pattern, Row
-from moorage.search.plan import Plan
+from moorage.model.answers import Pattern, Row, Template
+from moorage.model.requests import CandidateRequest
+from moorage.search.groups import Variable
 from moorage.search.scene import OUTSIDE, View, place_of, root_of
 from moorage.search.snapshot import Place
 from moorage.search.tree import Choice
+from moorage.search.work import Work
 
-Pick = Callable[[list[bytes]], Row]
+Pick = Callable[[Sequence[bytes]], Row]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A way to serve a request that holds in every tree with the same key.
 
-    ``form`` is the number of its pattern; ``pick`` takes the row out of the uuids of a view;
-    ``inside`` are the nodes of the tree, and ``outside`` the providers elsewhere, that give resources;
-    ``homes`` are the trees of the latter.
+    ``form`` is the number of its pattern; ``positions`` are those of the row in the uuids of a view, and
+    ``pick`` takes it out of them; ``inside`` are the nodes of the tree, and ``outside`` the providers
+    elsewhere, that give resources; ``homes`` are the trees of the latter.
     """
 
     form: int
+    positions: tuple[int, ...]
     pick: Pick
     inside: tuple[int, ...]
     outside: tuple[Place, ...]
@@ -32,53 +36,71 @@ class Outcome:
 
 
 class Forms:
-    """Patterns of the candidates of one request."""
+    """Patterns of the candidates of one request, whatever they are found in. Safe for several threads.
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    ``kept`` is for readers who make something of a pattern: by form of text, then number.
+    """
+
+    def __init__(self, request: CandidateRequest, variables: Sequence[Variable]) -> None:
+        self._suffixes = [group.suffix for group in request.groups]
+        # Not the variables: they know providers, and these change.
+        self._asked = [(variable.suffix, variable.demands) for variable in variables]
         self._numbers: dict[tuple[int, ...], int] = {}
+        self._numbering = threading.Lock()
         self.patterns: list[Pattern] = []
+        self.kept: dict[str, dict[int, Template]] = {}
 
-    def of_one(self) -> int:
-        """Number of the pattern of candidates in which one provider serves everything."""
-        return self._number((0,) * len(self._plan.variables))
+    def of_one(self) -> Outcome:
+        """The candidate in which a tree's first provider serves everything."""
+        form = self._number((0,) * len(self._asked))
+        inside = (0,) if self.patterns[form].allocations else ()
+        return Outcome(form, (0,), picking((0,)), inside, (), ())
 
     def outcome(self, view: View, choice: Choice) -> Outcome:
         """What ``choice`` means in trees like the one of ``view``."""
         places: dict[int, int] = {}
         shape = tuple([places.setdefault(node, len(places)) for node in choice])
-        form = self._number(shape)
         nodes = list(places)
+        form = self._number(shape)
         giving = [nodes[place] for place in self.patterns[form].allocations]
         outside = [place_of(node) for node in giving if node >= OUTSIDE]
+        positions = tuple([view.position_of(node) for node in nodes])
         return Outcome(
             form,
-            picking([view.position_of(node) for node in nodes]),
+            positions,
+            picking(positions),
             tuple([node for node in giving if node < OUTSIDE]),
             tuple(outside),
-            tuple([root_of(self._plan.snapshot, place) for place in outside]),
+            tuple([root_of(view.views.plan.snapshot, place) for place in outside]),
         )
 
     def _number(self, shape: tuple[int, ...]) -> int:
         form = self._numbers.get(shape)
-        if form is None:
-            form = self._numbers[shape] = len(self.patterns)
-            self.patterns.append(self._pattern(shape))
+        return self.numbered(shape) if form is None else form
+
+    def numbered(self, shape: tuple[int, ...]) -> int:
+        """Number of the pattern of choices of this shape, also if another thread was faster."""
+        with self._numbering:
+            form = self._numbers.get(shape)
+            if form is None:
+                form = len(self.patterns)
+                self.patterns.append(self._pattern(shape))
+                self._numbers[shape] = form
         return form
 
     def _pattern(self, shape: tuple[int, ...]) -> Pattern:
         allocations: dict[int, dict[str, int]] = {}
-        mappings: dict[str, dict[int, None]] = {group.suffix: {} for group in self._plan.request.groups}
-        for variable, place in zip(self._plan.variables, shape, strict=True):
-            mappings[variable.suffix][place] = None
-            if variable.demands:
+        mappings: dict[str, dict[int, None]] = {suffix: {} for suffix in self._suffixes}
+        for (suffix, demands), place in zip(self._asked, shape, strict=True):
+            mappings[suffix][place] = None
+            if demands:
                 amounts = allocations.setdefault(place, {})
-                for name, amount in variable.demands:
+                for name, amount in demands:
                     amounts[name] = amounts.get(name, 0) + amount
         return Pattern(allocations, {suffix: tuple(places) for suffix, places in mappings.items()})
 
 
-def picking(positions: list[int]) -> Pick:
+def picking(positions: Sequence[int]) -> Pick:
     """A function that takes the items at ``positions`` out of a list."""
     if len(positions) > 1:
         return itemgetter(*positions)
@@ -89,24 +111,33 @@ def picking(positions: list[int]) -> Pick:
 
 
 class Replayed:
-    """Outcomes that are found once and can be gone through again, as far as somebody went."""
+    """Outcomes that are found once and can be gone through again, as far as somebody went.
 
-    def __init__(self, source: Iterator[Outcome]) -> None:
+    ``steps_until`` says after how many steps each was ``found``, ``steps`` how many were gone so far.
+    """
+
+    def __init__(self, source: Iterator[Outcome], work: Work) -> None:
         self._source = source
-        self._found: list[Outcome] = []
-        self._complete = False
+        self._work = work
+        self.found: list[Outcome] = []
+        self.steps_until: list[int] = []
+        self.steps = 0
+        self.complete = False
 
     def __iter__(self) -> Iterator[Outcome]:
-        return iter(self._found) if self._complete else self._advance()
+        return iter(self.found) if self.complete else self._advance()
 
     def _advance(self) -> Iterator[Outcome]:
         position = 0
         while True:
-            if position == len(self._found):
+            if position == len(self.found):
+                before = self._work.steps
                 outcome = next(self._source, None)
+                self.steps += self._work.steps - before
                 if outcome is None:
-                    self._complete = True
+                    self.complete = True
                     return
-                self._found.append(outcome)
-            yield self._found[position]
+                self.found.append(outcome)
+                self.steps_until.append(self.steps)
+            yield self.found[position]
             position += 1

@@ -26,6 +26,13 @@ _BLOCK_BITS: Final = 32
 """Bits of a node outside that are its offset: no block has so many entries."""
 
 
+FIRST_WINDOW: Final = 64
+"""Entries whose keys are made at first, and eight times as many each time more are asked for."""
+
+NUMBER_BYTES: Final = 8
+"""Bytes of a number in a key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """What the rules of a request look at in a tree, beside who can serve what.
@@ -85,21 +92,54 @@ class Views:
         self.plan = plan
         self.survey = survey
         self.need = need
-        self._signature: ByteArray = self._signatures()
+        # Keys of the entries from one offset up to another, one after the other.
+        self._keys = b""
+        self._from = self._to = 0
+        self._window = FIRST_WINDOW
 
-    def _signatures(self) -> ByteArray:
-        """A row of bytes per entry: all that decides what can be done with it in its own tree."""
-        survey, size = self.survey, len(self.survey.block)
-        parts: list[ByteArray] = []
-        masks = [*survey.own, *survey.cover]
-        if masks:
-            parts.append(np.packbits(np.stack(masks, axis=1), axis=1, bitorder="little"))
-        parts += [_as_bytes(rooms) for rooms in self.rooms.values()]
+    def keys(self, trees: Sequence[int]) -> list[bytes]:
+        """Equal for trees, given in order, in which the same can be done by their own providers alone."""
+        bounds = self.survey.block.trees.bounds
+        spans = [bounds(tree) for tree in trees]
+        self._write_keys(spans[0][0], spans[-1][1])
+        keys, width, first = self._keys, self._width, self._from
+        return [keys[(start - first) * width : (stop - first) * width] for start, stop in spans]
+
+    def key(self, start: int, stop: int) -> bytes:
+        """The key of the tree from ``start`` up to ``stop``."""
+        if start < self._from or stop > self._to:
+            # Whoever asks for one mostly asks for the next as well.
+            self._write_keys(start, max(stop, min(start + self._window, len(self.survey.block))))
+            self._window *= 8
+        width, first = self._width, self._from
+        return self._keys[(start - first) * width : (stop - first) * width]
+
+    @cached_property
+    def _width(self) -> int:
+        """Bytes of an entry's part of a key."""
+        bits = len(self.survey.own) + len(self.survey.cover)
+        numbers = len(self.need.contested) + self.need.family
+        # At least one, so that trees of different sizes have different keys.
+        return max(1, (bits + 7) // 8 + numbers * NUMBER_BYTES)
+
+    def _write_keys(self, start: int, stop: int) -> None:
+        """For each entry all that decides what can be done with it in its own tree."""
+        masks = [*self.survey.own, *self.survey.cover]
+        written = np.zeros((stop - start, self._width), dtype=np.uint8)
+        bits = np.empty((stop - start, len(masks)), dtype=np.bool_)
+        for number, mask in enumerate(masks):
+            bits[:, number] = mask[start:stop]
+        packed = np.packbits(bits, axis=1, bitorder="little")
+        written[:, : packed.shape[1]] = packed
+        numbers = [rooms[start:stop] for rooms in self.rooms.values()]
         if self.need.family:
-            # Relative to the entry itself, so that equal trees have equal bytes.
-            parents = survey.block.trees.parents
-            parts.append(_as_bytes(np.where(parents == NONE, 0, parents - np.arange(size))))
-        return np.concatenate(parts, axis=1) if parts else np.zeros((size, 0), dtype=np.uint8)
+            # Relative to the entry itself, so that equal trees have equal keys.
+            parents = self.survey.block.trees.parents[start:stop]
+            numbers.append(np.where(parents == NONE, 0, parents - np.arange(start, stop)))
+        for position, values in enumerate(numbers):
+            at = packed.shape[1] + position * NUMBER_BYTES
+            written[:, at : at + NUMBER_BYTES] = _as_bytes(values)
+        self._keys, self._from, self._to = written.tobytes(), start, stop
 
     @cached_property
     def rooms(self) -> dict[str, IntArray]:
@@ -127,8 +167,7 @@ class View:
     def key(self) -> Hashable:
         """Equal for trees in which the same can be done by the same nodes."""
         return (
-            self.views._signature[self.start : self.stop].tobytes(),
-            self.stop - self.start,
+            self.views.key(self.start, self.stop),
             self.outside.by_variable,
         )
 
@@ -246,4 +285,4 @@ class Neighbours:
 
 
 def _as_bytes(values: IntArray) -> ByteArray:
-    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), NUMBER_BYTES)

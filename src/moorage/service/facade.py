@@ -20,6 +20,7 @@ from moorage.model.values import (
     UsageGroup,
 )
 from moorage.search.candidates import find, providers_matching
+from moorage.search.memory import Memory
 from moorage.service.committer import Committer
 from moorage.service.live_index import LiveIndex
 from moorage.service.settings import ServiceSettings
@@ -41,6 +42,7 @@ class Service:
         self._settings = settings
         self._committer = Committer(store, settings.commit)
         self._index = LiveIndex(store)
+        self._memory = Memory()
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
 
     def close(self) -> None:
@@ -136,4 +138,6 @@ class Service:
     def candidates(self, request: CandidateRequest) -> SearchResult:
         """Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names, SearchLimitError."""
         search = self._settings.search
-        return self._index.ask(lambda snapshot: find(snapshot, request, search, self._random))
+        return self._index.ask(
+            lambda snapshot: find(snapshot, request, search, self._random, memory=self._memory)
+        )

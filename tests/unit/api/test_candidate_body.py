@@ -8,7 +8,7 @@ import pytest
 from moorage.api import candidate_body
 from moorage.model.answers import KeptSummaries, PatternedCandidates
 from moorage.model.requests import CandidateRequest, SearchResult
-from moorage.model.values import SHARING_TRAIT
+from moorage.model.values import SHARING_TRAIT, Inventory
 from moorage.search.index import Index
 from tests.unit.search.builders import group, index_of, provider, search
 
@@ -61,3 +61,12 @@ def test_summaries_are_kept_where_they_do_not_depend_on_what_was_asked(index: In
     assert wide == candidate_body.encoded(result, frozenset(), 29)
     assert b"DISK_GB" not in candidate_body.encoded(result, frozenset(["VCPU"]), 26)
     assert b"DISK_GB" in wide
+
+
+def test_a_capacity_beyond_64_bits_is_written_to_the_last_digit() -> None:
+    ratio = 3.4e38
+    huge = Inventory(1000, allocation_ratio=ratio)
+    result = search(index_of(provider(1, {"VCPU": huge})), CandidateRequest((group("", {"VCPU": 1}),)))
+    for minor in (17, 39):
+        answer = json.loads(candidate_body.encoded(result, frozenset(["VCPU"]), minor))
+        assert answer["provider_summaries"]["p1"]["resources"]["VCPU"]["capacity"] == int(1000 * ratio)

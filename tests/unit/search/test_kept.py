@@ -4,7 +4,7 @@ import pytest
 
 from moorage.model.answers import KeptSummaries
 from moorage.model.requests import CandidateRequest, ProviderSummary
-from moorage.search import collector
+from moorage.search import summaries
 from moorage.search.index import Index
 from tests.unit.search.builders import group, index_of, provider, search
 
@@ -62,7 +62,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = write_all(index, writer)
     size = sum(map(len, texts))
     assert index.snapshot().shelf.size == size
-    monkeypatch.setattr(collector, "KEPT_BYTES", size + 1)
+    monkeypatch.setattr(summaries, "KEPT_BYTES", size + 1)
     index.replace_trees([2], [provider(2, {"VCPU": 4}, used={"VCPU": 1})])
     write_all(index, writer)
     assert index.snapshot().shelf.size == 0
