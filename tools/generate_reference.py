@@ -14,13 +14,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from moorage.api import foreseen, openapi, versions
+from moorage.api import foreseen, openapi, policy_sample, versions
 from moorage.api.answers import ANSWERS, CODES, COMPONENTS, COMPONENTS_PATH
 from moorage.api.foreseen import NEVER, Refusal
 from moorage.api.render import title
 from moorage.api.routes import Operation
 from moorage.api.schemas import Schema, Validator
 from moorage.api.versions import NEWEST, OLDEST, Since, spelled
+from moorage.auth.permissions import TOKEN_ROLES, permission
+from moorage.auth.policy import RuleBook, default_policy
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference" / "api"
 
@@ -83,6 +85,8 @@ def pages() -> dict[str, str]:
         "microversions.md": NOTE + _microversions(),
         "errors.md": NOTE + _errors(),
         "schemas.md": NOTE + _schemas(),
+        "permissions.md": NOTE + _permissions(),
+        "policy-sample.md": NOTE + _policy_sample(),
     }
 
 
@@ -300,6 +304,54 @@ def _step(minor: int, validator: Validator | None) -> str:
 def _link(schema: Schema) -> str:
     name = schema["$ref"].removeprefix(COMPONENTS_PATH)
     return f"[{name}](#{name.lower()})"
+
+
+# Permissions
+
+
+def _permissions() -> str:
+    text = (
+        "# Permissions\n\n"
+        "Who may do what by default, by the role of a token. A token for `member` also has the role "
+        "`reader`, one for `admin` also has `member` and `reader`, as Keystone gives them out. “Own project” "
+        "means: if "
+        "`project_id` of the query is the token's project. A request without a valid token is 401, one that "
+        "is refused here is 403; neither changes anything. `GET /` and "
+        f"`GET {openapi.PATH}` need no token.\n\n"
+        "Overrides are told of under [policy rules](../policy.md); `moorage policy list --role ROLE` shows "
+        "the same as these tables for a configuration of yours.\n"
+    )
+    for enforced, told in (
+        (True, "These are the defaults."),
+        (False, "The role `admin` may do all, as before there was a role `service`."),
+    ):
+        book = default_policy(enforce_new_defaults=enforced).book()
+        text += f"\n## enforce_new_defaults = {str(enforced).lower()}\n\n{told}\n\n"
+        text += _table(
+            ("Request", *(f"project: {role}" for role in TOKEN_ROLES), "system: any role"),
+            (
+                (_code(name), *_permissions_of(book, operation.rule))
+                for name, _method, _path, operation in foreseen.operations()
+                if operation.rule is not None
+            ),
+        )
+    return text
+
+
+def _permissions_of(book: RuleBook, rule: str) -> list[str]:
+    of_project = [permission(book, rule, roles) for roles in TOKEN_ROLES.values()]
+    of_system = {permission(book, rule, roles, of_system=True) for roles in TOKEN_ROLES.values()}
+    # No rule tells roles of the system apart, so that one column tells of all of them.
+    (same,) = of_system
+    return [found.value for found in (*of_project, same)]
+
+
+def _policy_sample() -> str:
+    return (
+        "# Sample of policy.yaml\n\n"
+        "All rules as they are by default; `moorage policy sample` prints this. What may be written is told "
+        f"under [policy rules](../policy.md).\n\n```text\n{policy_sample.sample()}```\n"
+    )
 
 
 def main(arguments: list[str], folder: Path = FOLDER) -> int:

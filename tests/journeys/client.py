@@ -22,7 +22,11 @@ START_SECONDS = 120
 STOP_SECONDS = 60
 """How long it may take to end after SIGTERM."""
 
-HEADERS = {"X-Auth-Token": "admin", "OpenStack-API-Version": "placement 1.39"}
+HEADERS = {
+    "X-Auth-Token": "admin",
+    "X-Roles": "admin,service",
+    "OpenStack-API-Version": "placement 1.39",
+}
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_service(database: str, folder: Path, *, workers: int = 1) -> Iterator[int]:
-    """Serve ``database`` with so many worker processes; gives the port."""
+def running_service(
+    database: str, folder: Path, *, workers: int = 1, variables: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Serve ``database`` with so many worker processes, under ``variables``; gives the port."""
     port = free_port()
     command = [sys.executable, "-m", "moorage"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+        **(variables or {}),
+    }
     subprocess.run([*command, "db", "sync", "--database", database], check=True, env=environment)
     log = folder / f"serve-{port}.log"
     with log.open("wb") as output:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moorage.api import application
+from moorage.auth.policy import default_policy
 from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
@@ -60,7 +61,8 @@ class Moorage:
         made = self._applications.get(max_candidates)
         if made is None:
             settings = ServiceSettings(search=SearchSettings(max_candidates=max_candidates))
-            made = application.create(Service(self._store_now, settings))
+            policy = default_policy(enforce_new_defaults=False)
+            made = application.create(Service(self._store_now, settings), policy=policy)
             self._applications[max_candidates] = made
         return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unittest
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,10 @@ from gabbi import handlers, suitemaker, utils
 from gabbi.fixture import GabbiFixture
 
 from moorage.api.application import WsgiApplication, create
+from moorage.api.cors import with_cors
 from moorage.auth.identity import Identity
-from moorage.auth.policy import BuiltInPolicy, Policy
+from moorage.auth.policy import Policy, Target, default_policy
+from moorage.cli.options import read_options
 from moorage.service.facade import Service
 from tests.databases.prepared import store_on
 from tests.wire import states
@@ -30,8 +32,14 @@ HOST: Final = "wire.test"
 class OpenPolicy:
     """Everybody may do everything."""
 
-    def authorise(self, identity: Identity, rule: str, project_id: str | None = None) -> None:
+    def authorise(self, identity: Identity, rule: str, target: Target | None = None) -> None:
         """See ``Policy``."""
+
+
+LEGACY: Final = default_policy(enforce_new_defaults=False)
+"""As most files take it for granted."""
+
+VALID_ORIGIN: Final = {"allowed_origin": "http://valid.example.com", "allow_headers": "openstack-api-version"}
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,14 @@ class Setting:
     """What a file takes for granted: a state, and how the application is set up."""
 
     state: State = states.nothing
-    policy: Policy = field(default_factory=BuiltInPolicy)
+    policy: Policy = LEGACY
+    cors: Mapping[str, str] = field(default_factory=dict)
 
 
 SETTINGS: Final = {
     "APIFixture": Setting(),
     "AllocationFixture": Setting(states.allocations),
-    "CORSFixture": Setting(),
+    "CORSFixture": Setting(cors=VALID_ORIGIN),
     "DeepNUMANetworkFixture": Setting(states.deep_numa_network),
     "GranularFixture": Setting(states.granular),
     "LegacyRBACPolicyFixture": Setting(),
@@ -54,7 +63,7 @@ SETTINGS: Final = {
     "NeutronQoSMultiSegmentFixture": Setting(states.network_segments),
     "NonSharedStorageFixture": Setting(states.storage_of_their_own),
     "OpenPolicyFixture": Setting(policy=OpenPolicy()),
-    "SecureRBACPolicyFixture": Setting(),
+    "SecureRBACPolicyFixture": Setting(policy=default_policy(enforce_new_defaults=True)),
     "SharedStorageFixture": Setting(states.shared_storage),
 }
 """By the name under which a file asks for it."""
@@ -82,7 +91,8 @@ class Stage:
             variables = states.common_variables()
             variables.update(setting.state(service, variables))
             stack.enter_context(mock.patch.dict(os.environ, variables))
-            self._application = create(service, policy=setting.policy)
+            conf = read_options(overrides={("cors", name): value for name, value in setting.cors.items()})
+            self._application = with_cors(create(service, policy=setting.policy), conf)
             self._open = stack.pop_all()
 
     def lower_curtain(self) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import placement
 import pytest
-from _pytest.mark import ParameterSet
 from gabbi import utils
 
 from tests.databases.prepared import Prepare
@@ -21,25 +20,8 @@ FILES = 79
 EXCHANGES = 1316
 
 
-NOT_YET = {
-    "cors": "CORS is not answered yet",
-    "reshaper-secure-rbac": "the new policy defaults cannot be enforced yet",
-}
-"""Files about policy and CORS that find something wrong, and why."""
-
-
 def files() -> list[Path]:
     return sorted(FOLDER.glob("*.yaml"))
-
-
-def parameter(path: Path) -> ParameterSet:
-    reason = NOT_YET.get(path.stem)
-    marks = (
-        []
-        if reason is None
-        else [pytest.mark.xfail(reason=reason, raises=pytest.fail.Exception, strict=True)]
-    )
-    return pytest.param(path, id=path.stem, marks=marks)
 
 
 def test_all_files_of_the_reference_are_there() -> None:
@@ -47,7 +29,6 @@ def test_all_files_of_the_reference_are_there() -> None:
     assert len(contents) == FILES
     assert sum(len(content["tests"]) for content in contents) == EXCHANGES
     assert {name for content in contents for name in content["fixtures"]} == SETTINGS.keys()
-    assert {path.stem for path in files()} >= NOT_YET.keys()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +39,7 @@ def test_all_files_of_the_reference_are_there() -> None:
         pytest.param(MARIADB, marks=[pytest.mark.databases, pytest.mark.slow]),
     ],
 )
-@pytest.mark.parametrize("path", [parameter(path) for path in files()])
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.stem)
 def test_a_file_of_the_reference_finds_nothing_wrong(kind: str, path: Path, prepare: Prepare) -> None:
     outcome = Stage(prepare(kind)).play(path)
     if outcome.wrong:

@@ -23,7 +23,7 @@ from moorage.api.settings import ApiSettings
 from moorage.api.wire_error import WireError
 from moorage.auth.identity import Authenticator, Identity, UnauthorisedError
 from moorage.auth.noauth import NoAuth
-from moorage.auth.policy import BuiltInPolicy, ForbiddenError, Policy
+from moorage.auth.policy import ForbiddenError, Policy, Target, default_policy
 from moorage.model.errors import MoorageError
 from moorage.model.values import Requester
 from moorage.service.facade import Service
@@ -49,14 +49,14 @@ def create(
 ) -> WsgiApplication:
     """The Placement API on top of ``service``, for any WSGI server and under any prefix.
 
-    Without ``authenticator`` and ``policy`` clients are believed and the built-in rules hold.
+    Without ``authenticator`` and ``policy`` clients are believed and the default rules hold.
     """
     gate = Gate(authenticator or NoAuth())
     application: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[gate])
     application.router_options.default_to_on_request = True
     # An answer without a body shall not claim a type; Falcon's own type says "str" here.
     application.resp_options.default_media_type = None  # type: ignore[assignment]
-    desk = Desk(service, settings or ApiSettings(), policy or BuiltInPolicy())
+    desk = Desk(service, settings or ApiSettings(), policy or default_policy())
     for path, methods in (*ROUTES.items(), (openapi.PATH, openapi.METHODS)):
         application.add_route(path, Resource(path, methods, desk))
     for kind in (Exception, falcon.HTTPError, falcon.HTTPStatus):
@@ -99,9 +99,9 @@ class Gate:
         if request.path in OPEN_PATHS:
             return NOBODY
         try:
-            return self._authenticator.identify(request.headers_lower)
-        except UnauthorisedError:
-            raise WireError(401) from None
+            return self._authenticator.identify(request.env)
+        except UnauthorisedError as error:
+            raise WireError(401, headers=error.headers) from None
 
     def process_response(
         self,
@@ -200,9 +200,9 @@ class Desk:
     def _authorise(self, identity: Identity, operation: Operation, query_string: str) -> None:
         if operation.rule is None:
             return
-        project_id = query.parse(query_string).last("project_id") if operation.of_project else None
+        target = Target(query.parse(query_string).last("project_id")) if operation.of_project else None
         try:
-            self._policy.authorise(identity, operation.rule, project_id)
+            self._policy.authorise(identity, operation.rule, target)
         except ForbiddenError as error:
             raise WireError(403, error.message) from None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,24 +12,41 @@ class Identity:
     """Who asks.
 
     ``roles`` are flattened: a role's implied roles are in it. ``system_scope`` is set for a
-    token of the whole system ("all"); such a token has no project.
+    token of the whole system ("all"), ``domain_id`` for one of a domain; neither has a project.
+    The ``service_…`` fields tell of the service that asks in the name of a user, if it has shown
+    a token of its own beside the user's. Policies may look at all of this.
     """
 
     user_id: str
     project_id: str | None = None
     roles: frozenset[str] = frozenset()
     system_scope: str | None = None
+    domain_id: str | None = None
+    user_domain_id: str | None = None
+    project_domain_id: str | None = None
+    is_admin_project: bool = True
+    service_user_id: str | None = None
+    service_user_domain_id: str | None = None
+    service_project_id: str | None = None
+    service_project_domain_id: str | None = None
+    service_roles: frozenset[str] = frozenset()
 
 
+@dataclass(eq=False)
 class UnauthorisedError(Exception):
-    """The request does not say who asks, or what it says is not true."""
+    """The request does not say who asks, or what it says is not true.
+
+    ``headers`` go with the answer, and tell where a token is to be had.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Authenticator(Protocol):
     """A way to find out who asks."""
 
-    def identify(self, headers: Mapping[str, str]) -> Identity:
-        """Identity behind a request's headers, whose names are in lower case with dashes.
+    def identify(self, environ: Mapping[str, Any]) -> Identity:
+        """Identity behind a request, which is given as its WSGI environment (PEP 3333).
 
         Raises UnauthorisedError.
         """

@@ -6,6 +6,7 @@ Source: Placement's ``[api] auth_strategy = noauth2``, observed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from moorage.auth.identity import Identity, UnauthorisedError
 
@@ -22,19 +23,19 @@ class NoAuth:
     of the system, which has no project unless ``X-Project-Id`` gives it one.
     """
 
-    def identify(self, headers: Mapping[str, str]) -> Identity:
+    def identify(self, environ: Mapping[str, Any]) -> Identity:
         """See ``Authenticator``. Raises UnauthorisedError if there is no token."""
-        token = headers.get("x-auth-token")
+        token = environ.get("HTTP_X_AUTH_TOKEN")
         if token is None:
             raise UnauthorisedError
         user_id, _, project = token.partition(":")
-        system_scope = headers.get("openstack-system-scope") or None
+        system_scope = environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE") or None
         own_project = None if system_scope else project or user_id
         return Identity(
             user_id=user_id,
             # wire: even an empty header counts.
-            project_id=headers.get("x-project-id", own_project),
-            roles=_roles(headers.get("x-roles"), user_id),
+            project_id=environ.get("HTTP_X_PROJECT_ID", own_project),
+            roles=_roles(environ.get("HTTP_X_ROLES"), user_id),
             system_scope=system_scope,
         )
 

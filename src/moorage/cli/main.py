@@ -13,6 +13,7 @@ import moorage
 from moorage.cli.common import described
 from moorage.cli.db import db
 from moorage.cli.load import load
+from moorage.cli.policy import policy
 from moorage.cli.serve import serve
 from moorage.cli.verify import verify
 
@@ -53,3 +54,4 @@ main.add_command(serve)
 main.add_command(db)
 main.add_command(load)
 main.add_command(verify)
+main.add_command(policy)

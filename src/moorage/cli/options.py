@@ -23,6 +23,8 @@ from typing import Any, Final
 
 from oslo_config import cfg
 
+from moorage.api import cors
+from moorage.auth import policy
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import DEFAULT_STEP_LIMIT
 
@@ -48,6 +50,8 @@ API_GROUP: Final = "api"
 PLACEMENT_GROUP: Final = "placement"
 WORKAROUNDS_GROUP: Final = "workarounds"
 MOORAGE_GROUP: Final = "moorage"
+CORS_GROUP: Final = cors.GROUP
+POLICY_GROUP: Final = policy.GROUP
 
 _NO_EFFECT = "Accepted so that existing files keep working; it has no effect here."
 
@@ -166,7 +170,15 @@ OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {
     WORKAROUNDS_GROUP: _WORKAROUNDS_OPTIONS,
     MOORAGE_GROUP: _MOORAGE_OPTIONS,
 }
-"""Every option that is known, by group."""
+"""Every option that is read here, by group."""
+
+LIBRARY_OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {
+    CORS_GROUP: cors.OPTIONS,
+    POLICY_GROUP: policy.OPTIONS,
+}
+"""Options that are read by libraries, by group. They can be set in the same places."""
+
+_KNOWN: Final = {**OPTIONS, **LIBRARY_OPTIONS}
 
 _BAD_VALUE: Final = re.compile(
     r"Value for option \S+ from LocationInfo\(.*detail='(?P<source>.*)'\) is not valid: (?P<reason>.*)"
@@ -226,7 +238,7 @@ def read_options(
     """
     environment = os.environ if environment is None else environment
     conf = cfg.ConfigOpts()
-    for group, options in OPTIONS.items():
+    for group, options in _KNOWN.items():
         conf.register_opts(options, group=group)
     try:
         conf(
@@ -237,14 +249,14 @@ def read_options(
         )
     except cfg.Error as error:
         raise ConfigurationError(f"The configuration cannot be read: {_one_line(error)}") from error
-    for group, options in OPTIONS.items():
+    for group, options in _KNOWN.items():
         for option in options:
             variable = variable_name(group, option.name)
             if variable in environment:
                 _override(conf, group, option.name, environment[variable], variable)
     for (group, name), value in (overrides or {}).items():
         _override(conf, group, name, literal(value), f"[{group}] {name}")
-    for group, options in OPTIONS.items():
+    for group, options in _KNOWN.items():
         for option in options:
             value_of(conf, group, option.name)
     return conf
@@ -272,8 +284,9 @@ def is_set(conf: cfg.ConfigOpts, group: str, name: str) -> bool:
 
 
 def _override(conf: cfg.ConfigOpts, group: str, name: str, value: str, source: str) -> None:
+    several = any(option.name == name and option.multi for option in _KNOWN[group])
     try:
-        conf.set_override(name, value, group=group)
+        conf.set_override(name, [value] if several else value, group=group)
     except ValueError as error:
         raise ConfigurationError(f"{source}: {_one_line(error)}") from error
 

@@ -15,7 +15,9 @@ from typing import Any, Final
 from oslo_config import cfg
 
 from moorage.api import application as api_application
+from moorage.api.cors import with_cors
 from moorage.api.settings import ApiSettings
+from moorage.auth.policy import OsloPolicy
 from moorage.cli import options
 from moorage.cli.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
 from moorage.model.errors import ConfigurationError
@@ -40,11 +42,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the options say, in the form in which the rooms take it."""
+    """What the options say, in the form in which the rooms take it.
+
+    ``conf`` is for the libraries that read their own sections: policy, CORS.
+    """
 
     store: StoreSettings
     service: ServiceSettings
     api: ApiSettings
+    conf: cfg.ConfigOpts
     sync_on_startup: bool = False
 
 
@@ -97,6 +103,8 @@ def resolve(
     conf = options.read_options(files, overrides, environment)
     if serving:
         require_served_strategy(conf)
+        # A policy that cannot be read shall be told of here, not by each worker.
+        OsloPolicy(conf)
     handed = {options.CONFIG_FILE_VARIABLE: str(config_file.resolve()) if config_file else ""}
     for (group, name), value in overrides.items():
         handed[options.variable_name(group, name)] = options.literal(value)
@@ -179,6 +187,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             incomplete_consumer_project_id=placement("incomplete_consumer_project_id"),
             incomplete_consumer_user_id=placement("incomplete_consumer_user_id"),
         ),
+        conf=conf,
         sync_on_startup=database("sync_on_startup"),
     )
 
@@ -231,6 +240,7 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
 
     ``prepared``: someone else has synchronised schema and names already.
     """
+    policy = OsloPolicy(settings.conf)
     store = Store(settings.store)
     try:
         if prepared:
@@ -247,8 +257,8 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
     except BaseException:
         store.close()
         raise
-    application: WsgiApplication = api_application.create(service, settings.api)
-    return application
+    application: WsgiApplication = api_application.create(service, settings.api, policy=policy)
+    return with_cors(application, settings.conf)
 
 
 class LazyApplication:

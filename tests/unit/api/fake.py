@@ -192,7 +192,7 @@ class Result:
 
 
 class Client:
-    """Asks an application as the user admin, at some microversion.
+    """Asks an application as somebody who may do all, at some microversion.
 
     Falcon's own client would not do: it holds answers against a validator that wants a content
     type for a 201 without a body, which this wire does not have.
@@ -218,7 +218,7 @@ class Client:
         ``path`` may have a query string. ``headers`` of None take away what is sent otherwise;
         ``environ`` overrides what the server would say.
         """
-        sent: dict[str, str | None] = {"x-auth-token": "admin"}
+        sent: dict[str, str | None] = {"x-auth-token": "admin", "x-roles": "admin,service"}
         if minor is not None:
             sent["openstack-api-version"] = f"placement 1.{minor}"
         if value is not None:

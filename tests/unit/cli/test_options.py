@@ -78,6 +78,24 @@ def test_every_option_can_be_set_through_the_long_variable(group_and_name: tuple
     assert option.help
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "text", "value"),
+    [
+        ("oslo_policy", "policy_file", "rules.yaml", "rules.yaml"),
+        ("oslo_policy", "policy_dirs", "rules.d", ["rules.d"]),
+        ("oslo_policy", "enforce_new_defaults", "false", False),
+        ("oslo_policy", "enforce_scope", "false", False),
+        ("cors", "allowed_origin", "https://a.test,https://b.test", ["https://a.test", "https://b.test"]),
+        ("cors", "max_age", "60", 60),
+    ],
+)
+def test_options_of_libraries_can_be_set_through_the_long_variable(
+    group: str, name: str, text: str, value: object
+) -> None:
+    conf = read_options(environment={options.variable_name(group, name): text})
+    assert value_of(conf, group, name) == value
+
+
 def test_sections_and_options_of_others_are_tolerated(write_conf: WriteFile) -> None:
     path = write_conf(
         "[DEFAULT]\ndebug = true\nlog_file = x\n[cors]\nallowed_origin = *\n[oslo_policy]\npolicy_file = p\n"

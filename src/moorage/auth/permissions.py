@@ -1,0 +1,49 @@
+"""Who may do what, as a table: what a book of rules says to roles, without any request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Final
+
+from moorage.auth.identity import Identity
+from moorage.auth.policy import Decision, RuleBook, Target
+from moorage.auth.rules import TOTAL_USAGES
+
+TOKEN_ROLES: Final[Mapping[str, frozenset[str]]] = {
+    "none": frozenset(),
+    "reader": frozenset({"reader"}),
+    "member": frozenset({"member", "reader"}),
+    "admin": frozenset({"admin", "member", "reader"}),
+    "service": frozenset({"service"}),
+}
+"""By role: what a token for it carries, implied roles included. Source: Keystone's default roles."""
+
+
+class Permission(Enum):
+    """What somebody may do with one rule."""
+
+    YES = "yes"
+    OWN_PROJECT = "own project"
+    NO = "no"
+
+
+def permission(book: RuleBook, rule: str, roles: Iterable[str], *, of_system: bool = False) -> Permission:
+    """What somebody with just these roles may do, on a token of a project or of the system."""
+    identity = Identity(
+        user_id="somebody",
+        project_id=None if of_system else "own",
+        roles=frozenset(roles),
+        system_scope="all" if of_system else None,
+    )
+    if rule != TOTAL_USAGES:
+        # All else belongs to the cloud, so that whose it is does not matter.
+        own = Target(identity.project_id, identity.user_id)
+        return Permission.YES if _allows(book, rule, identity, own) else Permission.NO
+    if _allows(book, rule, identity, Target("another")):
+        return Permission.YES
+    return Permission.OWN_PROJECT if _allows(book, rule, identity, Target("own")) else Permission.NO
+
+
+def _allows(book: RuleBook, rule: str, identity: Identity, target: Target) -> bool:
+    return book.decide(rule, identity, target) is Decision.ALLOWED

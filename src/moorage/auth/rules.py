@@ -1,0 +1,142 @@
+"""The names of the policy rules and what they demand by default.
+
+Source: the policy reference of OpenStack Placement. The names are what an operator's policy.yaml
+speaks of, so they are given; every rule is meant for tokens of a project, and for no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from oslo_policy import policy
+
+SCOPES: Final = ("project",)
+"""Scopes of a token that every rule is meant for."""
+
+ADMIN: Final = "admin_api"
+SERVICE: Final = "service_api"
+ADMIN_OR_SERVICE: Final = "admin_or_service_api"
+PROJECT_READER: Final = "project_reader_api"
+ADMIN_OR_PROJECT_READER_OR_SERVICE: Final = "admin_or_project_reader_or_service_api"
+
+TOTAL_USAGES: Final = "placement:usages"
+"""The one rule that also looks at whose project is asked about."""
+
+RESHAPE: Final = "placement:reshaper:reshape"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRule:
+    """A rule that others refer to.
+
+    ``check`` is in the language of oslo.policy. ``scoped``: it is meant for tokens of a project
+    only. ``replaces_admin``: where ``enforce_new_defaults`` is off, the role admin also suffices,
+    as it did before there were other roles.
+    """
+
+    name: str
+    check: str
+    description: str
+    scoped: bool = True
+    replaces_admin: bool = True
+
+
+BASE_RULES: Final[Sequence[BaseRule]] = (
+    BaseRule(ADMIN, "role:admin", "An administrator.", replaces_admin=False),
+    BaseRule(SERVICE, "role:service", "Another service of the cloud, such as Nova or Neutron."),
+    BaseRule(ADMIN_OR_SERVICE, "role:admin or role:service", "What most of the API asks for."),
+    BaseRule(
+        PROJECT_READER,
+        "role:reader and project_id:%(project_id)s",
+        "Somebody who may see what belongs to the project that is asked about.",
+        scoped=False,
+    ),
+    BaseRule(
+        ADMIN_OR_PROJECT_READER_OR_SERVICE,
+        f"role:admin or rule:{PROJECT_READER} or role:service",
+        "What may also be seen by readers of the project that is asked about.",
+    ),
+)
+
+DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "placement:resource_providers:list": "List resource providers.",
+    "placement:resource_providers:create": "Create a resource provider.",
+    "placement:resource_providers:show": "Show a resource provider.",
+    "placement:resource_providers:update": "Rename a resource provider, or move it in its tree.",
+    "placement:resource_providers:delete": "Delete a resource provider.",
+    "placement:resource_providers:inventories:list": "List the inventories of a resource provider.",
+    "placement:resource_providers:inventories:create": "Add an inventory to a resource provider.",
+    "placement:resource_providers:inventories:show": "Show an inventory of a resource provider.",
+    "placement:resource_providers:inventories:update": "Change inventories of a resource provider.",
+    "placement:resource_providers:inventories:delete": "Delete inventories of a resource provider.",
+    "placement:resource_providers:aggregates:list": "List the aggregates of a resource provider.",
+    "placement:resource_providers:aggregates:update": "Set the aggregates of a resource provider.",
+    "placement:resource_providers:traits:list": "List the traits of a resource provider.",
+    "placement:resource_providers:traits:update": "Set the traits of a resource provider.",
+    "placement:resource_providers:traits:delete": "Remove all traits from a resource provider.",
+    "placement:resource_providers:allocations:list": "List the allocations of a resource provider.",
+    "placement:resource_providers:usages": "Show what is used of a resource provider.",
+    "placement:resource_classes:list": "List resource classes.",
+    "placement:resource_classes:create": "Create a resource class.",
+    "placement:resource_classes:show": "Show a resource class.",
+    "placement:resource_classes:update": "Create a resource class, or rename one.",
+    "placement:resource_classes:delete": "Delete a resource class.",
+    "placement:traits:list": "List traits.",
+    "placement:traits:show": "Show a trait.",
+    "placement:traits:update": "Create a trait.",
+    "placement:traits:delete": "Delete a trait.",
+    "placement:allocations:manage": "Set the allocations of several consumers at once.",
+    "placement:allocations:list": "List the allocations of a consumer.",
+    "placement:allocations:update": "Set the allocations of a consumer.",
+    "placement:allocations:delete": "Delete the allocations of a consumer.",
+    "placement:allocation_candidates:list": "Find allocation candidates.",
+    TOTAL_USAGES: "Show what a project uses.",
+    RESHAPE: "Change inventories and allocations of several providers and consumers at once.",
+}
+"""The rules that the API asks, and what is asked with them."""
+
+CHECKS: Final[Mapping[str, str]] = {
+    TOTAL_USAGES: f"rule:{ADMIN_OR_PROJECT_READER_OR_SERVICE}",
+    RESHAPE: f"rule:{SERVICE}",
+}
+"""What a rule demands by default, where it is not ``ADMIN_OR_SERVICE``."""
+
+_REASON: Final = (
+    "Services and readers have roles of their own. The role admin alone is accepted in their place "
+    "only while enforce_new_defaults is off."
+)
+_SINCE: Final = "W"
+
+
+def default_check(rule: str) -> str:
+    """What a rule of ``DESCRIPTIONS`` demands by default, in the language of oslo.policy."""
+    return CHECKS.get(rule, f"rule:{ADMIN_OR_SERVICE}")
+
+
+def defaults(*, scoped: bool = True) -> list[policy.RuleDefault]:
+    """All rules as oslo.policy registers them; not ``scoped``: for tokens of any scope."""
+    scopes = list(SCOPES) if scoped else None
+    formerly = policy.DeprecatedRule(
+        # wire: a policy file cannot override what nothing is named.
+        name=f"rule:{ADMIN}",
+        check_str="role:admin",
+        deprecated_reason=_REASON,
+        deprecated_since=_SINCE,
+    )
+    bases = [
+        policy.RuleDefault(
+            base.name,
+            base.check,
+            description=base.description,
+            scope_types=scopes if base.scoped else None,
+            deprecated_rule=formerly if base.replaces_admin else None,
+        )
+        for base in BASE_RULES
+    ]
+    asked = [
+        policy.RuleDefault(name, default_check(name), description=description, scope_types=scopes)
+        for name, description in DESCRIPTIONS.items()
+    ]
+    return [*bases, *asked]

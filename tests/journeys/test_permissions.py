@@ -1,0 +1,109 @@
+"""The table of permissions that is in the documentation, walked on a running service."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+from uuid import uuid4
+
+import pytest
+
+from moorage.api.routes import ROUTES
+from moorage.auth.permissions import TOKEN_ROLES
+from tests.journeys.client import Client, running_service
+from tests.servers.databases import SQLITE, fresh_database
+
+pytestmark = pytest.mark.journey
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api" / "permissions.md"
+
+OWN = str(uuid4())
+ANOTHER = str(uuid4())
+
+ROW = re.compile(r"^\| `(?P<method>[A-Z]+) (?P<path>/\S*)` \| (?P<cells>.*) \|$", re.MULTILINE)
+
+
+def tables() -> dict[str, dict[tuple[str, str], list[str]]]:
+    """By setting of ``enforce_new_defaults``: cells by (method, path), as the page has them."""
+    sections = re.split(r"^## enforce_new_defaults = (true|false)$", PAGE.read_text(), flags=re.MULTILINE)
+    return {
+        setting: {
+            (row["method"], row["path"]): [cell.strip() for cell in row["cells"].split("|")]
+            for row in ROW.finditer(text)
+        }
+        for setting, text in zip(sections[1::2], sections[2::2], strict=True)
+    }
+
+
+class Walked:
+    """Asks every endpoint in the name of anybody."""
+
+    def __init__(self, client: Client, table: dict[tuple[str, str], list[str]]) -> None:
+        self.table = table
+        self._client = client
+        self._client.headers = {"OpenStack-API-Version": "placement 1.39", "Accept": "application/json"}
+
+    def status(self, method: str, path: str, headers: dict[str, str], query: str = "") -> int:
+        """Of a request that changes nothing: its names are unknown, and its body has nothing in it."""
+        fields = {name: str(uuid4()) for _, name, _, _ in Formatter().parse(path) if name}
+        body = b"{}" if method in {"POST", "PUT"} else None
+        return self._client.request(method, path.format_map(fields) + query, body, headers).status
+
+    def allowed(self, method: str, path: str, headers: dict[str, str]) -> str:
+        """Who may do it: ``yes``, ``own project`` or ``no``."""
+        if (method, path) != ("GET", "/usages"):
+            return "no" if self.status(method, path, headers) == 403 else "yes"
+        own, another = (
+            self.status(method, path, headers, f"?project_id={project}") for project in (OWN, ANOTHER)
+        )
+        assert {own, another} <= {200, 403}
+        return {(200, 200): "yes", (200, 403): "own project", (403, 403): "no"}[own, another]
+
+
+@pytest.fixture(scope="module", params=["true", "false"])
+def walked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
+    """A service with this setting, and the table for it."""
+    folder = tmp_path_factory.mktemp("permissions")
+    variables = {"OS_PLACEMENT_OSLO_POLICY__ENFORCE_NEW_DEFAULTS": request.param}
+    with (
+        fresh_database(SQLITE, folder) as url,
+        running_service(url, folder, variables=variables) as port,
+        Client(port) as client,
+    ):
+        yield Walked(client, tables()[request.param])
+
+
+def token(roles: frozenset[str], *, of_system: bool = False) -> dict[str, str]:
+    scope = {"OpenStack-System-Scope": "all"} if of_system else {}
+    return {"X-Auth-Token": f"somebody:{OWN}", "X-Roles": ",".join(sorted(roles)), **scope}
+
+
+def test_the_tables_have_every_endpoint_that_asks_a_rule() -> None:
+    endpoints = {
+        (method, path)
+        for path, methods in ROUTES.items()
+        for method, operation in methods.items()
+        if operation.rule is not None
+    }
+    assert {setting: set(table) for setting, table in tables().items()} == {
+        "true": endpoints,
+        "false": endpoints,
+    }
+
+
+def test_every_role_may_do_on_every_endpoint_what_the_table_says(walked: Walked) -> None:
+    for (method, path), cells in walked.table.items():
+        *of_project, of_system = cells
+        found = [walked.allowed(method, path, token(roles)) for roles in TOKEN_ROLES.values()]
+        assert found == of_project, (method, path)
+        systems = {
+            walked.allowed(method, path, token(roles, of_system=True)) for roles in TOKEN_ROLES.values()
+        }
+        assert systems == {of_system}, (method, path)
+
+
+def test_without_a_token_every_endpoint_is_401_and_the_root_is_open(walked: Walked) -> None:
+    assert {walked.status(method, path, {}) for method, path in walked.table} == {401}
+    assert walked.status("GET", "/", {}) == 200
