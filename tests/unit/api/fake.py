@@ -218,7 +218,9 @@ class Client:
         ``path`` may have a query string. ``headers`` of None take away what is sent otherwise;
         ``environ`` overrides what the server would say.
         """
-        sent: dict[str, str | None] = {"x-auth-token": "admin", "x-roles": "admin,service"}
+        sent: dict[str, str | None] = {"x-auth-token": "admin"}
+        if "x-auth-token" not in (headers or {}):
+            sent["x-roles"] = "admin,service"
         if minor is not None:
             sent["openstack-api-version"] = f"placement 1.{minor}"
         if value is not None:
