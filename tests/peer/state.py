@@ -74,6 +74,20 @@ def _without(rows: list[str], others: list[str]) -> list[str]:
     return missing
 
 
+def keep(database: Path) -> sqlite3.Connection:
+    """A copy in memory of all that ``database`` holds now."""
+    copy = sqlite3.connect(":memory:")
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        connection.backup(copy)
+    return copy
+
+
+def restore(database: Path, kept: sqlite3.Connection) -> None:
+    """Make ``database`` hold what it did when it was kept, whoever else has it open."""
+    with closing(sqlite3.connect(database)) as connection:
+        kept.backup(connection)
+
+
 def drop_idle_consumers(database: Path) -> None:
     """Remove consumers that hold nothing."""
     with closing(sqlite3.connect(database)) as connection, connection:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +83,20 @@ def test_a_row_that_only_one_database_has_is_told_as_often_as_it_is_there() -> N
     full = empty | {"allocations": ["row", "row"]}
     assert state.differences(full, empty | {"allocations": ["row"]}) == ["allocations: only Moorage has row"]
     assert state.differences(empty, full) == ["allocations: only the reference has row"] * 2
+
+
+def test_a_database_goes_back_to_what_it_held_while_others_have_it_open(tmp_path: Path) -> None:
+    database = tmp_path / "kept.sqlite"
+    with closing(sqlite3.connect(database)) as reader, closing(sqlite3.connect(database)) as writer:
+        writer.execute("CREATE TABLE traits (name)")
+        writer.execute("INSERT INTO traits VALUES ('before')")
+        writer.commit()
+        with closing(state.keep(database)) as kept:
+            writer.execute("INSERT INTO traits VALUES ('after')")
+            writer.commit()
+            assert reader.execute("SELECT count(*) FROM traits").fetchone() == (2,)
+            state.restore(database, kept)
+        assert reader.execute("SELECT name FROM traits").fetchall() == [("before",)]
 
 
 def test_a_bound_wants_as_many_candidates_as_there_may_be_and_no_others() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.peer import compare, known, known_searches
+from tests.peer import compare, known, known_searches, sequence, state
 from tests.peer.exchange import Answer, Request
 from tests.peer.peers import REPOSITORY, Peers, running
 from tests.peer.world import NEWEST_MINOR, SHARING, request
@@ -246,6 +246,41 @@ def test_d20_a_ratio_fits_its_column(peers: Peers) -> None:
     }
     ours, theirs = both(peers, "POST", "/reshaper", body)
     assert (ours.status, theirs.status) == (400, 204)
+
+
+@pytest.mark.parametrize("aggregates", [[f"urn:uuid:{AGGREGATE}"], [AGGREGATE]])
+def test_after_a_write_that_only_the_reference_takes_both_go_on_from_one_state(
+    peers: Peers, aggregates: list[str]
+) -> None:
+    add(peers, ROOT, {}, shares=True)
+    body = {"resource_provider_generation": 1, "aggregates": aggregates}
+    refused = request("PUT", f"/resource_providers/{ROOT}/aggregates", NEWEST_MINOR, body)
+    before = state.read(peers.moorage.database)
+    tally = sequence.Tally()
+    assert sequence.step(peers, refused, tally) == []
+    after = state.read(peers.reference.database)
+    assert tally.explained["D19"] == (before == after) == (len(aggregates[0]) > 36)
+    assert after == state.read(peers.moorage.database)
+    shown = request("GET", f"/resource_providers/{ROOT}/aggregates", NEWEST_MINOR)
+    assert sequence.step(peers, shown, tally) == []
+
+
+def test_a_write_that_only_the_reference_takes_must_not_change_moorage(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(peers, ROOT, {})
+    body = {"resource_provider_generation": 0, "aggregates": [f"urn:uuid:{AGGREGATE}"]}
+    refused = request("PUT", f"/resource_providers/{ROOT}/aggregates", NEWEST_MINOR, body)
+    send = peers.moorage.send
+
+    def send_and_write(asked: Request) -> Answer:
+        answer = send(asked)
+        send(request("PUT", "/traits/CUSTOM_NEW", NEWEST_MINOR))
+        return answer
+
+    monkeypatch.setattr(peers.moorage, "send", send_and_write)
+    lines = sequence.step(peers, refused, sequence.Tally())
+    assert lines == ["traits: only Moorage has ('CUSTOM_NEW',)"]
 
 
 def test_every_known_difference_is_documented() -> None:
