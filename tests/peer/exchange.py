@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -18,6 +19,8 @@ ADMIN = {"X-Auth-Token": "admin"}
 class Request:
     """What is sent. ``path`` is not percent-encoded; ``query`` is, and has no question mark.
 
+    Bytes of a path that are no UTF-8 stand in it as surrogates do in Python. ``prefix`` is the path
+    that the service is mounted under. A ``chunked`` body comes without its length.
     ``max_candidates`` is no part of it, but how many candidates the service is configured to
     make for it; below 0 all.
     """
@@ -27,6 +30,8 @@ class Request:
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    prefix: str = ""
+    chunked: bool = False
     max_candidates: int = -1
 
     @property
@@ -39,14 +44,20 @@ class Request:
         """The body as JSON; None if it is none."""
         try:
             return json.loads(self.body or b"")
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Parameters of the query string, as both services divide it."""
+        return parse_qsl(self.query.replace(";", "&"), keep_blank_values=True)
+
     def __str__(self) -> str:
-        target = self.path + (f"?{self.query}" if self.query else "")
+        target = self.prefix + self.path + (f"?{self.query}" if self.query else "")
         headers = " ".join(f"{name}={value!r}" for name, value in self.headers.items())
         bound = f" (max_allocation_candidates={self.max_candidates})" if self.max_candidates >= 0 else ""
-        return f"{self.method} {target} [{headers}] {self.body!r}{bound}"
+        chunked = " (chunked)" if self.chunked else ""
+        return f"{self.method} {target!a} [{headers}] {self.body!r}{chunked}{bound}"
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,8 @@ def call(application: WsgiApplication, request: Request) -> Answer:
     """Send ``request`` to ``application`` without a network."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": request.path.encode("utf-8").decode("latin-1"),
+        "SCRIPT_NAME": request.prefix,
+        "PATH_INFO": request.path.encode("utf-8", "surrogateescape").decode("latin-1"),
         "QUERY_STRING": request.query.encode("utf-8").decode("latin-1"),
         "SERVER_NAME": "peer.test",
         "SERVER_PORT": "80",
@@ -107,7 +118,9 @@ def call(application: WsgiApplication, request: Request) -> Answer:
         "wsgi.run_once": False,
         "HTTP_HOST": "peer.test",
     }
-    if request.body is not None:
+    if request.chunked:
+        environ |= {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    elif request.body is not None:
         environ["CONTENT_LENGTH"] = str(len(request.body))
     for name, value in request.headers.items():
         key = name.upper().replace("-", "_")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from tests.peer import compare
 from tests.peer.exchange import Answer, Request
@@ -31,7 +31,7 @@ class Search:
     @property
     def pairs(self) -> Pairs:
         """Parameters of the query string."""
-        return parse_qsl(self.request.query, keep_blank_values=True)
+        return self.request.pairs
 
     def values(self, kind: str) -> dict[str, list[str]]:
         """All values of ``kind`` by suffix."""

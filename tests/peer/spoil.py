@@ -8,115 +8,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from tests.peer import oddities
 from tests.peer.exchange import Request
 from tests.peer.world import Build, Peek, World
 
-VERSIONS = (
-    "placement 1.40",
-    "placement 2.0",
-    "placement 0.1",
-    "placement 1",
-    "placement",
-    "placement 1.",
-    "placement 1.x",
-    "placement 1.-1",
-    "placement v1.3",
-    "placement 1.05",
-    "placement 1.1.1",
-    "placement  1.7",
-    " placement 1.8 ",
-    "PLACEMENT 1.9",
-    "placement latest",
-    "placement Latest",
-    "latest",
-    "1.10",
-    "compute 2.90",
-    "compute 2.90, placement 1.17",
-    "placement 1.3, placement 1.24",
-    "placement 1.3,compute 2.1",
-    "placement 1.3,",
-    "",
-)
-
-ACCEPTS = (
-    "application/json",
-    "*/*",
-    "text/html",
-    "text/plain",
-    "application/*",
-    "text/html, application/json;q=0.5",
-    "application/xml",
-    "application/json;q=0",
-    "text/html;q=0.9, */*;q=0.1",
-    "",
-)
-
-CONTENT_TYPES = (
-    "application/json; charset=utf-8",
-    "APPLICATION/JSON",
-    "text/plain",
-    "application/x-www-form-urlencoded",
-    "application/xml",
-    "application/json;",
-    "json",
-    "",
-)
-
-METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "BREW")
-
-BODIES = (
-    b"",
-    b" ",
-    b"{",
-    b"[]",
-    b"{}",
-    b"null",
-    b"true",
-    b"17",
-    b'"text"',
-    b"[1, 2",
-    b"\xff\xfe",
-    b'{"name": "\xff"}',
-    b'{"name": "a", "name": "b", "uuid": "11111111-1111-4111-8111-111111111111"}',
-    b"not json",
-    b"{'name': 'single'}",
-)
-
-VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    1.0,
-    1.5,
-    2147483647,
-    2147483648,
-    "",
-    "x",
-    "1",
-    "VCPU",
-    "vcpu",
-    "A" * 256,
-    "<b>bold</b>",
-    "snowman \u2603",
-    [],
-    {},
-    ["x"],
-    {"x": 1},
-    "11111111-1111-4111-8111-111111111111",
-    "11111111111141118111111111111111",
-    "urn:uuid:11111111-1111-4111-8111-111111111111",
-)
-
 
 def _version(request: Request, source: random.Random) -> Request:
-    return replace(request, headers=request.headers | {"OpenStack-API-Version": source.choice(VERSIONS)})
+    return replace(
+        request, headers=request.headers | {"OpenStack-API-Version": source.choice(oddities.VERSIONS)}
+    )
 
 
 def _accept(request: Request, source: random.Random) -> Request:
-    return replace(request, headers=request.headers | {"Accept": source.choice(ACCEPTS)})
+    return replace(request, headers=request.headers | {"Accept": source.choice(oddities.ACCEPTS)})
 
 
 def _without(request: Request, header: str) -> Request:
@@ -128,7 +32,7 @@ def _without(request: Request, header: str) -> Request:
 def _content_type(request: Request, source: random.Random) -> Request:
     if source.random() < 0.3:
         return _without(request, "Content-Type")
-    return replace(request, headers=request.headers | {"Content-Type": source.choice(CONTENT_TYPES)})
+    return replace(request, headers=request.headers | {"Content-Type": source.choice(oddities.CONTENT_TYPES)})
 
 
 def _token(request: Request, source: random.Random) -> Request:
@@ -140,25 +44,36 @@ def _token(request: Request, source: random.Random) -> Request:
 
 
 def _method(request: Request, source: random.Random) -> Request:
-    return replace(request, method=source.choice(METHODS))
+    return replace(request, method=source.choice(oddities.METHODS))
+
+
+def _header(request: Request, source: random.Random) -> Request:
+    name, value = source.choice(oddities.HEADERS)
+    return replace(request, headers=request.headers | {name: value})
+
+
+def _prefix(request: Request, source: random.Random) -> Request:
+    return replace(request, prefix=source.choice(oddities.PREFIXES))
 
 
 def _path(request: Request, source: random.Random) -> Request:
     parts = request.path.split("/")
     at = source.randrange(1, len(parts))
-    match source.randrange(6):
+    match source.randrange(8):
         case 0:
             parts.append("")
         case 1:
             parts.append("more")
         case 2:
-            parts[at] = source.choice(
-                ("unknown", "not-a-uuid", "x" * 300, "snowman \u2603", "a b", "%41", ".")
-            )
+            parts[at] = source.choice(oddities.SEGMENTS)
         case 3:
             parts[at] = parts[at].upper()
         case 4:
             parts[at] = parts[at].replace("-", "")
+        case 5:
+            parts[at] += source.choice((" ", "\n", "\0", ";x", oddities.NOT_UTF8, "/"))
+        case 6:
+            parts.insert(at, "")
         case _:
             del parts[at]
     return replace(request, path="/".join(parts) or "/")
@@ -193,64 +108,35 @@ def _query(request: Request, source: random.Random) -> Request:
         case 5:
             value = pairs[at]
             cut = source.randrange(len(value) + 1)
-            pairs[at] = (
-                value[:cut]
-                + source.choice(("", "0", ",", ":", "!", "=", "%20", "+", "%E2%98%83"))
-                + value[cut + 1 :]
-            )
+            pairs[at] = value[:cut] + source.choice(oddities.INSERTIONS) + value[cut + 1 :]
         case _:
-            pairs.append(
-                source.choice(
-                    (
-                        "unknown=1",
-                        "resources=",
-                        "resources=VCPU",
-                        "resources=VCPU:0",
-                        "resources=VCPU:-1",
-                        "resources=VCPU:x",
-                        "resources=VCPU:1.5",
-                        "resources=VCPU:99999999999999999999",
-                        "resources=VCPU:1,VCPU:2",
-                        "resources0=VCPU:1",
-                        "resources1=VCPU:1",
-                        "resources_a=VCPU:1",
-                        "required=",
-                        "required=,",
-                        "required=!",
-                        "required1=CUSTOM_RED",
-                        "required=in:",
-                        "member_of=",
-                        "member_of=x",
-                        "member_of=in:",
-                        "in_tree=x",
-                        "in_tree1=x",
-                        "limit=0",
-                        "limit=x",
-                        "limit=-1",
-                        "limit=x&limit=1",
-                        "group_policy=all",
-                        "same_subtree=",
-                        "same_subtree=1",
-                        "root_required=",
-                        "root_required=in:CUSTOM_RED,CUSTOM_BLUE",
-                        "root_required=CUSTOM_RED,!CUSTOM_RED",
-                        "name=a&name=b",
-                        "uuid=x",
-                        "project_id=",
-                        "consumer_type=x",
-                        "associated=x",
-                        "&&",
-                        "=",
-                        "%",
-                        "%ff=1",
-                    )
-                )
-            )
-    return replace(request, query="&".join(pairs))
+            pairs.append(source.choice(oddities.PARAMETERS))
+    return replace(request, query=source.choice("&&&&;").join(pairs))
 
 
 def _raw_body(request: Request, source: random.Random) -> Request:
-    return replace(request, body=source.choice(BODIES))
+    return replace(request, body=source.choice(oddities.BODIES))
+
+
+def _body_as_sent(request: Request, source: random.Random) -> Request:
+    """The same JSON, in another guise."""
+    body = request.body or b""
+    match source.randrange(6):
+        case 0:
+            return replace(request, chunked=True)
+        case 1:
+            return replace(request, body=b"\xef\xbb\xbf" + body)
+        case 2:
+            return replace(request, body=body.decode().encode(source.choice(("utf-16", "utf-32"))))
+        case 3:
+            return replace(request, body=body[: source.randrange(len(body) + 1)])
+        case 4:
+            # A key that comes twice: the last one counts.
+            keys = list(request.json) if isinstance(request.json, dict) else ["x"]
+            twice = json.dumps({source.choice(keys or ["x"]): source.choice(oddities.VALUES)})
+            return replace(request, body=body.replace(b"{", twice[:-1].encode() + b", ", 1))
+        case _:
+            return replace(request, body=source.choice((b"\n\t ", b"")) + body + b" \r\n")
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
@@ -273,9 +159,9 @@ def _json_body(request: Request, source: random.Random) -> Request:
         case 0:
             del holder[key]
         case 1 | 2:
-            holder[key] = source.choice(VALUES)
+            holder[key] = source.choice(oddities.VALUES)
         case 3 if isinstance(holder, dict):
-            holder["unknown"] = source.choice(VALUES)
+            holder["unknown"] = source.choice(oddities.VALUES)
         case 4 if isinstance(holder, dict):
             renamed = source.choice(
                 (str(key).lower(), str(key).upper(), f"{key}x", "", str(key).replace("-", ""))
@@ -293,9 +179,9 @@ def _json_body(request: Request, source: random.Random) -> Request:
     return replace(request, body=json.dumps(body).encode())
 
 
-OF_ALL = (_version, _accept, _content_type, _token, _method, _path)
+OF_ALL = (_version, _accept, _content_type, _token, _method, _path, _header, _prefix)
 OF_READS = (*OF_ALL, _query, _query, _query, _query, _query, _query, _query, _query)
-OF_WRITES = (*OF_ALL, _raw_body, _query, *[_json_body] * 8)
+OF_WRITES = (*OF_ALL, _raw_body, _body_as_sent, _query, *[_json_body] * 8)
 
 
 def _makes_up_uuid(request: Request) -> bool:

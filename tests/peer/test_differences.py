@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ def peers(running_peers: Peers) -> Peers:
     return running_peers
 
 
-def both(peers: Peers, method: str, path: str, body: Any = None, query: str = "") -> tuple[Answer, Answer]:
+def both(
+    peers: Peers, method: str, path: str, body: Any = None, query: str = "", *, raw: bytes | None = None
+) -> tuple[Answer, Answer]:
     """Answers at the newest version; how they differ has to be known."""
-    sent = request(method, path, NEWEST_MINOR, body, query)
+    sent = request(method, path, NEWEST_MINOR, body, query, raw=raw)
     answers = peers.send(sent)
     assert_known(peers, sent, *answers)
     return answers
@@ -246,6 +249,75 @@ def test_d20_a_ratio_fits_its_column(peers: Peers) -> None:
     }
     ours, theirs = both(peers, "POST", "/reshaper", body)
     assert (ours.status, theirs.status) == (400, 204)
+
+
+def test_d15_a_limit_of_thousands_of_digits_is_none(peers: Peers) -> None:
+    add(peers, ROOT, {"VCPU": 8})
+    query = f"resources=VCPU:1&limit={'9' * 4400}"
+    ours, theirs = both(peers, "GET", "/allocation_candidates", query=query)
+    assert (ours.status, theirs.status) == (200, 500)
+    assert len(ours.json["allocation_requests"]) == 1
+
+
+def test_d16_a_path_that_is_no_text_leads_nowhere(peers: Peers) -> None:
+    ours, theirs = both(peers, "GET", "/allocations/\udcff")
+    assert (ours.status, theirs.status) == (404, 200)
+
+
+def test_d20_a_ratio_is_not_infinite(peers: Peers) -> None:
+    add(peers, ROOT, {})
+    raw = b'{"resource_class": "VCPU", "total": 1, "allocation_ratio": -1e999}'
+    ours, theirs = both(peers, "POST", f"/resource_providers/{ROOT}/inventories", raw=raw)
+    assert (ours.status, theirs.status) == (400, 500)
+
+
+def test_d21_a_newline_is_part_of_a_name(peers: Peers) -> None:
+    must(peers, "PUT", "/traits/CUSTOM_A")
+    ours, theirs = both(peers, "DELETE", "/traits/CUSTOM_A\n")
+    assert (ours.status, theirs.status) == (404, 204)
+
+
+def test_d21_a_newline_is_part_of_a_number(peers: Peers) -> None:
+    add(peers, ROOT, {"VCPU": 8})
+    ours, theirs = both(peers, "GET", "/allocation_candidates", query="resources=VCPU:1&limit=1%0A")
+    assert (ours.status, theirs.status) == (400, 200)
+
+
+def test_d22_no_text_has_nul(peers: Peers) -> None:
+    body = {"name": "a\0b", "uuid": ROOT}
+    assert [answer.status for answer in both(peers, "POST", "/resource_providers", body)] == [400, 200]
+    assert [answer.status for answer in both(peers, "GET", "/resource_providers", query="name=%00")] == [
+        400,
+        200,
+    ]
+    assert [answer.status for answer in both(peers, "GET", "/allocations/\0")] == [404, 200]
+
+
+@pytest.mark.parametrize("ratio", ["NaN", "-1e999"])
+def test_d23_what_is_no_number_is_no_ratio(peers: Peers, ratio: str) -> None:
+    add(peers, ROOT, {})
+    raw = f'{{"resource_class": "VCPU", "total": 1, "allocation_ratio": {ratio}}}'.encode()
+    ours, theirs = both(peers, "POST", f"/resource_providers/{ROOT}/inventories", raw=raw)
+    assert ours.status == 400
+    assert theirs.status != 400
+
+
+def test_d23_half_of_a_surrogate_pair_is_no_text(peers: Peers) -> None:
+    ours, theirs = both(peers, "POST", "/resource_providers", {"name": "\ud800", "uuid": ROOT})
+    assert (ours.status, theirs.status) == (400, 500)
+
+
+def test_d24_what_is_nested_too_deeply_is_refused(peers: Peers) -> None:
+    ours, theirs = both(peers, "POST", "/resource_providers", raw=b"[" * 5000 + b"]" * 5000)
+    assert (ours.status, theirs.status) == (400, 500)
+
+
+def test_d25_a_body_that_breaks_off_is_refused(peers: Peers) -> None:
+    sent = request("POST", "/resource_providers", NEWEST_MINOR, {"name": "a", "uuid": ROOT})
+    sent = replace(sent, headers=sent.headers | {"Content-Length": "999"})
+    ours, theirs = peers.send(sent)
+    assert_known(peers, sent, ours, theirs)
+    assert (ours.status, theirs.status) == (400, 500)
 
 
 @pytest.mark.parametrize("aggregates", [[f"urn:uuid:{AGGREGATE}"], [AGGREGATE]])

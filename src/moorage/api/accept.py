@@ -1,20 +1,26 @@
-"""What a client takes, by its ``Accept`` header (RFC 9110, 12.5.1)."""
+"""What a client takes, by its ``Accept`` header (RFC 9110, 12.5.1).
+
+WebOb reads the header, as it does for the reference: which headers make no sense, what a parameter
+excludes and which of two welcome types comes first, each library decides in its own way.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from falcon import mediatypes
-from falcon.errors import InvalidMediaRange, InvalidMediaType
+from webob.acceptparse import create_accept_header
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 PLAIN: Final = "text/plain"
 
+_ANYTHING: Final = frozenset({"", JSON, "*/*"})
+"""Headers that most clients send: they need no reading."""
+
 
 def takes_json(accept: str | None) -> bool:
     """Whether a client takes JSON; one whose header is missing or makes no sense does."""
-    return not accept or _quality(JSON, accept) > 0
+    return (accept or "") in _ANYTHING or _best(accept, JSON) == JSON
 
 
 def stated(accept: str | None) -> str:
@@ -24,15 +30,11 @@ def stated(accept: str | None) -> str:
 
 def error_type(accept: str) -> str:
     """The media type in which a client that takes ``accept`` is told of an error."""
-    # wire: HTML comes first where both are welcome.
-    html, json = _quality(HTML, accept), _quality(JSON, accept)
-    if html == json == 0:
-        return PLAIN
-    return HTML if html >= json else JSON
+    # wire: HTML comes first where both are as welcome.
+    return _best(accept, HTML, JSON) or PLAIN
 
 
-def _quality(media_type: str, accept: str) -> float:
-    try:
-        return mediatypes.quality(media_type, accept)
-    except (InvalidMediaRange, InvalidMediaType):
-        return 1.0
+def _best(accept: str | None, *offers: str) -> str | None:
+    """The most welcome of ``offers``, the first of those that are as welcome; None if none is."""
+    found = create_accept_header(accept).acceptable_offers(offers)
+    return found[0][0] if found else None

@@ -8,7 +8,7 @@ content type (415), policy (403), the provider in the path (404), body or query 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -33,6 +33,9 @@ LOG: Final = logging.getLogger(__name__)
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 REQUEST_ID_HEADER: Final = "x-openstack-request-id"
+
+SAID_BY_SCHEME: Final = {"http": ":80", "https": ":443"}
+"""Ports as they stand at the end of an address, by the scheme that has them without saying so."""
 
 OPEN_PATHS: Final = frozenset({"/", openapi.PATH})
 """Paths that tell what the service is, not what it holds: nobody is asked who it is."""
@@ -228,10 +231,17 @@ def _write(request: falcon.Request, response: falcon.Response, answer: Answer) -
         response.content_type = accept.JSON
         response.data = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
     if answer.location is not None:
-        response.set_header("location", f"{request.scheme}://{request.netloc}{answer.location}")
+        response.set_header("location", _origin(request.env) + answer.location)
     if answer.dated and request.context.minor >= versions.CACHE_HEADERS:
         response.set_header("cache-control", "no-cache")
         response.set_header("last-modified", encode.http_date(answer.modified))
+
+
+def _origin(environ: Mapping[str, Any]) -> str:
+    """Scheme and host as the client names them. wire: without a port that goes without saying."""
+    scheme: str = environ["wsgi.url_scheme"]
+    host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    return f"{scheme}://{host}".removesuffix(SAID_BY_SCHEME.get(scheme, ""))
 
 
 def _request_id(request: falcon.Request) -> str:
@@ -254,11 +264,10 @@ def _answer_error(
         refusal = WireError(500, "An unexpected error occurred. The log has more, by the request id.")
     elif isinstance(error, MoorageError) and refusal.status >= 500:
         LOG.warning("request %s could not be answered: %s", request_id, error)
-    content_type = (request.content_type or "").split(";")[0].strip()
     asked = render.Asked(
         method=request.env["REQUEST_METHOD"],
         accept=accept.stated(request.get_header("accept")),
-        content_type=content_type or None,
+        content_type=request.content_type or None,
         request_id=request_id,
         minor=getattr(request.context, "minor", None),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 from moorage.api.accept import JSON
 from moorage.api.schemas import Validator
@@ -18,7 +18,9 @@ the first error and the start of it, since to go through megabytes takes minutes
 MAX_QUOTE: Final = 1024
 """Characters that are quoted of a refusal of such a body."""
 
-TOO_DEEP: Final = "Malformed JSON: nested too deeply"
+MALFORMED: Final = "Malformed JSON: "
+
+TOO_DEEP: Final = f"{MALFORMED}nested too deeply"
 
 
 MAX_DRAINED: Final = 64 * 1024
@@ -51,8 +53,8 @@ def check_headers(environ: Mapping[str, Any]) -> None:
 
 def check_media_type(content_type: str | None) -> None:
     """Only JSON is taken. Raises WireError (415)."""
-    media_type = (content_type or "").split(";")[0].strip()
-    # wire: in lower case only.
+    # wire: in lower case only, and with no space before what follows.
+    media_type = (content_type or "").split(";")[0]
     if media_type != JSON:
         raise WireError(415, f"The media type {media_type or None} is not supported, use {JSON}")
 
@@ -66,7 +68,7 @@ def drain(environ: MutableMapping[str, Any]) -> None:
 
 
 def read(environ: MutableMapping[str, Any], max_bytes: int) -> bytes:
-    """The whole body, which must not be longer than ``max_bytes``. Raises WireError (413)."""
+    """The whole body, which must not be longer than ``max_bytes``. Raises WireError (400, 413)."""
     environ[_TAKEN] = True
     length = environ.get("CONTENT_LENGTH")
     if length:
@@ -80,6 +82,9 @@ def read(environ: MutableMapping[str, Any], max_bytes: int) -> bytes:
     content = b"" if too_long else _read(environ["wsgi.input"], wanted)
     if too_long or len(content) > max_bytes:
         raise WireError(413, f"The request body must not be longer than {max_bytes} bytes.")
+    if length and len(content) < wanted:
+        # What came may make sense by itself, but it is not what was to be said.
+        raise bad_request(f"The request body ended after {len(content)} of {wanted} bytes.")
     return content
 
 
@@ -96,15 +101,21 @@ def _read(stream: Readable, wanted: int) -> bytes:
 
 def decode(content: bytes, validator: Validator) -> Any:
     """JSON that its schema takes. Raises WireError (400)."""
+    odd = _OddNumbers()
     try:
-        decoded = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
-        if b"\\" in content:
-            _check_strings(decoded)
+        decoded = json.loads(content.decode("utf-8"), parse_constant=odd.constant, parse_float=odd.number)
     except ValueError as error:
-        raise bad_request(f"Malformed JSON: {error}") from None
+        raise bad_request(f"{MALFORMED}{error}") from None
     except RecursionError:
         raise bad_request(TOO_DEEP) from None
     check(decoded, validator, is_large=len(content) > LARGE_BODY)
+    # wire: what the schema says of a body comes before what else nobody can keep of it.
+    try:
+        odd.check()
+        if b"\\" in content:
+            _check_strings(decoded)
+    except ValueError as error:
+        raise bad_request(f"{MALFORMED}{error}") from None
     return decoded
 
 
@@ -120,15 +131,28 @@ def check(decoded: object, validator: Validator, is_large: bool = False) -> None
     raise bad_request(f"JSON does not validate: {text}")
 
 
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+class _OddNumbers:
+    """Reads numbers for Python's JSON reader, and remembers which of them are none."""
 
+    def __init__(self) -> None:
+        self._fault: str | None = None
 
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError("a number is too large")
-    return number
+    def constant(self, name: str) -> float:
+        """NaN and the infinities, which Python takes for JSON."""
+        self._fault = f"{name} is not JSON"
+        return float(name)
+
+    def number(self, digits: str) -> float:
+        """One with a fraction or an exponent."""
+        value = float(digits)
+        if not math.isfinite(value):
+            self._fault = "a number is too large"
+        return value
+
+    def check(self) -> None:
+        """Raises ValueError if there was such a number."""
+        if self._fault is not None:
+            raise ValueError(self._fault)
 
 
 def _check_strings(decoded: object) -> None:

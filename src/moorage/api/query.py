@@ -52,20 +52,23 @@ class Query:
 def parse(query_string: str) -> Query:
     """Parameters of a WSGI ``QUERY_STRING``.
 
-    Raises WireError (400) for what is not UTF-8, and for NUL, which no database has in text.
+    Raises WireError (400) for what is not UTF-8.
     """
+    # wire: a semicolon separates as well as an ampersand does.
+    query_string = query_string.replace(";", "&")
     try:
         text = query_string.encode("latin-1").decode("utf-8")
         pairs = tuple(parse_qsl(text, keep_blank_values=True, errors="strict"))
     except UnicodeError as error:
         raise bad_request(f"{INVALID}{error}") from None
-    if any("\0" in name or "\0" in value for name, value in pairs):
-        raise bad_request(f"{INVALID}NUL characters are not allowed")
     return Query(pairs)
 
 
 def read(query_string: str, validator: Validator) -> Query:
-    """``parse`` and ``validate``: at once if this was asked lately. Raises WireError (400)."""
+    """``parse`` and ``validate``: at once if this was asked lately.
+
+    Raises WireError (400), also for NUL, which no database has in text.
+    """
     if len(query_string) > LONGEST_KNOWN:
         return _read(query_string, validator)
     return _known(query_string, validator)
@@ -74,6 +77,8 @@ def read(query_string: str, validator: Validator) -> Query:
 def _read(query_string: str, validator: Validator) -> Query:
     query = parse(query_string)
     validate(query, validator)
+    if any("\0" in name or "\0" in value for name, value in query.pairs):
+        raise bad_request(f"{INVALID}NUL characters are not allowed")
     return query
 
 

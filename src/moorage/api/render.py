@@ -43,7 +43,7 @@ _EXPLANATIONS_WITH_DETAILS: Final[Mapping[int, str]] = {
     406: (
         "The resource could not be generated that was acceptable to your browser\n(content of type {accept}. "
     ),
-    415: "The request media type {content_type} is not supported by this server. ",
+    415: "The request media type {content_type} is not supported by this server.\n",
 }
 
 _BREAKS: Final = "<br /><br />\n"
@@ -114,7 +114,7 @@ def _error_object(error: WireError, asked: Asked, detail: str) -> dict[str, obje
 
 def _fragment(error: WireError, asked: Asked, escaped: bool) -> str:
     """Explanation and message, with HTML's line breaks between them."""
-    message = html.escape(error.message) if escaped else error.message
+    message = _escaped(error.message) if escaped else error.message
     explanation = _EXPLANATIONS_WITH_DETAILS.get(error.status)
     if explanation is None:
         explanation = _EXPLANATIONS.get(error.status, title(error.status))
@@ -125,8 +125,13 @@ def _fragment(error: WireError, asked: Asked, escaped: bool) -> str:
         "content_type": asked.content_type or "None",
     }
     if escaped:
-        details = {name: html.escape(value) for name, value in details.items()}
+        details = {name: _escaped(value) for name, value in details.items()}
     return f"{explanation.format(**details)}{_BREAKS}{message}"
+
+
+def _escaped(text: str) -> str:
+    """For HTML. wire: what is not ASCII is told by its number."""
+    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def _without_tags(fragment: str) -> str:

@@ -42,8 +42,10 @@ def test_what_comes_in_pieces_is_read_to_its_end() -> None:
     assert body.read(asked, LIMIT) == b"abcdef"
 
 
-def test_a_body_that_breaks_off_is_taken_as_far_as_it_came() -> None:
-    assert body.read(environ(b"abc", CONTENT_LENGTH="6"), LIMIT) == b"abc"
+def test_a_body_that_breaks_off_is_refused_even_if_it_makes_sense() -> None:
+    with pytest.raises(WireError, match="ended after 2 of 6 bytes") as refused:
+        body.read(environ(b"{}", CONTENT_LENGTH="6"), LIMIT)
+    assert refused.value.status == 400
 
 
 @pytest.mark.parametrize("length", ["", "0", "-5"])
@@ -117,6 +119,13 @@ def test_what_is_not_json_or_not_text_is_malformed(content: bytes) -> None:
         body.decode(content, ANYTHING)
     assert refused.value.status == 400
     assert refused.value.message.isprintable()
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", r'"\u0000"', r'"\ud800"'])
+def test_what_a_schema_says_of_odd_values_comes_first(value: str) -> None:
+    schema = Validator({"properties": {"a": {"type": "boolean"}}}, ANYTHING._validator.format_checker)
+    with pytest.raises(WireError, match="is not of type 'boolean'"):
+        body.decode(f'{{"a": {value}}}'.encode(), schema)
 
 
 @pytest.mark.parametrize("content", ['"\\u00e9\\n"', '"a\\ud83d\\ude00"', '{"a": "b\\n"}'])

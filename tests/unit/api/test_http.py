@@ -109,6 +109,11 @@ def test_a_malformed_version_is_400(client: Client) -> None:
         ("text/plain", "text/plain"),
         ("application/xml", "text/plain"),
         ("garbage", "text/html"),
+        ("APPLICATION/JSON", "application/json"),
+        ("application/json;charset=utf-8", "text/plain"),
+        ("application/json;q=0.0001", "text/html"),
+        ("/", "text/html"),
+        (",", "text/plain"),
     ],
 )
 def test_errors_come_in_the_form_that_the_client_takes(
@@ -137,6 +142,41 @@ def test_tags_are_stripped_from_an_error_in_json(client: Client) -> None:
     result = client.ask("DELETE", PROVIDER)
     expected = "The resource could not be found.\n\n No resource provider with uuid x\ny z  w found"
     assert result.detail.startswith(expected)
+
+
+def test_what_is_not_ascii_is_told_by_its_number_in_html(client: Client) -> None:
+    client.service.error = ProviderNotFoundError("\u00e9")
+    result = client.ask("DELETE", PROVIDER, headers={"accept": "text/html"})
+    assert b"No resource provider with uuid &#233; found" in result.body
+
+
+@pytest.mark.parametrize("content_type", ["application/json ;charset=utf-8", "text/plain; charset=utf-8"])
+def test_a_media_type_that_is_not_taken_is_told_with_all_that_follows_it(
+    client: Client, content_type: str
+) -> None:
+    result = client.ask("POST", "/resource_providers", body=b"{}", headers={"content-type": content_type})
+    assert result.status == 415
+    assert f"The request media type {content_type} is not supported" in result.detail
+    assert f"The media type {content_type.split(';', maxsplit=1)[0]} is not supported" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "origin"),
+    [
+        ("http", "a.test", "http://a.test"),
+        ("http", "a.test:80", "http://a.test"),
+        ("http", "a.test:8080", "http://a.test:8080"),
+        ("https", "a.test:443", "https://a.test"),
+        ("https", "a.test:80", "https://a.test:80"),
+        ("http", "[::1]:80", "http://[::1]"),
+        ("http", "[::80]", "http://[::80]"),
+        ("http", "", "http://b.test"),
+    ],
+)
+def test_a_location_is_where_the_client_asked(client: Client, scheme: str, host: str, origin: str) -> None:
+    environ = {"HTTP_HOST": host, "wsgi.url_scheme": scheme, "SERVER_NAME": "b.test"}
+    result = client.ask("PUT", "/traits/CUSTOM_A", 39, environ=environ)
+    assert result.headers["location"] == f"{origin}/traits/CUSTOM_A"
 
 
 def test_a_media_type_in_an_error_in_html_is_escaped(client: Client) -> None:
@@ -303,9 +343,18 @@ def test_a_client_whose_accept_makes_no_sense_takes_all() -> None:
 
 @pytest.mark.parametrize(
     ("accept", "takes"),
-    [("application/*", True), ("application/json;q=0", False), ("text/html, */*;q=0.1", True)],
+    [
+        (None, True),
+        ("", True),
+        ("*/*", True),
+        ("application/*", True),
+        ("Application/JSON", True),
+        ("application/json;q=0", False),
+        ("application/json;version=1", False),
+        ("text/html, */*;q=0.1", True),
+    ],
 )
-def test_json_is_taken_by_range_and_weight(accept: str, takes: bool) -> None:
+def test_json_is_taken_by_range_and_weight(accept: str | None, takes: bool) -> None:
     assert takes_json(accept) is takes
 
 

@@ -47,6 +47,7 @@ GROUPS = [
     ("resources=VCPU:1", 10, [RequestGroup("", {"VCPU": 1})]),
     ("resources=VCPU:1,DISK_GB:%2B2", 10, [RequestGroup("", {"VCPU": 1, "DISK_GB": 2})]),
     ("resources=VCPU:1_0,VCPU:%203%20", 10, [RequestGroup("", {"VCPU": 3})]),
+    ("resources=VCPU:1;resources=VCPU:2", 10, [RequestGroup("", {"VCPU": 2})]),
     ("resources=VCPU:1&resources=VCPU:2", 10, [RequestGroup("", {"VCPU": 2})]),
     (f"resources=VCPU:{10**30}", 10, [RequestGroup("", {"VCPU": IMPOSSIBLE_AMOUNT})]),
     ("resources=VCPU:1&required=A, B", 17, [RequestGroup("", {"VCPU": 1}, (anyof("A"), anyof("B")))]),
