@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -20,7 +21,7 @@ PRESENT_HEADERS = ("cache-control", "last-modified", "x-openstack-request-id")
 WHERE_GIVEN = ("vary",)
 """Headers that only have to be there where the reference has them."""
 
-UNSAID: tuple[tuple[re.Pattern[str], str], ...] = (
+UNSAID: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # Which schema was broken is said by the words before; its own text is no more than a dump.
     (re.compile(r" in schema.*On instance", re.DOTALL), " in schema ... On instance"),
     # Why a version cannot be read is said in Python's words for the way it was read.
@@ -28,7 +29,7 @@ UNSAID: tuple[tuple[re.Pattern[str], str], ...] = (
     # All classes of the request, in any order, where a provider has none of them.
     (re.compile(r"Inventory for (?:'|&#x27;).*?(?:'|&#x27;) on resource"), "Inventory for ... on resource"),
     # A whole number is one, however it is spelled.
-    (re.compile(r"but got (-?\d+)\.0 "), r"but got \1 "),
+    (re.compile(r"but got (-?\d[\d.e+]*) "), lambda number: f"but got {float(number[1]):g} "),
     # Of a name and a UUID that are both taken, one database tells one and another tells both.
     (re.compile(r"(Conflicting resource provider uuid: \S+), name: .* already exists"), r"\1 already exists"),
 )
