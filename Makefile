@@ -8,6 +8,9 @@ PYTEST_ARGS ?=
 PEER_SECONDS ?= 600
 BENCH_ARGS ?=
 REPLAY_ARGS ?=
+FAULTS_SECONDS ?= 600
+FAULTS_DATABASE ?= all
+FAULTS_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +19,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check peer format bench bench-full bench-claims replay lock lock-check reference docs clean lint types imports databases
+.PHONY: help run test check peer faults format bench bench-full bench-claims replay lock lock-check reference docs clean lint types imports databases
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +39,9 @@ check: $(VENV)/.test lint types imports ## the same in under a minute: SQLite on
 
 peer: $(VENV)/.test ## compare with the reference on fresh random requests (PEER_SECONDS=600; MOORAGE_PEER_SEED=n for one)
 	MOORAGE_PEER_SECONDS=$(PEER_SECONDS) $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/peer/test_peer.py
+
+faults: $(VENV)/.test databases ## kill, cut and fill what it runs on, and audit (FAULTS_SECONDS=600 FAULTS_DATABASE=all; MOORAGE_FAULTS_SEED=n)
+	$(BIN)/python -m tests.faults --seconds $(FAULTS_SECONDS) --database $(FAULTS_DATABASE) $(FAULTS_ARGS)
 
 format: $(VENV)/.test ## put the sources into the agreed form
 	$(BIN)/ruff format $(SOURCES)

@@ -54,6 +54,8 @@ class Client:
     port: int
     headers: dict[str, str] = field(default_factory=lambda: dict(HEADERS))
     keep_alive: bool = True
+    address: str = "127.0.0.1"
+    timeout: float = 120.0
     _connection: http.client.HTTPConnection | None = None
 
     def request(
@@ -65,7 +67,7 @@ class Client:
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
         if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+            self._connection = http.client.HTTPConnection(self.address, self.port, timeout=self.timeout)
         connection = self._connection
         connection.request(method, path, content, sent)
         response = connection.getresponse()

@@ -74,6 +74,18 @@ class Account:
             self.nodes, self.holders, self.class_names, self.trait_names = before
             raise
 
+    def rehearse(self, command: Command[Any]) -> tuple[Any, errors.MoorageError | None, bool]:
+        """Result, refusal, and whether ``command`` would change anything; nothing is changed."""
+        before = self._snapshot()
+        try:
+            result = self._carry_out(command)
+        except errors.MoorageError as refusal:
+            return None, refusal, False
+        else:
+            return result, None, self._snapshot() != before
+        finally:
+            self.nodes, self.holders, self.class_names, self.trait_names = before
+
     def _snapshot(self) -> tuple[dict[str, Node], dict[str, Holder], list[str], list[str]]:
         return (
             {uuid: replace(node, inventories=dict(node.inventories)) for uuid, node in self.nodes.items()},

@@ -87,6 +87,11 @@ class ThrowAwayServer(ABC):
             else:
                 return
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the server's first process; None while it does not run."""
+        return None if self._process is None else self._process.pid
+
     def stop(self) -> None:
         """Let the server write its state and end; kill it if it takes too long."""
         if self._process is None:

@@ -109,6 +109,7 @@ def serve(
         backpressure=CONNECTIONS_PER_WORKER,
         websockets=False,
         workers_kill_timeout=STOP_SECONDS,
+        respawn_failed_workers=True,
         log_level=LogLevels.error,
     ).serve()
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import sqlalchemy as sa
 from oslo_db import exception as oslo
 
@@ -110,4 +111,7 @@ def _is_lost(error: Exception, driver_error: BaseException | None) -> bool:
         return True
     if getattr(driver_error, "sqlstate", None) in _SHUTDOWN_STATES:
         return True
+    if isinstance(error, sa.exc.OperationalError) and isinstance(driver_error, psycopg.Error):
+        # An error without a state is the driver's own, not the server's: nobody could be reached.
+        return driver_error.sqlstate is None
     return _number(driver_error) in _LOST_NUMBERS

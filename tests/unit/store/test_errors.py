@@ -58,6 +58,7 @@ CONFLICTS = {
 
 LOSSES = {
     "named by oslo.db": oslo.DBConnectionError(wrapped(mariadb_error(2013))),
+    "PostgreSQL, nobody at the port": wrapped(psycopg.OperationalError("some words")),
     "invalidated": wrapped(mariadb_error(9999), lost=True),
     "PostgreSQL shutdown by an administrator": wrapped(postgresql_error("57P01")),
     "PostgreSQL crash": wrapped(postgresql_error("57P02")),

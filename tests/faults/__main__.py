@@ -1,0 +1,61 @@
+"""``make faults``: rounds on one database, or on all one after the other, until the time is over."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from datetime import UTC, datetime
+
+from tests.faults.opening import DATABASES, opened
+from tests.faults.record import Session, add_row, commit_at_hand
+from tests.faults.runs import Plan, chosen_seed, run
+
+ROUND_SECONDS = 60.0
+"""How long the clients of one round are under fire; each round has a database of its own."""
+
+
+def main() -> int:
+    """Exit status 1 if there was a violation."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--database", choices=(*DATABASES, "all"), default="all")
+    parser.add_argument("--seconds", type=float, default=600.0, help="for each database")
+    parser.add_argument("--record", action="store_true", help="add a row to docs/reliability/record.md")
+    asked = parser.parse_args()
+    seed = chosen_seed()
+    databases: tuple[str, ...] = DATABASES if asked.database == "all" else (asked.database,)
+    violations = 0
+    for database in databases:
+        commit = commit_at_hand()
+        session = rounds(database, seed, asked.seconds)
+        violations += session.violations
+        say(session.row(commit, datetime.now(UTC)))
+        if asked.record:
+            add_row(session, commit)
+    return 1 if violations else 0
+
+
+def rounds(database: str, seed: int, seconds: float) -> Session:
+    """One round after the other, at least one, each with the next seed."""
+    session = Session(database, seed)
+    until = time.monotonic() + seconds
+    while True:
+        plan = Plan(seed, min(ROUND_SECONDS, seconds), random.Random(seed).choice((1, 2, 2, 3)))
+        with opened(database) as target:
+            report = run(target, plan)
+        session.reports.append(report)
+        say(str(report))
+        seed += 1
+        if time.monotonic() >= until:
+            return session
+
+
+def say(text: str) -> None:
+    """A line that is seen at once, also in a file."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""The auditor: replays what the change log says on the account's slow twin, and compares everything.
+
+What an answer may be depends on when it was asked for. A request sees a state that was there at some
+moment between its beginning and its end: no older than the last write that was acknowledged before it
+began, and no newer than the first write that began after it ended.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from moorage.model.errors import MoorageError
+from tests.faults.answers import misanswered, misread
+from tests.faults.history import History, Operation, Outcome, Reading
+from tests.faults.ledger import Entry, Ledger, differences
+from tests.oracle.account import Account
+
+MAY_BE_WRITTEN = {Outcome.ACKNOWLEDGED, Outcome.UNKNOWN, Outcome.FAILED}
+"""Outcomes after which a write may stand in the change log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The account before the first client, and the revision that it was at."""
+
+    account: Account
+    revision: int
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What an audit found; ``violations`` are sentences, each begins with its kind and a colon."""
+
+    violations: list[str] = field(default_factory=list)
+    revisions: int = 0
+    account: Account = field(default_factory=Account)
+
+    def add(self, kind: str, text: object) -> None:
+        """One more violation."""
+        self.violations.append(f"{kind}: {text}")
+
+    @property
+    def kinds(self) -> set[str]:
+        """What kinds of violations there are."""
+        return {violation.partition(":")[0] for violation in self.violations}
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Something that must be true of one of the states from revision ``low`` to ``high``."""
+
+    kind: str
+    what: object
+    low: int
+    high: int
+    judge: Callable[[Account], str | None]
+    latest: str | None = "no state of its time was there"
+
+
+def audit(history: History, beginning: Beginning, ledger: Ledger) -> Verdict:
+    """Everything that can be told from history, change log and tables."""
+    verdict = Verdict(revisions=ledger.revision - beginning.revision, account=beginning.account)
+    entries = [entry for entry in ledger.entries if entry.revision > beginning.revision]
+    _check_density(beginning.revision, ledger, entries, verdict)
+    operations = {operation.tag: operation for operation in history.operations}
+    written = _written(entries, operations, verdict)
+    _check_presence(history.operations, written, verdict)
+    windows = Windows(written.values(), beginning.revision, ledger.revision)
+    _check_order(written.values(), windows, verdict)
+    pending = _pending(history, set(written), windows)
+    _replay(beginning, entries, operations, pending, verdict)
+    for text in (*ledger.doubtful, *differences(verdict.account, ledger.account)):
+        verdict.add("final state", text)
+    return verdict
+
+
+def _check_density(base: int, ledger: Ledger, entries: Sequence[Entry], verdict: Verdict) -> None:
+    """Every number from the beginning to the end, each once; a transaction's follow each other."""
+    found = Counter(entry.revision for entry in entries)
+    for revision in range(base + 1, ledger.revision + 1):
+        if found[revision] != 1:
+            verdict.add("density", f"revision {revision} is {found[revision]} times in the change log")
+    for revision in sorted(found):
+        if revision > ledger.revision:
+            verdict.add("density", f"revision {revision} is beyond the counter, {ledger.revision}")
+    seen: set[str] = set()
+    previous = ""
+    for entry in entries:
+        if entry.transaction_id != previous and entry.transaction_id in seen:
+            verdict.add("density", f"revision {entry.revision} is apart from the rest of its transaction")
+        previous = entry.transaction_id
+        seen.add(previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A write that the change log knows, with its revision."""
+
+    operation: Operation
+    revision: int
+
+
+def _written(
+    entries: Sequence[Entry], operations: dict[str, Operation], verdict: Verdict
+) -> dict[str, Written]:
+    """Writes of the change log by tag."""
+    written: dict[str, Written] = {}
+    for entry in entries:
+        operation = operations.get(entry.tag)
+        if operation is None:
+            verdict.add("stranger", f"nobody sent what revision {entry.revision} logs: {entry}")
+            continue
+        if entry.tag in written:
+            first = written[entry.tag].revision
+            verdict.add("done twice", f"in revisions {first} and {entry.revision}: {operation}")
+            continue
+        if operation.request_id not in (None, entry.request_id):
+            verdict.add("stranger", f"revision {entry.revision} logs another request: {operation}, {entry}")
+        written[entry.tag] = Written(operation, entry.revision)
+    return written
+
+
+def _check_presence(operations: Iterable[Operation], written: dict[str, Written], verdict: Verdict) -> None:
+    for operation in operations:
+        found = written.get(operation.tag)
+        if found and operation.outcome not in MAY_BE_WRITTEN:
+            verdict.add(f"{operation.outcome.value} yet done", f"in revision {found.revision}: {operation}")
+        if operation.outcome is Outcome.FAILED:
+            verdict.add("unforeseen answer", operation)
+
+
+class Windows:
+    """Which revisions a request may have seen."""
+
+    def __init__(self, written: Iterable[Written], base: int, last: int) -> None:
+        self._base, self._last = base, last
+        ended = sorted(
+            (each.operation.ended, each.revision)
+            for each in written
+            if each.operation.ended is not None and each.operation.outcome is Outcome.ACKNOWLEDGED
+        )
+        begun = sorted((each.operation.begun, each.revision) for each in written)
+        self._ends = [moment for moment, _ in ended]
+        self._highest = _running([revision for _, revision in ended], max)
+        self._begins = [moment for moment, _ in begun]
+        self._lowest = _running([revision for _, revision in reversed(begun)], min)[::-1]
+
+    def low(self, begun: float) -> int:
+        """The newest revision that was acknowledged before ``begun``."""
+        count = bisect_left(self._ends, begun)
+        return self._highest[count - 1] if count else self._base
+
+    def high(self, ended: float) -> int:
+        """The newest revision below all that began after ``ended``."""
+        place = bisect_right(self._begins, ended)
+        return self._lowest[place] - 1 if place < len(self._begins) else self._last
+
+
+def _running(numbers: Iterable[int], choose: Callable[[int, int], int]) -> list[int]:
+    found: list[int] = []
+    for number in numbers:
+        found.append(choose(found[-1], number) if found else number)
+    return found
+
+
+def _check_order(written: Iterable[Written], windows: Windows, verdict: Verdict) -> None:
+    """What was acknowledged before another began has the smaller revision."""
+    for each in written:
+        low = windows.low(each.operation.begun)
+        if each.revision <= low:
+            text = f"revision {low} was acknowledged before revision {each.revision} began: {each.operation}"
+            verdict.add("order", text)
+
+
+def _pending(history: History, written: set[str], windows: Windows) -> list[_Pending]:
+    """Refusals, acknowledged writes that left no trace, and readings."""
+    pending = []
+    for operation in history.operations:
+        if operation.ended is None or operation.tag in written:
+            continue
+        low, high = windows.low(operation.begun), windows.high(operation.ended)
+        if operation.outcome is Outcome.REFUSED:
+            pending.append(_Pending("refusal", operation, low, high, _refusal_judge(operation)))
+        elif operation.outcome is Outcome.ACKNOWLEDGED:
+            pending.append(_Pending("acknowledged yet lost", operation, low, high, _trace_judge(operation)))
+    for reading in history.readings:
+        low, high = windows.low(reading.begun), windows.high(reading.ended)
+        pending.append(_Pending("reading", reading, low, high, _reading_judge(reading)))
+    return pending
+
+
+def _refusal_judge(operation: Operation) -> Callable[[Account], str | None]:
+    def judge(account: Account) -> str | None:
+        result, refusal, _ = account.rehearse(operation.command)
+        return misanswered(operation, result, refusal)
+
+    return judge
+
+
+def _trace_judge(operation: Operation) -> Callable[[Account], str | None]:
+    def judge(account: Account) -> str | None:
+        result, refusal, changes = account.rehearse(operation.command)
+        if changes:
+            return "it would have changed something"
+        return misanswered(operation, result, refusal)
+
+    return judge
+
+
+def _reading_judge(reading: Reading) -> Callable[[Account], str | None]:
+    return lambda account: misread(account, reading)
+
+
+def _replay(
+    beginning: Beginning,
+    entries: Sequence[Entry],
+    operations: dict[str, Operation],
+    pending: Sequence[_Pending],
+    verdict: Verdict,
+) -> None:
+    """Carry out every write in the order of revisions; judge all else between two of them."""
+    account = beginning.account
+    waiting = defaultdict(list)
+    for item in pending:
+        if item.low > item.high:
+            verdict.add("order", f"no revision is between {item.low} and {item.high} for {item.what}")
+        else:
+            waiting[item.low].append(item)
+    active = _judged(waiting.pop(beginning.revision, []), account, beginning.revision, verdict)
+    for entry in entries:
+        operation = operations.get(entry.tag)
+        if operation is not None:
+            _apply(account, entry, operation, verdict)
+        active += waiting.pop(entry.revision, [])
+        active = _judged(active, account, entry.revision, verdict)
+    for item in (*active, *(item for items in waiting.values() for item in items)):
+        verdict.add(item.kind, f"{item.what}: {item.latest}")
+
+
+def _apply(account: Account, entry: Entry, operation: Operation, verdict: Verdict) -> None:
+    try:
+        result = account.execute(operation.command)
+    except MoorageError as refusal:
+        verdict.add("against the rules", f"revision {entry.revision}: {refusal!r}: {operation}")
+        return
+    if operation.outcome is Outcome.ACKNOWLEDGED:
+        fault = misanswered(operation, result, None)
+        if fault is not None:
+            verdict.add("answer", f"revision {entry.revision}: {fault}: {operation}")
+
+
+def _judged(items: Iterable[_Pending], account: Account, revision: int, verdict: Verdict) -> list[_Pending]:
+    """What is still to be judged after this revision."""
+    left = []
+    for item in items:
+        item.latest = item.judge(account)
+        if item.latest is None:
+            continue
+        if revision >= item.high:
+            verdict.add(item.kind, f"{item.what}: {item.latest} (revisions {item.low} to {item.high})")
+        else:
+            left.append(item)
+    return left
+
+
+def check_readings(account: Account, readings: Iterable[Reading]) -> list[str]:
+    """Readings of a time when nobody wrote."""
+    return [f"{reading}: {fault}" for reading in readings if (fault := misread(account, reading)) is not None]

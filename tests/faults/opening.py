@@ -1,0 +1,32 @@
+"""From the name of a database to a target, for tests and for ``make faults``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.faults.targets import ServerTarget, SQLiteTarget, Target
+from tests.servers.binaries import MARIADB, POSTGRESQL
+from tests.servers.session import open_folder, require_binaries
+
+SQLITE = "sqlite"
+DATABASES = (SQLITE, POSTGRESQL, MARIADB)
+
+
+@contextmanager
+def opened(database: str) -> Iterator[Target]:
+    """A new database of a kind, gone at the end. Raises MissingServerError if it cannot be had."""
+    folder = open_folder()
+    try:
+        if database == SQLITE:
+            target: Target = SQLiteTarget(folder)
+        else:
+            require_binaries(database)
+            target = ServerTarget(database, folder)
+        try:
+            yield target
+        finally:
+            target.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,221 @@
+"""The databases that a run breaks: how each is started, reached, hurt and healed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sqlalchemy import URL, NullPool, create_engine, text
+
+from tests.faults import proxy
+from tests.faults.proxy import Cut, Proxy
+from tests.faults.serving import Serving, children_of, signal_process
+from tests.servers.databases import with_driver
+from tests.servers.throwaway import PostgreSQLServer, ServerError, ThrowAwayServer, server_of
+
+Fault = Callable[[random.Random], None]
+
+RESTART_SECONDS = 60.0
+"""How long a killed server is tried to be started again: what it left has to go first."""
+
+
+class Target(ABC):
+    """A database under test. ``url`` is the service's way to it, ``direct_url`` the audit's."""
+
+    name: str
+    url: str
+    direct_url: str
+    comes_back = True
+    """Whether what goes wrong with it is worth to be waited out: a full disk is not."""
+
+    @abstractmethod
+    def faults(self, serving: Serving) -> Mapping[str, Fault]:
+        """Faults by what is done. Each does its harm and takes it back before it returns."""
+
+    def heal(self) -> None:  # noqa: B027 - a file has nothing to heal
+        """Take back whatever a fault has left."""
+
+    def close(self) -> None:  # noqa: B027
+        """Leave nothing behind."""
+
+
+class SQLiteTarget(Target):
+    """A file."""
+
+    name = "sqlite"
+    comes_back = False
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "faults.sqlite"
+        self.url = self.direct_url = f"sqlite:///{self._file}"
+
+    def faults(self, serving: Serving) -> Mapping[str, Fault]:
+        def disk_full(dice: random.Random) -> None:
+            log = self._file.with_name(f"{self._file.name}-wal")
+            size = log.stat().st_size if log.exists() else 0
+            # Either the log cannot grow, or nothing can be written behind the first pages.
+            serving.limit_files(dice.choice((size, 4096 * dice.randint(1, 8))))
+            try:
+                time.sleep(dice.uniform(0.2, 2.0))
+            finally:
+                serving.limit_files(None)
+
+        return {"disk full": disk_full}
+
+
+class ServerTarget(Target):
+    """A database server of one process group, reached through a proxy."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.name = kind
+        self.server: ThrowAwayServer = server_of(kind, folder / kind)
+        self.server.start()
+        database = create_database(self.server.url)
+        self.direct_url = database.render_as_string(hide_password=False)
+        self.proxy = Proxy(("127.0.0.1", self.server.port), protocol_of(self.server))
+        self.url = database.set(port=self.proxy.port).render_as_string(hide_password=False)
+
+    def faults(self, serving: Serving) -> Mapping[str, Fault]:
+        return {
+            **proxy_faults(self.proxy),
+            "server killed": self._kill,
+            "server paused": lambda dice: pause(processes_of(self.server), dice),
+        }
+
+    def _kill(self, dice: random.Random) -> None:
+        self.server.kill()
+        time.sleep(dice.uniform(0.0, 1.0))
+        start_again(self.server)
+
+    def heal(self) -> None:
+        self.proxy.disarm()
+        self.proxy.refuse(False)
+        self.proxy.resume()
+
+    def close(self) -> None:
+        self.proxy.close()
+        self.server.remove()
+
+
+def processes_of(server: ThrowAwayServer) -> list[int]:
+    """All its processes."""
+    first = server.process_id
+    return [] if first is None else [first, *children_of(first)]
+
+
+def protocol_of(server: ThrowAwayServer) -> str:
+    """What the proxy has to understand."""
+    return proxy.POSTGRESQL if isinstance(server, PostgreSQLServer) else proxy.MYSQL
+
+
+def create_database(server_url: str) -> URL:
+    """An empty database on a server that has none of that name."""
+    url = with_driver(server_url)
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE DATABASE faults"))
+    return url.set(database="faults")
+
+
+def start_again(server: ThrowAwayServer) -> None:
+    """After ``kill``: processes that it left may still hold what the new one needs."""
+    until = time.monotonic() + RESTART_SECONDS
+    while True:
+        try:
+            server.start()
+        except ServerError:
+            if time.monotonic() > until:
+                raise
+            server.kill()
+            time.sleep(0.2)
+        else:
+            return
+
+
+def pause(pids: list[int], dice: random.Random, longest: float = 3.0) -> None:
+    """SIGSTOP, a while, SIGCONT."""
+    stopped = [pid for pid in pids if signal_process(pid, signal.SIGSTOP)]
+    try:
+        time.sleep(dice.uniform(0.3, longest))
+    finally:
+        for pid in stopped:
+            signal_process(pid, signal.SIGCONT)
+
+
+def proxy_faults(way: Proxy) -> Mapping[str, Fault]:
+    """What can happen to connections."""
+
+    def commits(*cuts: Cut) -> Fault:
+        def arm(dice: random.Random) -> None:
+            way.arm(*(dice.choice(cuts) for _ in range(dice.randint(1, 6))))
+            time.sleep(dice.uniform(0.2, 0.8))
+            way.disarm()
+
+        return arm
+
+    def all_cut(dice: random.Random) -> None:
+        for _ in range(dice.randint(1, 5)):
+            way.cut_all()
+            time.sleep(dice.uniform(0.0, 0.2))
+
+    def stalled(dice: random.Random) -> None:
+        way.stall()
+        try:
+            time.sleep(dice.uniform(0.2, 2.0))
+        finally:
+            way.resume()
+
+    def unreachable(dice: random.Random) -> None:
+        way.refuse(True)
+        way.cut_all()
+        try:
+            time.sleep(dice.uniform(0.2, 2.0))
+        finally:
+            way.refuse(False)
+
+    return {
+        "cut before COMMIT": commits(Cut.BEFORE),
+        "cut during COMMIT": commits(Cut.DURING),
+        "cut after COMMIT": commits(Cut.AFTER),
+        "cut around COMMIT": commits(*Cut),
+        "all connections cut": all_cut,
+        "network stalled": stalled,
+        "database unreachable": unreachable,
+    }
+
+
+def service_faults(serving: Serving) -> Mapping[str, Fault]:
+    """What can happen to the service itself, on any database."""
+
+    def worker_killed(dice: random.Random) -> None:
+        workers = serving.worker_pids()
+        if workers:
+            signal_process(dice.choice(workers), signal.SIGKILL)
+
+    def worker_paused(dice: random.Random) -> None:
+        workers = serving.worker_pids()
+        if workers:
+            pause([dice.choice(workers)], dice)
+
+    def service_killed(dice: random.Random) -> None:
+        serving.kill()
+        time.sleep(dice.uniform(0.0, 0.5))
+        serving.restart_if_ended()
+
+    def clock_jumped(dice: random.Random) -> None:
+        for _ in range(dice.randint(1, 4)):
+            serving.set_clock(dice.choice((-86_400.0, -3_600.0, -1.5, 1.5, 3_600.0, 86_400.0 * 400)))
+            time.sleep(dice.uniform(0.1, 0.5))
+        if dice.random() < 0.5:
+            serving.set_clock(0.0)
+
+    return {
+        "worker killed": worker_killed,
+        "worker paused": worker_paused,
+        "service killed": service_killed,
+        "clock jumped": clock_jumped,
+    }

@@ -1,0 +1,35 @@
+"""A short run on each database. ``make faults`` makes long ones."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.faults.opening import DATABASES, SQLITE, opened
+from tests.faults.runs import Plan, chosen_seed, run
+from tests.servers.plugin import skip_or_fail
+from tests.servers.session import MissingServerError
+
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
+
+SECONDS = 18.0
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param(database, marks=[] if database == SQLITE else [pytest.mark.databases])
+        for database in DATABASES
+    ],
+)
+def test_nothing_is_lost_doubled_or_wrong_under_faults(database: str) -> None:
+    try:
+        with opened(database) as target:
+            report = run(target, Plan(chosen_seed(), SECONDS))
+    except MissingServerError as missing:
+        skip_or_fail(missing)
+    sys.stdout.write(f"{report}\n")
+    assert not report.violations, str(report)
+    assert report.faults
+    assert report.operations["acknowledged"] > 20
