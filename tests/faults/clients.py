@@ -103,7 +103,11 @@ class Recorder:
         connection = self._connection
         assert connection is not None
         connection.sock.settimeout(patience)
-        headers = {"X-Auth-Token": f"admin:{tag}", "OpenStack-API-Version": "placement 1.39"}
+        headers = {
+            "X-Auth-Token": f"admin:{tag}",
+            "X-Roles": "admin,service",
+            "OpenStack-API-Version": "placement 1.39",
+        }
         content = None if body is None else json.dumps(body).encode()
         if content is not None:
             headers["Content-Type"] = "application/json"
