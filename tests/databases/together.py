@@ -13,6 +13,8 @@ from moorage.model.commands import (
 from moorage.model.errors import (
     MoorageError,
 )
+from moorage.model.values import Requester
+from moorage.rules.decide import touch
 from moorage.service.committer import Ticket
 from moorage.service.facade import Service
 from tests.databases.orders import (
@@ -45,6 +47,16 @@ def together(service: Service, *commands: Command[Any]) -> list[object]:
         thread.join()
     assert [ticket.command for ticket in tickets] == list(commands)
     return [answers[number] for number in range(len(commands))]
+
+
+def led(service: Service, orders: Sequence[tuple[Command[Any], Requester]]) -> list[Ticket]:
+    """Have one leader, in this thread, find all these orders waiting; they come back answered."""
+    committer = service._committer
+    tickets = [Ticket(command, requester, touch(command)) for command, requester in orders]
+    committer._waiting.extend(tickets)
+    committer._lead()
+    assert all(ticket.answered for ticket in tickets)
+    return tickets
 
 
 def kinds(answers: Sequence[object]) -> list[type[object]]:

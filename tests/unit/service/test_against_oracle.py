@@ -13,17 +13,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.model.commands import Command, CreateResourceClass, CreateTrait
+from moorage.model.commands import CreateResourceClass, CreateTrait
 from moorage.model.errors import MoorageError
 from moorage.model.requests import ProviderFilter
 from moorage.model.values import CUSTOM_PREFIX, NamedItem, Requester
-from moorage.rules.decide import touch
-from moorage.search.snapshot import Snapshot
-from moorage.service.committer import Ticket
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.store.store import Store
+from tests.databases.index_contents import contents
 from tests.databases.prepared import store_on
+from tests.databases.together import led
 from tests.oracle.account import Account
 from tests.oracle.compare import comparable, outcome
 from tests.property.strategies_account import BEGINNING, CONSUMERS, batches, commands, groups
@@ -54,22 +53,6 @@ def begun(template: Path) -> Iterator[tuple[Account, Service, Store]]:
             yield account, service, store
         finally:
             store.close()
-
-
-def contents(index: Snapshot) -> tuple[object, ...]:
-    """All that an index holds, in an order of its own choosing taken away."""
-    records = {
-        record.id: (
-            record.uuid,
-            record.parent_id,
-            record.root_id,
-            frozenset(record.inventories),
-            record.traits,
-            frozenset(record.aggregates),
-        )
-        for record in index.records()
-    }
-    return records, index.resource_class_names, index.trait_names
 
 
 def assert_equal(account: Account, service: Service, store: Store) -> None:
@@ -132,7 +115,9 @@ def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, da
     with begun(sqlite_template) as (account, service, store):
         for _ in range(STEPS // 2):
             group = data.draw(groups(account, most=6))
-            for command, ticket in zip(group, carried_out_together(service, group), strict=True):
+            for command, ticket in zip(
+                group, led(service, [(command, ASKER) for command in group]), strict=True
+            ):
                 if ticket.error is None:
                     assert ("done", comparable(ticket.result), "") == outcome(account.execute, command)
                 else:
@@ -141,16 +126,6 @@ def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, da
                     assert refusal == outcome(account.execute, command)
             assert service._index.ask(contents) == LiveIndex(store).ask(contents)
         assert_equal(account, service, store)
-
-
-def carried_out_together(service: Service, group: Sequence[Command[Any]]) -> list[Ticket]:
-    """Have one leader find all the orders waiting."""
-    committer = service._committer
-    tickets = [Ticket(command, ASKER, touch(command)) for command in group]
-    committer._waiting.extend(tickets)
-    committer._lead()
-    assert all(ticket.answered for ticket in tickets)
-    return tickets
 
 
 def test_every_read_holds_while_others_write(sqlite_service: Service) -> None:
