@@ -10,16 +10,14 @@ from alembic.script import ScriptDirectory
 from moorage.model.errors import SchemaError
 from moorage.model.values import Inventory
 from moorage.store import migrations, tables
+from moorage.store.migrations.adoption import VERSION_TABLE
 from tests.databases.orders import DISK, VCPU, add_provider, claim, new_uuid, order, uuids_with_room
 from tests.databases.prepared import OpenService, OpenStore
+from tests.databases.released_schemas import described, engine_for
 
 PLACEMENT_VERSION = sa.Table(
     "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
 )
-
-
-def engine_for(url: str) -> sa.Engine:
-    return sa.create_engine(url, poolclass=sa.pool.NullPool)
 
 
 def create_placement(url: str, stamp: str | None, *left_out: str) -> None:
@@ -39,57 +37,21 @@ def placement_stamps(url: str) -> list[str]:
         return list(connection.execute(sa.select(PLACEMENT_VERSION)).scalars())
 
 
-def described(url: str) -> dict[str, Any]:
-    """All that the database tells of its tables."""
-    with engine_for(url).connect() as connection:
-        return _described(sa.inspect(connection))
-
-
-def _described(inspector: sa.Inspector) -> dict[str, Any]:
-    return {
-        name: {
-            "columns": {
-                column["name"]: (str(column["type"]), column["nullable"])
-                for column in inspector.get_columns(name)
-            },
-            "key": inspector.get_pk_constraint(name)["constrained_columns"],
-            "unique": {
-                (constraint["name"], tuple(constraint["column_names"]))
-                for constraint in inspector.get_unique_constraints(name)
-            },
-            "indexes": {
-                (index["name"], tuple(index["column_names"]))
-                for index in inspector.get_indexes(name)
-                if not index["unique"]
-            },
-            "references": {
-                (tuple(key["constrained_columns"]), key["referred_table"], tuple(key["referred_columns"]))
-                for key in inspector.get_foreign_keys(name)
-            },
-        }
-        for name in inspector.get_table_names()
-    }
-
-
 def wanted(table: sa.Table) -> dict[str, Any]:
-    """The same, as ``tables`` has it, without the types' names."""
+    """What ``described`` has to say of a table, without the types of its columns."""
     return {
         "columns": {column.name: column.nullable for column in table.columns},
         "key": [column.name for column in table.primary_key],
-        "unique": {
-            (constraint.name, tuple(column.name for column in constraint.columns))
+        "unique": sorted(
+            [constraint.name, [column.name for column in constraint.columns]]
             for constraint in table.constraints
             if isinstance(constraint, sa.UniqueConstraint)
-        },
-        "indexes": {(index.name, tuple(column.name for column in index.columns)) for index in table.indexes},
-        "references": {
-            (
-                tuple(key.column_keys),
-                key.referred_table.name,
-                tuple(item.column.name for item in key.elements),
-            )
+        ),
+        "indexes": sorted([index.name, [column.name for column in index.columns]] for index in table.indexes),
+        "references": sorted(
+            [key.column_keys, key.referred_table.name, [item.column.name for item in key.elements]]
             for key in table.foreign_key_constraints
-        },
+        ),
     }
 
 
@@ -100,7 +62,7 @@ def test_a_new_database_gets_every_table_column_index_and_constraint(
     found = described(database_url)
     for table in found.values():
         table["columns"] = {name: nullable for name, (_, nullable) in table["columns"].items()}
-    versions = {"alembic_version", migrations.VERSION_TABLE}
+    versions = {"alembic_version", VERSION_TABLE}
     assert found.keys() == tables.metadata.tables.keys() | versions
     assert {name: table for name, table in found.items() if name not in versions} == {
         name: wanted(table) for name, table in tables.metadata.tables.items()
@@ -113,7 +75,7 @@ def test_migrating_twice_changes_nothing_and_only_the_right_revision_passes_the_
     database_url: str, open_store: OpenStore
 ) -> None:
     store = open_store(database_url)
-    with pytest.raises(SchemaError, match="has no tables of Moorage, this version needs 0001"):
+    with pytest.raises(SchemaError, match=f"has no tables of Moorage, this version needs {migrations.HEAD}"):
         store.check_schema()
     assert store.schema_version() is None
     store.migrate()
@@ -123,12 +85,6 @@ def test_migrating_twice_changes_nothing_and_only_the_right_revision_passes_the_
     assert store.revision() == 0
     assert store.schema_version() == migrations.HEAD
     store.check_schema()
-    with engine_for(database_url).begin() as connection:
-        connection.execute(sa.text(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(
-        SchemaError, match="is at revision 9999, this version needs 0001: run 'moorage db sync'"
-    ):
-        store.check_schema()
 
 
 def test_head_is_the_newest_script() -> None:
@@ -181,7 +137,7 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
     store.check_schema()
     after = described(database_url)
     assert {name: after[name] for name in before} == before
-    assert after.keys() - before.keys() == {migrations.VERSION_TABLE, "moorage_revision", "moorage_changes"}
+    assert after.keys() - before.keys() == {VERSION_TABLE, "moorage_revision", "moorage_changes"}
 
     service = open_service(store)
     assert (service.provider(child).parent_uuid, service.provider(child).generation) == (provider, 3)
@@ -205,49 +161,108 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
         assert roots == [1, 1, 3]
 
 
-def test_a_stamp_without_tables_is_kept(sqlite_url: str, open_store: OpenStore) -> None:
-    engine = engine_for(sqlite_url)
-    with engine.begin() as connection:
-        PLACEMENT_VERSION.create(connection)
-        connection.execute(PLACEMENT_VERSION.insert().values(version_num="kept"))
-    open_store(sqlite_url).migrate()
-    assert placement_stamps(sqlite_url) == ["kept"]
-
-
-def test_an_older_schema_is_refused_and_left_alone(database_url: str, open_store: OpenStore) -> None:
-    create_placement(database_url, "b4ed3a175331")
-    refused_and_left_alone(database_url, open_store)
-    assert placement_stamps(database_url) == ["b4ed3a175331"]
-
-
-@pytest.mark.parametrize(
-    ("stamp", "left_out"),
-    [(None, ("consumer_types", "consumers")), (tables.PLACEMENT_REVISION, ("resource_provider_traits",))],
-)
-def test_half_a_schema_is_refused_and_left_alone(
-    sqlite_url: str, stamp: str | None, left_out: tuple[str, ...], open_store: OpenStore
+def test_placement_tables_without_a_stamp_are_adopted_and_get_one(
+    sqlite_url: str, open_store: OpenStore
 ) -> None:
-    create_placement(sqlite_url, stamp, *left_out)
-    refused_and_left_alone(sqlite_url, open_store)
+    create_placement(sqlite_url, None)
+    add_a_row(sqlite_url)
+    store = open_store(sqlite_url)
+    store.migrate()
+    store.check_schema()
+    assert placement_stamps(sqlite_url) == [tables.PLACEMENT_REVISION]
 
 
-def refused_and_left_alone(url: str, open_store: OpenStore) -> None:
+def add_a_row(url: str) -> None:
+    with engine_for(url).begin() as connection:
+        connection.execute(tables.traits.insert().values(name="CUSTOM_KEPT"))
+
+
+def refused_and_left_alone(url: str, open_store: OpenStore, reason: str) -> None:
     before = described(url)
     store = open_store(url)
-    with pytest.raises(SchemaError, match=r"older Placement schema.*placement-manage db sync"):
+    with pytest.raises(SchemaError, match=reason):
         store.migrate()
     after = described(url)
     # MariaDB cannot take back that a table was created: our own empty version table may stay.
-    assert after.keys() - before.keys() <= {migrations.VERSION_TABLE}
+    assert after.keys() - before.keys() <= {VERSION_TABLE}
     assert {name: after[name] for name in before} == before
     assert store.schema_version() is None
 
 
-def test_placement_tables_without_a_stamp_are_adopted(sqlite_url: str, open_store: OpenStore) -> None:
-    create_placement(sqlite_url, None)
-    store = open_store(sqlite_url)
-    store.migrate()
-    store.check_schema()
+@pytest.mark.parametrize(
+    ("stamp", "reason"),
+    [
+        ("b4ed3a175331", "older Placement schema .b4ed3a175331.*placement-manage db sync"),
+        ("fedcba987654", "does not know .fedcba987654, newer than a082b8bb98d0.*needs a newer Moorage"),
+    ],
+)
+def test_another_schema_of_placement_is_refused_and_left_alone(
+    stamp: str, reason: str, database_url: str, open_store: OpenStore
+) -> None:
+    create_placement(database_url, stamp)
+    refused_and_left_alone(database_url, open_store, reason)
+    assert placement_stamps(database_url) == [stamp]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "left_out", "missing"),
+    [
+        (None, ("traits", "consumer_types"), "it lacks traits, consumer_types"),
+        (None, ("consumer_types", "consumers"), "it lacks consumer_types, consumers"),
+        (tables.PLACEMENT_REVISION, ("users",), "it lacks users"),
+        (
+            tables.PLACEMENT_REVISION,
+            tuple(table.name for table in tables.PLACEMENT_TABLES),
+            "none of its tables",
+        ),
+    ],
+)
+def test_half_a_schema_is_refused_and_left_alone(
+    sqlite_url: str, stamp: str | None, left_out: tuple[str, ...], missing: str, open_store: OpenStore
+) -> None:
+    create_placement(sqlite_url, stamp, *left_out)
+    if "traits" not in left_out:
+        add_a_row(sqlite_url)
+    refused_and_left_alone(sqlite_url, open_store, f"half-made: .*{missing}")
+
+
+def test_tables_that_lack_columns_are_refused_and_left_alone(sqlite_url: str, open_store: OpenStore) -> None:
+    create_placement(sqlite_url, tables.PLACEMENT_REVISION)
+    with engine_for(sqlite_url).begin() as connection:
+        connection.execute(sa.text("ALTER TABLE inventories DROP COLUMN step_size"))
+    refused_and_left_alone(sqlite_url, open_store, "inventories lacks step_size")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "names", "reason"),
+    [
+        (
+            "29e87d24a316",
+            ("project",),
+            "alembic_version says 29e87d24a316, which is no revision of Placement",
+        ),
+        (
+            None,
+            ("user", "project", "role", "token"),
+            r"holds the tables project, role, token, \.\.\. and none",
+        ),
+        (None, ("users_of_another_program",), "holds the tables users_of_another_program and none"),
+    ],
+)
+def test_a_database_of_something_else_is_refused_and_left_alone(
+    stamp: str | None, names: tuple[str, ...], reason: str, database_url: str, open_store: OpenStore
+) -> None:
+    strange = sa.MetaData()
+    for name in names:
+        sa.Table(name, strange, sa.Column("id", sa.Integer, primary_key=True))
+    with engine_for(database_url).begin() as connection:
+        strange.create_all(connection)
+        if stamp is not None:
+            PLACEMENT_VERSION.create(connection)
+            connection.execute(PLACEMENT_VERSION.insert().values(version_num=stamp))
+    refused_and_left_alone(database_url, open_store, f"belongs to something else: .*{reason}")
+    if stamp is not None:
+        assert placement_stamps(database_url) == [stamp]
 
 
 def test_processes_that_migrate_at_once_wait_for_each_other(database_url: str, open_store: OpenStore) -> None:

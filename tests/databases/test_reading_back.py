@@ -156,6 +156,8 @@ def test_inventories_are_read_as_they_were_set(service: Service, started: dateti
     assert found.generation == answered.generation == 1
     assert found.modified is not None
     assert started <= found.modified <= utcnow()
+    assert found.dates.keys() == {VCPU, DISK}
+    assert max(found.dates.values()) == found.modified
 
     order(service, AddInventory(provider, MEMORY, Inventory(512)))
     order(service, UpdateInventory(provider, 2, VCPU, Inventory(50)))

@@ -38,7 +38,7 @@ def _one_shown(
     items: ProviderInventories, name: str, status: int = 200, location: str | None = None
 ) -> Answer:
     body = encode.inventory(items.inventories[name], items.generation)
-    return Answer(status, body, location, dated=True, modified=items.modified)
+    return Answer(status, body, location, dated=True, modified=items.dates.get(name, items.modified))
 
 
 def list_(call: Call) -> Answer:

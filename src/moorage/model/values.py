@@ -83,11 +83,16 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class ProviderInventories:
-    """Inventories of one provider by resource class, with the provider's generation."""
+    """Inventories of one provider by resource class, with the provider's generation.
+
+    ``modified`` is when any of them was last changed, ``dates`` when each was; what has just been
+    written has no dates.
+    """
 
     generation: int
     inventories: Mapping[str, Inventory]
     modified: datetime | None = None
+    dates: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,6 @@ class Missed:
     changes_names: bool
 
 
-def create_revision_row(connection: sa.Connection) -> None:
-    """Begin to count, unless that was done."""
-    if connection.execute(sa.select(revisions.c.id)).first() is None:
-        connection.execute(revisions.insert().values(id=THE_ROW, revision=0, compacted=0))
-
-
 def current(connection: sa.Connection) -> int:
     """Number of the last committed write that this transaction can see."""
     return int(connection.execute(sa.select(revisions.c.revision)).scalar_one())

@@ -121,7 +121,10 @@ def provider_inventories(connection: sa.Connection, uuid: str) -> ProviderInvent
         .order_by(inventories.c.id)
     )
     rows = connection.execute(query).all()
-    return ProviderInventories(found.generation, {row.name: inventory_of(row) for row in rows}, _latest(rows))
+    dates = {row.name: date for row in rows if (date := _latest((row,))) is not None}
+    return ProviderInventories(
+        found.generation, {row.name: inventory_of(row) for row in rows}, _latest(rows), dates
+    )
 
 
 def provider_traits_of(connection: sa.Connection, uuid: str) -> ProviderTraits:

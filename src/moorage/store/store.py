@@ -139,6 +139,7 @@ class Store:
         """Raises SchemaError unless the schema is what this version needs."""
         with translated():
             present = migrations.version(self.engines.write)
+        migrations.check_known(present)
         if present != migrations.HEAD:
             found = "has no tables of Moorage" if present is None else f"is at revision {present}"
             raise SchemaError(

@@ -183,6 +183,3 @@ changes = sa.Table(
     sa.Index("moorage_changes_transaction_id_idx", "transaction_id"),
     comment="One row per write and tree that it changed; no tree: names changed.",
 )
-
-MOORAGE_TABLES = (revisions, changes)
-"""The tables that Placement does not know."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import falcon.testing
@@ -46,7 +46,7 @@ CONSUMER = "cccccccc-cccc-4ccc-8ccc-cccccccccccc"
 MODIFIED = datetime(2024, 2, 29, 12, 30, 1)  # noqa: DTZ001 - times of the model are naive
 MODIFIED_HEADER = "Thu, 29 Feb 2024 12:30:01 GMT"
 PROVIDER = Provider(UUID, "one", 3, OTHER, OTHER, MODIFIED)
-INVENTORIES = ProviderInventories(4, {"VCPU": Inventory(8)}, MODIFIED)
+INVENTORIES = ProviderInventories(4, {"VCPU": Inventory(8)}, MODIFIED, {"VCPU": MODIFIED - timedelta(days=1)})
 
 
 @dataclass

@@ -249,6 +249,12 @@ def test_last_modified_is_what_the_service_says(client: Client) -> None:
     assert result.headers["last-modified"] == MODIFIED_HEADER
 
 
+def test_one_inventory_is_dated_by_its_own_last_change(client: Client) -> None:
+    one = client.ask("GET", f"{PROVIDER}/inventories/VCPU", 15)
+    assert one.headers["last-modified"] == MODIFIED_HEADER.replace("Thu, 29", "Wed, 28")
+    assert client.ask("GET", f"{PROVIDER}/inventories", 15).headers["last-modified"] == MODIFIED_HEADER
+
+
 def test_a_body_without_a_type_is_400_before_anything_is_looked_for(client: Client) -> None:
     for path in ("/nope", "/traits/CUSTOM_A", "/resource_providers"):
         result = client.ask("PUT", path, 39, body=b"{}", headers={"content-type": None})

@@ -14,11 +14,10 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from moorage.model.errors import UnavailableError
-
-VERSION_TABLE = "moorage_alembic_version"
-"""Placement keeps its own history in ``alembic_version``."""
+from moorage.model.errors import SchemaError, UnavailableError
+from moorage.store.migrations.adoption import VERSION_TABLE
 
 HEAD = "0001"
 """The newest revision; a test holds it to the scripts."""
@@ -60,16 +59,36 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
             connection.execute(sa.select(sa.func.release_lock(LOCK_NAME)))
 
 
-def upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to the newest revision. Raises SchemaError, UnavailableError."""
+def revisions() -> list[str]:
+    """All revisions of our own tables, oldest first: every one of them has been released."""
+    scripts = ScriptDirectory.from_config(configuration()).walk_revisions()
+    return [script.revision for script in scripts][::-1]
+
+
+def upgrade(engine: sa.Engine, revision: str = HEAD) -> None:
+    """Bring the schema to a revision, if it is not past it. Raises SchemaError, UnavailableError."""
     with engine.connect() as connection, _alone(connection):
+        check_known(_version(connection))
         config = configuration()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def version(engine: sa.Engine) -> str | None:
     """Revision that the database is at; None if it has none of our tables."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision()
+        return _version(connection)
+
+
+def _version(connection: sa.Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def check_known(present: str | None) -> None:
+    """Raises SchemaError for a database at a revision that only a newer version knows."""
+    if present is not None and present not in revisions():
+        raise SchemaError(
+            f"the database is at revision {present}, which this version does not know (its newest is "
+            f"{HEAD}): a newer Moorage has upgraded it, and one at least as new must serve it"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from moorage.store.migrations import VERSION_TABLE
+from moorage.store.migrations.adoption import VERSION_TABLE
 from moorage.store.tables import metadata
 
 context.configure(

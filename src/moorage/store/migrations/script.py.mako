@@ -1,4 +1,7 @@
-"""${message}"""
+"""${message}
+
+MariaDB keeps what was done before an interruption: every step must bear to be run again.
+"""
 
 from __future__ import annotations
 

@@ -5,55 +5,50 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from moorage.model.errors import SchemaError
-from moorage.store.changelog import create_revision_row
-from moorage.store.tables import MOORAGE_TABLES, PLACEMENT_REVISION, PLACEMENT_TABLES
+from moorage.store.migrations.adoption import create_missing, take_over
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-PLACEMENT_VERSION_TABLE = "alembic_version"
+metadata = sa.MetaData()
+
+# The tables as this revision had them: a later one changes them by a step of its own, not here.
+
+revisions = sa.Table(
+    "moorage_revision",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("compacted", sa.BigInteger, nullable=False),
+    comment="One row: the number of the last write, and up to which the change log is gone.",
+)
+
+changes = sa.Table(
+    "moorage_changes",
+    metadata,
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("root_provider_id", sa.Integer),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("transaction_id", sa.String(32), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+    sa.Index("moorage_changes_transaction_id_idx", "transaction_id"),
+    comment="One row per write and tree that it changed; no tree: names changed.",
+)
 
 
 def upgrade() -> None:
-    """Create what is missing; a half or an older Placement schema is refused."""
+    """Take the database over. Raises SchemaError for one that may not be.
+
+    Like every revision it can be run again where it was interrupted: MariaDB keeps what was done.
+    """
     connection = op.get_bind()
-    present = set(sa.inspect(connection).get_table_names())
-    ours = {table.name for table in PLACEMENT_TABLES}
-    if not ours & present:
-        for table in PLACEMENT_TABLES:
-            table.create(connection)
-        _stamp_placement(connection)
-    else:
-        _check_placement(connection, present, ours)
-    for table in MOORAGE_TABLES:
-        table.create(connection)
-    create_revision_row(connection)
-
-
-def _version_table() -> sa.Table:
-    return sa.Table(
-        PLACEMENT_VERSION_TABLE,
-        sa.MetaData(),
-        sa.Column("version_num", sa.String(32), primary_key=True, nullable=False),
-    )
-
-
-def _stamp_placement(connection: sa.Connection) -> None:
-    table = _version_table()
-    table.create(connection, checkfirst=True)
-    if connection.execute(sa.select(table.c.version_num)).first() is None:
-        connection.execute(table.insert().values(version_num=PLACEMENT_REVISION))
-
-
-def _check_placement(connection: sa.Connection, present: set[str], ours: set[str]) -> None:
-    found = None
-    if PLACEMENT_VERSION_TABLE in present:
-        found = connection.execute(sa.select(_version_table().c.version_num)).scalar()
-    if ours - present or found not in (None, PLACEMENT_REVISION):
-        raise SchemaError(
-            "the database holds an older Placement schema: bring it to the newest one with "
-            "'placement-manage db sync' first"
-        )
+    take_over(connection)
+    create_missing(connection, (revisions, changes))
+    if connection.execute(sa.select(revisions.c.id)).first() is None:
+        connection.execute(revisions.insert().values(id=1, revision=0, compacted=0))

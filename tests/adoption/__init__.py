@@ -1,0 +1,1 @@
+"""One database, served by the reference and by Moorage in turn."""
