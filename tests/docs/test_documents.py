@@ -31,6 +31,11 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
+COMMANDS_TEXT = "".join(
+    (ROOT / "docs/reference" / name).read_text() for name in ("commands.md", "client-commands.md")
+)
+"""Where every command and every option is told of."""
+
 PRINTED_URL = "http://127.0.0.1:8778"
 
 LAST_LINE = "Stop it with Ctrl-C."
@@ -162,7 +167,7 @@ def assert_parses(arguments: list[str]) -> None:
     command: click.Command = main
     while isinstance(command, click.Group):
         name, *arguments = arguments
-        found = command.commands.get(name)
+        found = command.get_command(click.Context(command), name)
         assert found is not None, f"no command {name}"
         command = found
     command.make_context("moorage", arguments)
@@ -194,7 +199,7 @@ def test_every_option_of_the_configuration_is_in_the_reference_and_no_other() ->
 
 
 def test_every_command_line_option_is_in_the_reference() -> None:
-    text = (ROOT / "docs/reference/commands.md").read_text()
+    text = COMMANDS_TEXT
     leaves = [command for command in walk(main) if not isinstance(command, click.Group)]
     long_names = {
         name
@@ -208,8 +213,29 @@ def test_every_command_line_option_is_in_the_reference() -> None:
     assert not {name for name in long_names if f"`{name}" not in text}
 
 
+def test_every_command_is_in_the_reference() -> None:
+    names = {" ".join(words) for words in paths(main, ("moorage",))}
+    assert len(names) >= 30
+    assert not {name for name in names if not re.search(rf"`{name}[` ]", COMMANDS_TEXT)}
+
+
+def paths(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Words of every command that does something."""
+    if not isinstance(command, click.Group):
+        yield words
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from paths(inner, (*words, name))
+
+
 def walk(command: click.Command) -> Iterator[click.Command]:
     yield command
     if isinstance(command, click.Group):
-        for inner in command.commands.values():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
             yield from walk(inner)

@@ -1,4 +1,4 @@
-"""What several commands share: options of the command line, consoles."""
+"""What several commands share: options that name a database, consoles."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
+from moorage.cli.console import described, stderr, stdout
 from moorage.cli.wiring import DEFAULT_DATA_DIRECTORY, Chosen
-from moorage.model.errors import MoorageError
+
+__all__ = [
+    "chosen",
+    "database_options",
+    "described",
+    "stderr",
+    "stdout",
+    "without_password",
+]
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -57,21 +65,3 @@ def without_password(url: str) -> str:
         return url
     user, colon, _ = people.partition(":")
     return f"{scheme}{separator}{user}{':***' if colon else ''}@{place}"
-
-
-def described(error: Exception) -> str:
-    """An error as one line for the user."""
-    if isinstance(error, MoorageError):
-        return str(error)
-    first_line = (str(error).splitlines() or [""])[0]
-    return f"Unexpected {type(error).__name__}: {first_line} (moorage --debug ... shows where)"
-
-
-def stdout() -> Console:
-    """Console for answers. Plain where stdout is no terminal; lines are never broken."""
-    return Console(soft_wrap=True, highlight=False)
-
-
-def stderr() -> Console:
-    """Console for progress and problems."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Final
 
 import click
 
 import moorage
-from moorage.cli.common import described
-from moorage.cli.db import db
-from moorage.cli.load import load
-from moorage.cli.policy import policy
-from moorage.cli.serve import serve
-from moorage.cli.verify import verify
+from moorage.cli.console import described
 
 EXIT_REFUSED: Final = 1
 """Exit status where something could not be done; a wrong command line is click's 2."""
+
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "aggregate": "client.aggregate:aggregate",
+    "allocation": "client.allocation:allocation",
+    "candidates": "client.candidates:candidates",
+    "db": "db:db",
+    "inventory": "client.inventory:inventory",
+    "load": "load:load",
+    "policy": "policy:policy",
+    "provider": "client.provider:provider",
+    "resource-class": "client.resource_class:resource_class",
+    "serve": "serve:serve",
+    "trait": "client.trait:trait",
+    "usage": "client.usage:usage",
+    "verify": "verify:verify",
+}
+"""Where each command stands below ``moorage.cli``. Only what is asked for is imported: a client command
+should not wait for the server's libraries."""
 
 
 class FriendlyGroup(click.Group):
@@ -26,6 +41,16 @@ class FriendlyGroup(click.Group):
 
     ``--debug`` shows the traceback. An error may name another status as its ``exit_status``.
     """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *self.commands})
+
+    def get_command(self, context: click.Context, command_name: str) -> click.Command | None:
+        if command_name not in COMMANDS:
+            return super().get_command(context, command_name)
+        module, _, name = COMMANDS[command_name].partition(":")
+        command: click.Command = getattr(import_module(f"moorage.cli.{module}"), name)
+        return command
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         arguments = sys.argv[1:] if args is None else list(args)
@@ -48,10 +73,3 @@ def main() -> None:
     It keeps account of who provides what and who holds what, finds candidates for a request, and
     hands out claims that never exceed capacity. To try it: moorage serve --demo
     """
-
-
-main.add_command(serve)
-main.add_command(db)
-main.add_command(load)
-main.add_command(verify)
-main.add_command(policy)

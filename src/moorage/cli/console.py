@@ -1,0 +1,25 @@
+"""Where commands write to, and how an error is told. Imports little: most commands need it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from moorage.model.errors import MoorageError
+
+
+def stdout() -> Console:
+    """Console for answers. Plain where stdout is no terminal; lines are never broken."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def stderr() -> Console:
+    """Console for progress and problems."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def described(error: Exception) -> str:
+    """An error as one line for the user."""
+    if isinstance(error, MoorageError):
+        return str(error)
+    first_line = (str(error).splitlines() or [""])[0]
+    return f"Unexpected {type(error).__name__}: {first_line} (moorage --debug ... shows where)"

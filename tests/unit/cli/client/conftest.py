@@ -1,0 +1,108 @@
+"""A service that answers over HTTP in this process, and commands run against it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import pytest
+from click.testing import CliRunner, Result
+
+from moorage.cli.client.connection import Service
+from moorage.cli.main import main
+from moorage.cli.wiring import Chosen, WsgiApplication, build_application, resolve
+from tests.databases.prepared import (
+    Prepare,
+    prepare,
+    prepared_databases,
+    sqlite_template,
+)
+from tests.servers.databases import SQLITE
+
+__all__ = ["connection", "host", "prepare", "prepared_databases", "sqlite_template", "terminal"]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing: pytest shows enough."""
+
+
+@contextmanager
+def answering(application: WsgiApplication) -> Iterator[str]:
+    """Serve ``application`` on a free port; yields its URL."""
+    with make_server("127.0.0.1", 0, application, _Server, _Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Runs commands against one service."""
+
+    url: str
+
+    def run(self, *arguments: str, **environment: str) -> Result:
+        """A command with whatever comes of it."""
+        variables: Mapping[str, str] = {"MOORAGE_URL": self.url, **environment}
+        return CliRunner().invoke(main, list(arguments), env=variables)
+
+    def does(self, *arguments: str) -> str:
+        """Output of a command that must succeed."""
+        result = self.run(*arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """The answer of a command that must succeed, as data."""
+        return json.loads(self.does(*arguments, "--json"))
+
+    def refused(self, *arguments: str, status: int = 1) -> str:
+        """What a command that must fail says."""
+        result = self.run(*arguments)
+        assert result.exit_code == status, result.output
+        assert result.stdout == ""
+        return result.stderr
+
+
+@pytest.fixture
+def terminal(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    """Commands against a new service with nothing in it."""
+    for variable in ("MOORAGE_URL", "MOORAGE_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    settings = resolve(Chosen(database=prepare(SQLITE)), {}, serving=True).settings
+    with answering(build_application(settings)) as url:
+        yield Terminal(url)
+
+
+@pytest.fixture
+def host(terminal: Terminal) -> Terminal:
+    """The same with a host of eight cores and a GPU below it."""
+    terminal.does("provider", "create", "host1")
+    terminal.does("inventory", "set", "host1", "VCPU=8", "MEMORY_MB=4096,reserved=1024")
+    terminal.does("provider", "create", "gpu1", "--parent", "host1")
+    terminal.does("inventory", "set", "gpu1", "PGPU=1")
+    terminal.does("trait", "create", "CUSTOM_A100")
+    terminal.does("trait", "set", "gpu1", "CUSTOM_A100")
+    return terminal
+
+
+@pytest.fixture
+def connection(terminal: Terminal) -> Iterator[Service]:
+    """A connection of the test's own."""
+    with Service(terminal.url, "admin") as opened:
+        yield opened
