@@ -236,10 +236,12 @@ def _errors() -> str:
         "## Codes\n\n"
         + _table(("Code", "Meaning"), ((_code(code), meaning) for code, meaning in CODES.items()))
         + "\n## Any request\n\n"
-        "Whatever is asked for can be refused for its form, in this order: 401 (who asks is not known), 400 "
+        "Whatever is asked for can be refused for its form, in this order: 414 or 431 (the URL or "
+        "the headers are too long), 401 (who asks is not known), 400 "
         "or 406 (the microversion makes no sense, or is not spoken here), 404 or 405 (no such path or "
         "method, at this microversion), 406 (the client does not take JSON), 415 (the body is not said to be "
-        "JSON), 403 (who asks may not), 413 (the body is too long), 400 (the body or query string is not "
+        "JSON), 403 (who asks may not), 413 or 408 (the body is too long, or does not come in time), 400 "
+        "(the body or query string names too many things, or is not "
         "what its [schema](schemas.md) wants). If the service cannot answer:\n\n"
     )
     away = [refusal for refusal in foreseen.of_model("GET /usages") if refusal.status >= 500]

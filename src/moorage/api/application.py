@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
 import falcon
 import orjson
 
-from moorage.api import accept, body, encode, errors, openapi, query, render, versions
+from moorage.api import accept, body, encode, errors, limits, openapi, query, render, versions
 from moorage.api.exchange import NO_BODY, Answer, Call
 from moorage.api.routes import ROUTES, Methods, Operation
 from moorage.api.schemas import Validator
-from moorage.api.settings import ApiSettings
+from moorage.api.settings import ApiSettings, Limits
 from moorage.api.wire_error import WireError
 from moorage.auth.identity import Authenticator, Identity, UnauthorisedError
 from moorage.auth.noauth import NoAuth
@@ -54,12 +55,13 @@ def create(
 
     Without ``authenticator`` and ``policy`` clients are believed and the default rules hold.
     """
-    gate = Gate(authenticator or NoAuth())
+    settings = settings or ApiSettings()
+    gate = Gate(authenticator or NoAuth(), settings.limits)
     application: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[gate])
     application.router_options.default_to_on_request = True
     # An answer without a body shall not claim a type; Falcon's own type says "str" here.
     application.resp_options.default_media_type = None  # type: ignore[assignment]
-    desk = Desk(service, settings or ApiSettings(), policy or default_policy())
+    desk = Desk(service, settings, policy or default_policy())
     for path, methods in (*ROUTES.items(), (openapi.PATH, openapi.METHODS)):
         application.add_route(path, Resource(path, methods, desk))
     for kind in (Exception, falcon.HTTPError, falcon.HTTPStatus):
@@ -70,13 +72,15 @@ def create(
 class Gate:
     """What is asked of every request before its route is looked for."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, allowed: Limits) -> None:
         self._authenticator = authenticator
+        self._limits = allowed
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Raises WireError (400, 401, 404, 406)."""
+        """Raises WireError (400, 401, 404, 406, 414, 431)."""
         context = request.context
         context.request_id = f"req-{uuid4()}"
+        limits.check_head(request.env, self._limits)
         context.identity = self._identity(request)
         try:
             context.minor = versions.negotiate(request.get_header(versions.HEADER))
@@ -114,7 +118,9 @@ class Gate:
         succeeded: bool,
     ) -> None:
         """Headers that every answer has."""
-        body.drain(request.env)
+        if getattr(request.context, "identity", NOBODY) is not NOBODY:
+            # No thread waits for what a stranger sends.
+            body.drain(request.env)
         response.set_header(REQUEST_ID_HEADER, _request_id(request))
         minor = getattr(request.context, "minor", None)
         if minor is not None:
@@ -198,6 +204,7 @@ class Desk:
             call.body = self._body(operation, request, validator, fields)
         if operation.query is not None:
             call.query = query.read(request.query_string, operation.query.at(minor))
+            limits.check_counts(call.query.counts, self._settings.limits)
         return operation.handler(call)
 
     def _authorise(self, identity: Identity, operation: Operation, query_string: str) -> None:
@@ -217,7 +224,9 @@ class Desk:
         fields: dict[str, str],
     ) -> Any:
         try:
-            return body.decode(body.read(request.env, self._settings.max_body_bytes), validator)
+            allowed = self._settings.limits
+            count = partial(limits.check_body, request.context.operation, limits=allowed)
+            return body.decode(body.read(request.env, allowed.body_bytes), validator, count)
         except WireError:
             # A provider that is not there is told of first, but only who errs pays for the look.
             if operation.provider_first:

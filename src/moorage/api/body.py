@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, Protocol
 
 from moorage.api.accept import JSON
 from moorage.api.schemas import Validator
 from moorage.api.wire_error import WireError, bad_request
+from moorage.model.errors import UnavailableError
 
 LARGE_BODY: Final = 64 * 1024
 """Bytes. python-jsonschema weighs all errors and quotes what it refuses; of a larger body it tells
@@ -68,7 +69,8 @@ def drain(environ: MutableMapping[str, Any]) -> None:
 
 
 def read(environ: MutableMapping[str, Any], max_bytes: int) -> bytes:
-    """The whole body, which must not be longer than ``max_bytes``. Raises WireError (400, 413)."""
+    """The whole body, which must not be longer than ``max_bytes``. Raises WireError (400, 408, 413),
+    UnavailableError if the server reads too many bodies already."""
     environ[_TAKEN] = True
     length = environ.get("CONTENT_LENGTH")
     if length:
@@ -91,7 +93,14 @@ def read(environ: MutableMapping[str, Any], max_bytes: int) -> bytes:
 def _read(stream: Readable, wanted: int) -> bytes:
     parts: list[bytes] = []
     while wanted > 0:
-        part = stream.read(wanted)
+        try:
+            part = stream.read(wanted)
+        except BlockingIOError as error:
+            raise UnavailableError(str(error)) from None
+        except TimeoutError:
+            raise WireError(408, "The request body did not arrive in time.") from None
+        except OSError:
+            raise bad_request("The request body could not be read to its end.") from None
         if not part:
             break
         parts.append(part)
@@ -99,8 +108,12 @@ def _read(stream: Readable, wanted: int) -> bytes:
     return b"".join(parts)
 
 
-def decode(content: bytes, validator: Validator) -> Any:
-    """JSON that its schema takes. Raises WireError (400)."""
+def _any(decoded: object) -> None:
+    """Take all."""
+
+
+def decode(content: bytes, validator: Validator, count: Callable[[object], None] = _any) -> Any:
+    """JSON that its schema takes; what ``count`` refuses is not held against it. Raises WireError (400)."""
     odd = _OddNumbers()
     try:
         decoded = json.loads(content.decode("utf-8"), parse_constant=odd.constant, parse_float=odd.number)
@@ -108,6 +121,7 @@ def decode(content: bytes, validator: Validator) -> Any:
         raise bad_request(f"{MALFORMED}{error}") from None
     except RecursionError:
         raise bad_request(TOO_DEEP) from None
+    count(decoded)
     check(decoded, validator, is_large=len(content) > LARGE_BODY)
     # wire: what the schema says of a body comes before what else nobody can keep of it.
     try:

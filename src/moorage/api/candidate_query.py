@@ -23,6 +23,9 @@ _GROUP_KEYS: Final = Since(
     {minor: re.compile(group_key(minor)) for minor in (versions.CANDIDATES, versions.NAMED_GROUPS)}
 )
 
+_READ_TOGETHER: Final = frozenset({"required", "member_of"})
+"""Kinds of which all values count: they are read once, however often they are given."""
+
 
 def request(asked: Query, minor: int) -> CandidateRequest:
     """The request that a query string, valid by its schema, stands for.
@@ -104,12 +107,17 @@ def _same_subtree(asked: Query) -> tuple[frozenset[str], ...]:
 def _groups(asked: Query, minor: int) -> dict[str, RequestGroup]:
     """Groups by suffix, in the order in which the query string first names them."""
     groups: dict[str, RequestGroup] = {}
+    seen: set[str] = set()
     pattern = _GROUP_KEYS.at(minor)
     for key, value in asked.pairs:
         match = pattern.match(key)
         if match is None:
             continue
         kind, suffix = match[1], match[2] or ""
+        if kind in _READ_TOGETHER:
+            if key in seen:
+                continue
+            seen.add(key)
         group = groups.get(suffix, RequestGroup(suffix))
         if kind == "resources":
             group = replace(group, resources=query.resources(value))

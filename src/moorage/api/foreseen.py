@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from http import HTTPStatus
 from typing import Any, Final
 
-from moorage.api import errors, versions
+from moorage.api import errors, limits, versions
 from moorage.api.routes import ROUTES, Operation
 from moorage.api.wire_error import BAD_VALUE, DUPLICATE_KEY, MISSING_VALUE, UNDEFINED
 from moorage.model import errors as model
@@ -139,6 +139,8 @@ FORESEEN: Final[Mapping[str, tuple[Foreseen, ...]]] = {
 }
 """Errors of the model by operation. Besides, whatever asks the service can find it away."""
 
+_TOO_MANY: Final = Refusal(400, UNDEFINED, "The request names … …, and at most … are taken.")
+
 _BAD_NAME: Final = (Refusal(400, UNDEFINED, "The name in the path is none that a client may create."),)
 
 OF_GRAMMAR: Final[Mapping[str, tuple[Refusal, ...]]] = {
@@ -147,7 +149,10 @@ OF_GRAMMAR: Final[Mapping[str, tuple[Refusal, ...]]] = {
         Refusal(400, BAD_VALUE, "Conflicting required and forbidden traits found in …"),
         Refusal(400, BAD_VALUE, "… should be specified in `same_subtree` …"),
         Refusal(400, MISSING_VALUE, "There must be at least one resources or resources[$S] parameter."),
+        _TOO_MANY,
     ),
+    "GET /resource_providers": (_TOO_MANY,),
+    **dict.fromkeys(limits.BODY_COUNTS, (_TOO_MANY,)),
     "PUT /traits/{name}": _BAD_NAME,
     "PUT /resource_classes/{name}": _BAD_NAME,
 }
@@ -175,6 +180,8 @@ def _told(foreseen: Foreseen, name: str) -> Refusal:
 
 def _of_form(operation: Operation) -> Iterator[Refusal]:
     """What follows from a row of the table of routes, in the order in which it is checked."""
+    yield Refusal(414, UNDEFINED, "Path and query string must not be longer than … bytes.")
+    yield Refusal(431, UNDEFINED, "All headers together must not be longer than … bytes.")
     if operation.rule is not None:
         yield Refusal(401, UNDEFINED, "The token is missing or not valid.")
     yield Refusal(400, UNDEFINED, "Invalid microversion: …, or headers that contradict each other.")
@@ -189,6 +196,7 @@ def _of_form(operation: Operation) -> Iterator[Refusal]:
         yield Refusal(400, UNDEFINED, "A UUID in the path is none.")
     if _takes_body(operation):
         yield Refusal(413, UNDEFINED, "The request body must not be longer than … bytes.")
+        yield Refusal(408, UNDEFINED, "The request body did not arrive in time.")
         yield Refusal(400, UNDEFINED, "Malformed JSON: …")
         yield Refusal(400, UNDEFINED, "JSON does not validate: …")
     if operation.query is not None:

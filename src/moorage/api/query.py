@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
 from oslo_utils import uuidutils
 
-from moorage.api import versions
-from moorage.api.schemas import Validator
+from moorage.api import limits, versions
+from moorage.api.schemas import Validator, group_key
 from moorage.api.wire_error import bad_request
 from moorage.model.values import MAX_INT
 
@@ -32,9 +34,13 @@ that all together are some ten megabytes at most."""
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Parameters of a query string in order, names repeated as they were."""
+    """Parameters of a query string in order, names repeated as they were.
+
+    ``counts``: how many things it names, by what ``limits`` calls them; empty if nobody counted.
+    """
 
     pairs: tuple[tuple[str, str], ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def all(self, name: str) -> list[str]:
         """All values of ``name`` in order."""
@@ -79,10 +85,28 @@ def _read(query_string: str, validator: Validator) -> Query:
     validate(query, validator)
     if any("\0" in name or "\0" in value for name, value in query.pairs):
         raise bad_request(f"{INVALID}NUL characters are not allowed")
-    return query
+    return Query(query.pairs, counted(query.pairs))
 
 
 _known: Final = lru_cache(maxsize=KNOWN)(_read)
+
+_GROUP_KEY: Final = re.compile(group_key(versions.NEWEST))
+
+
+def counted(pairs: tuple[tuple[str, str], ...]) -> dict[str, int]:
+    """How many request groups, traits and aggregates parameters name, repeated ones included."""
+    suffixes: set[str] = set()
+    names = {limits.TRAITS: 0, limits.AGGREGATES: 0}
+    for key, value in pairs:
+        match = _GROUP_KEY.match(key)
+        if match is not None:
+            suffixes.add(match[2] or "")
+        kind = match[1] if match is not None else key
+        if kind in {"required", "root_required"}:
+            names[limits.TRAITS] += value.count(",") + 1
+        elif kind == "member_of":
+            names[limits.AGGREGATES] += value.count(",") + 1
+    return {limits.REQUEST_GROUPS: len(suffixes), **names}
 
 
 def validate(query: Query, validator: Validator) -> None:

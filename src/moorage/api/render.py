@@ -17,8 +17,8 @@ from typing import Final
 from moorage.api import accept, versions
 from moorage.api.wire_error import WireError
 
-_TITLES: Final[Mapping[int, str]] = {413: "Request Entity Too Large"}
-"""Titles that differ from those of the standard library."""
+_TITLES: Final[Mapping[int, str]] = {413: "Request Entity Too Large", 414: "URI Too Long"}
+"""Titles that differ from those of the standard library, or between its versions."""
 
 _EXPLANATIONS: Final[Mapping[int, str]] = {
     400: (
@@ -31,8 +31,11 @@ _EXPLANATIONS: Final[Mapping[int, str]] = {
     ),
     403: "Access was denied to this resource.",
     404: "The resource could not be found.",
+    408: "The server has waited too long for the request to be sent by the client.",
     409: "There was a conflict when trying to complete your request.",
     413: "The body of your request was too large for this server.",
+    414: "The request URI was too long for this server.",
+    431: "The request was refused since its header fields are too large for this server.",
     500: ("The server has either erred or is incapable of performing the requested operation."),
     503: "The server is currently unavailable. Please try again at a later time.",
 }

@@ -25,6 +25,7 @@ from oslo_config import cfg
 
 from moorage.api import cors
 from moorage.auth import policy
+from moorage.cli.limits import LIMIT_OPTIONS
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import DEFAULT_STEP_LIMIT
 
@@ -161,6 +162,7 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         help="What becomes of a request that needs more steps: error refuses it (400), truncate "
         "answers with the candidates found so far.",
     ),
+    *LIMIT_OPTIONS,
 ]
 
 OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Final
 
 import click
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
 from moorage.cli.common import chosen, database_options, stderr, stdout, without_password
 from moorage.cli.guide import example, guide
 from moorage.cli.loading import load, read_document
+from moorage.cli.slow_bodies import BoundedReading
 from moorage.cli.wiring import (
     Resolved,
     WsgiApplication,
@@ -39,8 +41,12 @@ THREADS_PER_WORKER: Final = 64
 """Requests that one worker works on at a time. Most of them wait for the same commit: the more
 wait together, the fewer commits are needed."""
 
-CONNECTIONS_PER_WORKER: Final = 1024
-"""Open connections per worker, idle ones included; further ones wait in the kernel's queue."""
+READ_AHEAD_BYTES: Final = 8192
+"""What the HTTP server may hold of a connection beyond the longest URL and headers; the least it takes."""
+
+BODY_READERS: Final = 48
+"""Threads of a worker that may read bodies at a time. Honest ones are there within microseconds;
+the rest of the threads is for what has no body, searches above all."""
 
 STOP_SECONDS: Final = 30
 """How long a worker may finish its requests after SIGTERM: as long as a write may be retried."""
@@ -94,6 +100,7 @@ def serve(
     address, port = listening_address(host, port)
     text = start_up(resolved, url_of(address, port), demo=demo)
     os.environ.update(resolved.environment)
+    server = resolved.settings.server
     announce = threading.Thread(target=announce_when_ready, args=(address, port, text), daemon=True)
     announce.start()
     # Workers are spawned, not forked: they share neither threads nor connections with this process.
@@ -104,9 +111,15 @@ def serve(
         address=address,
         port=port,
         interface=Interfaces.WSGI,
+        # Only this version closes connections on which nothing was ever asked.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=server.idle_seconds * 1000,
+            max_buffer_size=server.head_bytes + READ_AHEAD_BYTES,
+        ),
         workers=workers,
         blocking_threads=THREADS_PER_WORKER,
-        backpressure=CONNECTIONS_PER_WORKER,
+        backpressure=server.max_connections,
         websockets=False,
         workers_kill_timeout=STOP_SECONDS,
         respawn_failed_workers=True,
@@ -116,7 +129,8 @@ def serve(
 
 def worker_application() -> WsgiApplication:
     """The application of one worker process, built before its first request."""
-    return build_application(settings_of_process(), prepared=True)
+    application = build_application(settings_of_process(), prepared=True)
+    return BoundedReading(application, BODY_READERS)
 
 
 def require_loopback(host: str, *, insecure: bool) -> None:

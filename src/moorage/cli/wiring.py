@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from moorage.api.cors import with_cors
 from moorage.api.settings import ApiSettings
 from moorage.auth.policy import OsloPolicy
 from moorage.cli import options
+from moorage.cli.limits import ServerSettings, limits_from, server_from
 from moorage.cli.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import SearchSettings
@@ -52,6 +53,7 @@ class Settings:
     api: ApiSettings
     conf: cfg.ConfigOpts
     sync_on_startup: bool = False
+    server: ServerSettings = field(default_factory=ServerSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,11 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
         api=ApiSettings(
             incomplete_consumer_project_id=placement("incomplete_consumer_project_id"),
             incomplete_consumer_user_id=placement("incomplete_consumer_user_id"),
+            limits=limits_from(moorage),
         ),
         conf=conf,
         sync_on_startup=database("sync_on_startup"),
+        server=server_from(moorage),
     )
 
 

@@ -61,7 +61,8 @@ class Registry:
     def _select(self, connection: sa.Connection, names: list[str]) -> dict[str, int]:
         query = sa.select(self._column, self._table.c.id)
         rows = [(name, id_) for name, id_ in connection.execute(query.where(self._column.in_(names)))]
-        found = {name: id_ for name, id_ in rows if name in set(names)}
+        asked = set(names)
+        found = {name: id_ for name, id_ in rows if name in asked}
         if len(found) < len(rows):
             # A collation may hold names equal that differ in case: ask the database which is which.
             for name in names:

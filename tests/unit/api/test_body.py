@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from moorage.api import body
 from moorage.api.body import LARGE_BODY
 from moorage.api.schemas import AGGREGATES_SET, ALLOCATIONS_SET, Validator
-from moorage.api.settings import ApiSettings
+from moorage.api.settings import ApiSettings, Limits
 from moorage.api.wire_error import WireError
 from tests.unit.api.fake import UUID, Client, FakeService
 
@@ -79,7 +79,7 @@ def test_a_body_in_chunks_is_refused_when_it_grows_too_long() -> None:
 
 
 def test_too_large_a_body_is_413_in_the_usual_form() -> None:
-    client = Client(FakeService(), ApiSettings(max_body_bytes=10))
+    client = Client(FakeService(), ApiSettings(limits=Limits(body_bytes=10)))
     result = client.ask("POST", "/resource_providers", 39, body=b'{"name": "somebody"}')
     assert result.status == 413
     (error,) = result.json["errors"]

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from moorage.api.settings import Limits
 from moorage.cli import options
+from moorage.cli.limits import ServerSettings
 from moorage.cli.wiring import (
     Chosen,
     LazyApplication,
@@ -104,6 +106,16 @@ incomplete_consumer_user_id = user
 [moorage]
 search_step_limit = 9
 search_limit_action = truncate
+max_body_bytes = 1024
+max_url_bytes = 1025
+max_header_bytes = 1026
+max_request_groups = 10
+max_traits = 11
+max_aggregates = 12
+max_inventories = 13
+max_allocations = 14
+max_connections = 15
+idle_timeout = 16
 """,
     )
     settings = settings_from(options.read_options([path], environment={}))
@@ -117,6 +129,8 @@ search_limit_action = truncate
     )
     assert settings.api.incomplete_consumer_project_id == "project"
     assert settings.api.incomplete_consumer_user_id == "user"
+    assert settings.api.limits == Limits(1024, 1025, 1026, 10, 11, 12, 13, 14)
+    assert settings.server == ServerSettings(15, 16, 1025 + 1026)
     assert settings.sync_on_startup
 
 

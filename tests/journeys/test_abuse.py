@@ -1,0 +1,158 @@
+"""A running server under clients that send too much, too slowly, or nothing at all."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from moorage.cli.serve import BODY_READERS, THREADS_PER_WORKER
+from tests.journeys.client import Client, running_service
+from tests.servers.databases import SQLITE, fresh_database
+
+pytestmark = pytest.mark.journey
+
+IDLE_SECONDS = 2
+LONG = 60.0
+
+HEAD = b"Host: x\r\nX-Auth-Token: admin\r\nOpenStack-API-Version: placement 1.39\r\n"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A service whose patience is short."""
+    folder = tmp_path_factory.mktemp("service")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OS_PLACEMENT_MOORAGE__IDLE_TIMEOUT", str(IDLE_SECONDS))
+        with fresh_database(SQLITE, folder) as database, running_service(database, folder) as port:
+            yield port
+
+
+def connected(port: int, content: bytes = b"") -> socket.socket:
+    """A connection on which ``content`` has been sent."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=LONG)
+    connection.sendall(content)
+    return connection
+
+
+def answer_on(connection: socket.socket) -> bytes:
+    """All that comes until the server closes, or the answer is there."""
+    found = b""
+    while True:
+        try:
+            part = connection.recv(65536)
+        except ConnectionError:
+            return found
+        found += part
+        head, end, body = found.partition(b"\r\n\r\n")
+        if not part or (end and f"content-length: {len(body)}".encode() in head.lower()):
+            return found
+
+
+def until_busy_is(client: Client, busy: bool) -> None:
+    """Wait until the server reads as many bodies as it may, or no longer does."""
+    until = time.monotonic() + LONG
+    while (client.request("POST", "/resource_providers", {}).status == 503) != busy:
+        assert time.monotonic() < until
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"GET / HT", b"GET /traits HTTP/1.1\r\n" + HEAD], ids=["nothing", "a line", "headers"]
+)
+def test_a_connection_on_which_nothing_comes_is_closed(port: int, start: bytes) -> None:
+    with connected(port, start) as connection:
+        assert answer_on(connection) == b""
+
+
+def test_a_connection_that_was_used_is_closed_when_it_is_idle(port: int) -> None:
+    with connected(port, b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n") as connection:
+        assert answer_on(connection).startswith(b"HTTP/1.1 200")
+        assert answer_on(connection) == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/traits?name=" + "x" * 65_200, {}, 414),
+        ("/traits", {"X-More": "x" * 40_000}, 431),
+    ],
+)
+def test_a_long_head_is_refused_in_the_usual_form(
+    port: int, path: str, headers: dict[str, str], status: int
+) -> None:
+    with Client(port) as client:
+        answer = client.request("GET", path, headers=headers)
+        assert answer.status == status
+        assert answer.json["errors"][0]["status"] == status
+        client.get("/traits")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/traits?name=" + "x" * 70_000, {}, (414, 431)),
+        ("/traits?name=" + "x" * 1_000_000, {}, (414, 431)),
+        ("/traits", {"X-More": "x" * 1_000_000}, (431,)),
+        ("/traits", {f"X-More-{number}": "x" for number in range(150)}, (431,)),
+    ],
+)
+def test_a_far_too_long_head_is_refused_by_the_http_server(
+    port: int, path: str, headers: dict[str, str], status: tuple[int, ...]
+) -> None:
+    with connected(port) as connection:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        with contextlib.suppress(ConnectionError):  # it need not be read to its end
+            connection.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\n" + HEAD + lines + b"\r\n")
+        answer = answer_on(connection)
+        assert answer == b"" or int(answer.split()[1]) in status
+    with Client(port) as client:
+        client.get("/traits")
+
+
+def test_a_thousand_aggregates_may_be_asked_for(port: int) -> None:
+    aggregates = ",".join(f"{number:08x}-0000-4000-8000-000000000000" for number in range(1_000))
+    with Client(port) as client:
+        path = f"/allocation_candidates?resources=VCPU:1&member_of=in:{aggregates}"
+        assert client.get(path)["allocation_requests"] == []
+
+
+def test_strangers_with_bodies_that_never_come_take_no_thread(port: int) -> None:
+    started = b"POST /resource_providers HTTP/1.1\r\nHost: x\r\n"
+    started += b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    strangers = [connected(port, started) for _ in range(THREADS_PER_WORKER + 10)]
+    try:
+        for stranger in strangers:
+            assert answer_on(stranger).startswith(b"HTTP/1.1 401")
+        with Client(port) as client:
+            client.must("POST", "/resource_providers", {"name": "in-between"})
+    finally:
+        for stranger in strangers:
+            stranger.close()
+
+
+def test_slow_bodies_of_those_who_may_write_leave_threads_for_searches(port: int) -> None:
+    """Whoever comes when too many wait is asked to come again; once these are gone, all is well."""
+    started = b"POST /resource_providers HTTP/1.1\r\n" + HEAD
+    started += b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    slow = [connected(port, started) for _ in range(BODY_READERS)]
+    try:
+        # The server has met each of the slow ones when it refuses to read one more.
+        with Client(port) as client:
+            until_busy_is(client, True)
+            refused = client.request("POST", "/resource_providers", {"name": "too-many"})
+            assert refused.status == 503
+            assert int(refused.headers["retry-after"]) > 0
+            for _ in range(THREADS_PER_WORKER):
+                assert client.get("/allocation_candidates?resources=VCPU:1")["allocation_requests"] == []
+    finally:
+        for connection in slow:
+            connection.close()
+    with Client(port) as client:
+        until_busy_is(client, False)
+        client.must("POST", "/resource_providers", {"name": "after-the-slow"})
+        names = [provider["name"] for provider in client.get("/resource_providers")["resource_providers"]]
+        assert "after-the-slow" in names
+        assert "too-many" not in names
