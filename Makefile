@@ -67,6 +67,7 @@ lock-check: $(VENV)/.test ## see that the locks match pyproject.toml and pin eve
 
 reference: $(VENV)/.run ## write docs/reference/api again from the tables of the source
 	$(BIN)/python tools/generate_reference.py
+	$(BIN)/python tools/generate_operations.py
 
 docs: $(VENV)/.docs ## build the documentation into ./site
 	$(BIN)/mkdocs build --strict

@@ -7,12 +7,19 @@ ConfigurationError that says why; the database is reached at the first request o
 
 from __future__ import annotations
 
-from moorage.cli.wiring import LazyApplication, WsgiApplication, build_application, settings_of_process
+from moorage.cli.wiring import (
+    LazyApplication,
+    WsgiApplication,
+    build_application,
+    set_up_logs,
+    settings_of_process,
+)
 
 _settings = settings_of_process()
 
 
 def _build() -> WsgiApplication:
+    set_up_logs(_settings)
     return build_application(_settings)
 
 

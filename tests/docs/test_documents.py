@@ -22,7 +22,6 @@ import pytest
 
 from moorage.cli.loading import read_document
 from moorage.cli.main import main
-from moorage.cli.options import LIBRARY_OPTIONS, OPTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -180,22 +179,6 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
         target for target in targets if target and "://" not in target and not (page.parent / target).exists()
     ]
     assert not missing
-
-
-def test_every_option_of_the_configuration_is_in_the_reference_and_no_other() -> None:
-    text = (ROOT / "docs/reference/configuration.md").read_text()
-    documented = {
-        (section, option)
-        for section, body in re.findall(r"^## \[(\w+)\]\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-        for row in re.findall(r"^\| (`.*?) \|", body, re.MULTILINE)
-        for option in re.findall(r"`(\w+)`", row)
-    }
-    ours = {(group, option.name) for group, options in OPTIONS.items() for option in options}
-    libraries = {(group, option.name) for group, options in LIBRARY_OPTIONS.items() for option in options}
-    assert {(group, name) for group, name in documented if group not in LIBRARY_OPTIONS} == ours
-    # Libraries have documents of their own; what is said of their options here has to be right.
-    assert {group for group, _ in documented} == OPTIONS.keys() | LIBRARY_OPTIONS.keys()
-    assert documented - ours <= libraries
 
 
 def test_every_command_line_option_is_in_the_reference() -> None:

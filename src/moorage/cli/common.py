@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -33,6 +33,14 @@ def database_options(command: FunctionT) -> FunctionT:
             help="A placement.conf. Default: placement.conf in OS_PLACEMENT_CONFIG_DIR, if that is set.",
         ),
         click.option(
+            "--config-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIRECTORY",
+            expose_value=False,
+            callback=_remember_directory,
+            help="A directory whose files *.conf count, in the order of their names, after the file.",
+        ),
+        click.option(
             "--database",
             metavar="URL",
             help="sqlite:///FILE, postgresql+psycopg://USER:PASSWORD@HOST/NAME or "
@@ -52,9 +60,19 @@ def database_options(command: FunctionT) -> FunctionT:
     return command
 
 
+_DIRECTORY: Final = f"{__name__}.config_directory"
+"""Where click keeps the value of --config-dir for the command that runs."""
+
+
+def _remember_directory(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    context.meta[_DIRECTORY] = value
+
+
 def chosen(config_file: Path | None, database: str | None, data_dir: Path) -> Chosen:
     """The values of ``database_options``."""
-    return Chosen(config_file=config_file, database=database, data_directory=data_dir)
+    context = click.get_current_context(silent=True)
+    directory = None if context is None else context.meta.get(_DIRECTORY)
+    return Chosen(config_file, directory, database, data_dir)
 
 
 def without_password(url: str) -> str:

@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "aggregate": "client.aggregate:aggregate",
     "allocation": "client.allocation:allocation",
     "candidates": "client.candidates:candidates",
+    "config": "config:config",
     "db": "db:db",
     "inventory": "client.inventory:inventory",
     "load": "load:load",

@@ -6,8 +6,9 @@ Where an option is set in several places, the first of these counts:
 2. ``OS_PLACEMENT_<GROUP>__<OPTION>``, for example ``OS_PLACEMENT_API__AUTH_STRATEGY``,
 3. ``OS_<GROUP>__<OPTION>``, which oslo.config reads by itself, for example
    ``OS_PLACEMENT_DATABASE__CONNECTION`` (the group is ``placement_database``),
-4. the configuration file,
-5. the default.
+4. the files of the configuration directory (``--config-dir``), the last by name first,
+5. the configuration file,
+6. the default.
 
 Sections and options that are not listed here are tolerated: a placement.conf also speaks to
 other libraries.
@@ -23,17 +24,25 @@ from typing import Any, Final
 
 from oslo_config import cfg
 
-from moorage.api import cors
+from moorage.api import cors, proxies
 from moorage.auth import policy
+from moorage.cli import logs
+from moorage.cli.kept_options import DEFAULT_GROUP, PATH_OPTIONS, REASONS, no_effect
 from moorage.cli.limits import LIMIT_OPTIONS
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import DEFAULT_STEP_LIMIT
+
+PROJECT: Final = "placement"
+"""Whose files they are, to oslo.config."""
 
 CONFIG_DIRECTORY_VARIABLE: Final = "OS_PLACEMENT_CONFIG_DIR"
 """Environment variable that names the directory of ``placement.conf``."""
 
 CONFIG_FILE_VARIABLE: Final = "MOORAGE_CONFIG_FILE"
 """Environment variable by which ``moorage serve`` hands its file to its workers; empty: no file."""
+
+CONFIG_PARTS_VARIABLE: Final = "MOORAGE_CONFIG_PARTS"
+"""Environment variable by which it hands over the directory of ``--config-dir``; empty: none."""
 
 CONFIG_FILE_NAME: Final = "placement.conf"
 
@@ -53,8 +62,7 @@ WORKAROUNDS_GROUP: Final = "workarounds"
 MOORAGE_GROUP: Final = "moorage"
 CORS_GROUP: Final = cors.GROUP
 POLICY_GROUP: Final = policy.GROUP
-
-_NO_EFFECT = "Accepted so that existing files keep working; it has no effect here."
+PROXY_GROUP: Final = proxies.GROUP
 
 _DATABASE_OPTIONS: Final[list[cfg.Opt]] = [
     cfg.StrOpt(
@@ -90,9 +98,16 @@ _DATABASE_OPTIONS: Final[list[cfg.Opt]] = [
         help="SQLite only: wait for the disk at every commit. Without it a power cut loses commits.",
     ),
     cfg.StrOpt("mysql_sql_mode", default="TRADITIONAL", help="MySQL and MariaDB only: their SQL mode."),
-    cfg.StrOpt("slave_connection", secret=True, help=_NO_EFFECT),
-    cfg.IntOpt("connection_debug", default=0, help=_NO_EFFECT),
-    cfg.BoolOpt("connection_trace", default=False, help=_NO_EFFECT),
+    cfg.StrOpt("slave_connection", secret=True, help=no_effect(DATABASE_GROUP, "slave_connection")),
+    cfg.IntOpt(
+        "connection_debug",
+        default=0,
+        min=0,
+        max=100,
+        help="50 and more logs SQL statements, 100 their results as well. Both tell what is in the "
+        "database, and both are slow.",
+    ),
+    cfg.BoolOpt("connection_trace", default=False, help=no_effect(DATABASE_GROUP, "connection_trace")),
 ]
 
 _API_OPTIONS: Final[list[cfg.Opt]] = [
@@ -125,8 +140,7 @@ _PLACEMENT_OPTIONS: Final[list[cfg.Opt]] = [
         "allocation_conflict_retry_count",
         default=10,
         min=0,
-        help="Accepted so that existing files keep working. Writes that meet are done again until "
-        "they succeed or a deadline passes, not a number of times.",
+        help=no_effect(PLACEMENT_GROUP, "allocation_conflict_retry_count"),
     ),
     cfg.IntOpt(
         "max_allocation_candidates",
@@ -143,7 +157,11 @@ _PLACEMENT_OPTIONS: Final[list[cfg.Opt]] = [
 ]
 
 _WORKAROUNDS_OPTIONS: Final[list[cfg.Opt]] = [
-    cfg.BoolOpt("optimize_for_wide_provider_trees", default=False, help=_NO_EFFECT),
+    cfg.BoolOpt(
+        "optimize_for_wide_provider_trees",
+        default=False,
+        help=no_effect(WORKAROUNDS_GROUP, "optimize_for_wide_provider_trees"),
+    ),
 ]
 
 _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
@@ -165,7 +183,17 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
     *LIMIT_OPTIONS,
 ]
 
+_DEFAULT_OPTIONS: Final[list[cfg.Opt]] = [
+    cfg.BoolOpt(
+        "log_options",
+        default=True,
+        help="With debug: log the value of every option at start. Secret ones are masked.",
+    ),
+    *PATH_OPTIONS,
+]
+
 OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {
+    DEFAULT_GROUP: _DEFAULT_OPTIONS,
     DATABASE_GROUP: _DATABASE_OPTIONS,
     API_GROUP: _API_OPTIONS,
     PLACEMENT_GROUP: _PLACEMENT_OPTIONS,
@@ -175,12 +203,17 @@ OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {
 """Every option that is read here, by group."""
 
 LIBRARY_OPTIONS: Final[Mapping[str, Sequence[cfg.Opt]]] = {
+    DEFAULT_GROUP: logs.OPTIONS,
+    PROXY_GROUP: proxies.OPTIONS,
     CORS_GROUP: cors.OPTIONS,
     POLICY_GROUP: policy.OPTIONS,
 }
 """Options that are read by libraries, by group. They can be set in the same places."""
 
-_KNOWN: Final = {**OPTIONS, **LIBRARY_OPTIONS}
+_KNOWN: Final[Mapping[str, Sequence[cfg.Opt]]] = {
+    group: (*OPTIONS.get(group, ()), *LIBRARY_OPTIONS.get(group, ()))
+    for group in {**OPTIONS, **LIBRARY_OPTIONS}
+}
 
 _BAD_VALUE: Final = re.compile(
     r"Value for option \S+ from LocationInfo\(.*detail='(?P<source>.*)'\) is not valid: (?P<reason>.*)"
@@ -224,50 +257,86 @@ def config_files_of_process(environment: Mapping[str, str]) -> list[Path]:
     told = told_config_file(None, environment)
     if told is not None:
         return [told]
-    return [Path(found) for found in cfg.find_config_files(project="placement")]
+    return [Path(found) for found in cfg.find_config_files(project=PROJECT)]
+
+
+def config_directories(given: Path | None, environment: Mapping[str, str], *, usual: bool) -> list[Path]:
+    """Directories whose files ``*.conf`` count: the one told, or else the usual ones if ``usual``.
+
+    The usual ones are ``placement.conf.d`` in the usual places. Raises ConfigurationError if the
+    directory is not there.
+    """
+    if given is None and CONFIG_PARTS_VARIABLE in environment:
+        handed = environment[CONFIG_PARTS_VARIABLE]
+        return [Path(handed)] if handed else []
+    if given is not None:
+        if not given.is_dir():
+            raise ConfigurationError(f"The configuration directory {given} (--config-dir) does not exist.")
+        return [given]
+    return [Path(found) for found in cfg.find_config_dirs(project=PROJECT)] if usual else []
 
 
 def read_options(
     config_files: Sequence[Path] = (),
     overrides: Overrides | None = None,
     environment: Mapping[str, str] | None = None,
+    config_directories: Sequence[Path] = (),
 ) -> cfg.ConfigOpts:
     """All options with their values, checked.
 
+    What the files ``*.conf`` of ``config_directories`` say counts for more than ``config_files``.
     Raises ConfigurationError for a file that cannot be read or a value that cannot be.
     ``environment`` defaults to the process's; oslo.config reads its own variables from there
     in any case.
     """
-    environment = os.environ if environment is None else environment
-    conf = cfg.ConfigOpts()
-    for group, options in _KNOWN.items():
-        conf.register_opts(options, group=group)
+    conf = registered()
     try:
         conf(
             args=[],
-            project="placement",
+            project=PROJECT,
             default_config_files=[str(path) for path in config_files],
-            default_config_dirs=[],
+            default_config_dirs=[str(path) for path in config_directories],
         )
     except cfg.Error as error:
         raise ConfigurationError(f"The configuration cannot be read: {_one_line(error)}") from error
+    complete(conf, overrides, environment)
+    return conf
+
+
+def registered() -> cfg.ConfigOpts:
+    """All options, without values yet."""
+    conf = cfg.ConfigOpts()
+    for group, options in _KNOWN.items():
+        conf.register_opts(options, group=_in_oslo(group))
+    return conf
+
+
+def complete(
+    conf: cfg.ConfigOpts,
+    overrides: Overrides | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Add what the environment and the command line say to what the files say, and check it all.
+
+    Raises ConfigurationError.
+    """
+    environment = os.environ if environment is None else environment
     for group, options in _KNOWN.items():
         for option in options:
-            variable = variable_name(group, option.name)
+            variable = variable_name(group, option.dest)
             if variable in environment:
-                _override(conf, group, option.name, environment[variable], variable)
+                _override(conf, group, option.dest, environment[variable], variable)
     for (group, name), value in (overrides or {}).items():
         _override(conf, group, name, literal(value), f"[{group}] {name}")
     for group, options in _KNOWN.items():
         for option in options:
-            value_of(conf, group, option.name)
-    return conf
+            value_of(conf, group, option.dest)
 
 
 def value_of(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
     """Value of one option. Raises ConfigurationError for a value that is not of its type."""
     try:
-        return conf[group][name]
+        return conf[name] if group == DEFAULT_GROUP else conf[group][name]
     except (cfg.Error, ValueError) as error:
         found = _BAD_VALUE.match(_one_line(error))
         reason = f"{found['reason']} (set by {found['source']})" if found else _one_line(error)
@@ -281,14 +350,33 @@ def literal(value: str) -> str:
 
 def is_set(conf: cfg.ConfigOpts, group: str, name: str) -> bool:
     """Whether anyone gave this option a value, so that it is not merely the default."""
-    location = conf.get_location(name, group)
+    location = conf.get_location(name, _in_oslo(group))
     return location is not None and location.location is not cfg.Locations.opt_default
 
 
+def ineffective(conf: cfg.ConfigOpts) -> list[str]:
+    """A line for every option that somebody has set and that does nothing here."""
+    return [
+        f"[{group}] {name} has no effect: {reason}"
+        for (group, name), reason in REASONS.items()
+        if is_set(conf, group, name)
+    ]
+
+
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """Our own options as oslo-config-generator wants them."""
+    return [(group, options) for group, options in OPTIONS.items()]
+
+
+def _in_oslo(group: str) -> str | None:
+    """What oslo.config calls a group: for it, [DEFAULT] is none."""
+    return None if group == DEFAULT_GROUP else group
+
+
 def _override(conf: cfg.ConfigOpts, group: str, name: str, value: str, source: str) -> None:
-    several = any(option.name == name and option.multi for option in _KNOWN[group])
+    several = any(option.dest == name and option.multi for option in _KNOWN[group])
     try:
-        conf.set_override(name, [value] if several else value, group=group)
+        conf.set_override(name, [value] if several else value, group=_in_oslo(group))
     except ValueError as error:
         raise ConfigurationError(f"{source}: {_one_line(error)}") from error
 

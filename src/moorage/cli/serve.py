@@ -29,6 +29,7 @@ from moorage.cli.wiring import (
     build_application,
     opened_service,
     resolve,
+    set_up_logs,
     settings_of_process,
 )
 from moorage.model.errors import ConfigurationError
@@ -129,7 +130,9 @@ def serve(
 
 def worker_application() -> WsgiApplication:
     """The application of one worker process, built before its first request."""
-    application = build_application(settings_of_process(), prepared=True)
+    settings = settings_of_process()
+    set_up_logs(settings)
+    application = build_application(settings, prepared=True)
     return BoundedReading(application, BODY_READERS)
 
 

@@ -16,9 +16,10 @@ from oslo_config import cfg
 
 from moorage.api import application as api_application
 from moorage.api.cors import with_cors
+from moorage.api.proxies import behind_proxy
 from moorage.api.settings import ApiSettings
 from moorage.auth.policy import OsloPolicy
-from moorage.cli import options
+from moorage.cli import logs, options
 from moorage.cli.limits import ServerSettings, limits_from, server_from
 from moorage.cli.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
 from moorage.model.errors import ConfigurationError
@@ -65,6 +66,7 @@ class Chosen:
     """
 
     config_file: Path | None = None
+    config_directory: Path | None = None
     database: str | None = None
     data_directory: Path = DEFAULT_DATA_DIRECTORY
 
@@ -96,18 +98,22 @@ def resolve(
     overrides: dict[tuple[str, str], str] = {}
     if chosen.database is not None:
         overrides[DATABASE_GROUP, "connection"] = chosen.database
-    conf = options.read_options(files, overrides, environment)
+    directories = options.config_directories(chosen.config_directory, environment, usual=False)
+    conf = options.read_options(files, overrides, environment, directories)
     embedded = not value_of(conf, DATABASE_GROUP, "connection")
     if embedded:
         overrides[DATABASE_GROUP, "connection"] = embedded_url(chosen.data_directory)
-    if serving and config_file is None and not options.is_set(conf, API_GROUP, "auth_strategy"):
+    if serving and not files and not directories and not options.is_set(conf, API_GROUP, "auth_strategy"):
         overrides[API_GROUP, "auth_strategy"] = options.NOAUTH
-    conf = options.read_options(files, overrides, environment)
+    conf = options.read_options(files, overrides, environment, directories)
     if serving:
         require_served_strategy(conf)
         # A policy that cannot be read shall be told of here, not by each worker.
         OsloPolicy(conf)
-    handed = {options.CONFIG_FILE_VARIABLE: str(config_file.resolve()) if config_file else ""}
+    handed = {
+        options.CONFIG_FILE_VARIABLE: str(config_file.resolve()) if config_file else "",
+        options.CONFIG_PARTS_VARIABLE: str(directories[0].resolve()) if directories else "",
+    }
     for (group, name), value in overrides.items():
         handed[options.variable_name(group, name)] = options.literal(value)
     return Resolved(settings_from(conf), embedded, handed)
@@ -116,7 +122,12 @@ def resolve(
 def settings_of_process(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings for a WSGI server's process, from its environment. Raises ConfigurationError."""
     environment = os.environ if environment is None else environment
-    conf = options.read_options(options.config_files_of_process(environment), None, environment)
+    conf = options.read_options(
+        options.config_files_of_process(environment),
+        None,
+        environment,
+        options.config_directories(None, environment, usual=True),
+    )
     require_served_strategy(conf)
     return settings_from(conf)
 
@@ -239,6 +250,12 @@ def prepare(store: Store, *, migrate: bool) -> None:
     store.synchronise_names()
 
 
+def set_up_logs(settings: Settings) -> None:
+    """Send this process's log where its options say. For processes that serve."""
+    conf = settings.conf
+    logs.set_up(conf, options.ineffective(conf), value_of(conf, DATABASE_GROUP, "connection_debug"))
+
+
 def build_application(settings: Settings, *, prepared: bool = False) -> WsgiApplication:
     """The whole application for one process, for as long as the process lives.
 
@@ -262,7 +279,7 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
         store.close()
         raise
     application: WsgiApplication = api_application.create(service, settings.api, policy=policy)
-    return with_cors(application, settings.conf)
+    return behind_proxy(with_cors(application, settings.conf), settings.conf)
 
 
 class LazyApplication:

@@ -338,3 +338,16 @@ def resource_class(connection: sa.Connection, name: str) -> NamedItem:
     if not found:
         raise ResourceClassNotFoundError(name)
     return found[0]
+
+
+def providers_without_root(connection: sa.Connection) -> int:
+    """How many providers do not say which tree they are in: Placement did not ask before Stein."""
+    query = sa.select(sa.func.count()).where(resource_providers.c.root_provider_id.is_(None))
+    return connection.execute(query).scalar_one()
+
+
+def consumers_without_record(connection: sa.Connection) -> int:
+    """How many consumers hold something and are not known: Placement did not ask before Rocky."""
+    known = sa.exists().where(consumers.c.uuid == allocations.c.consumer_id)
+    query = sa.select(sa.func.count(allocations.c.consumer_id.distinct())).where(~known)
+    return connection.execute(query).scalar_one()

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from moorage.model.errors import SchemaError, UnavailableError
 from moorage.model.values import ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
-from moorage.store import audit, changelog, migrations, names, trees
+from moorage.store import audit, changelog, migrations, names, tables, trees
 from moorage.store.engines import create_engines
 from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
+from moorage.store.migrations import adoption
 from moorage.store.reading import Registries
 from moorage.store.settings import StoreSettings
 from moorage.store.transaction import WriteTransaction
@@ -145,6 +146,19 @@ class Store:
             raise SchemaError(
                 f"the database {found}, this version needs {migrations.HEAD}: run 'moorage db sync'"
             )
+
+    def check_adoptable(self) -> None:
+        """Raises SchemaError if ``migrate`` would refuse the database. Nothing is changed."""
+        with translated(), self.engines.snapshot.connect() as connection:
+            present = migrations.version(self.engines.write)
+            migrations.check_known(present)
+            if present is None:
+                adoption.examine(connection)
+
+    def has_tables(self) -> bool:
+        """Whether the tables that Placement knows are there, adopted or not."""
+        with translated(), self.engines.snapshot.connect() as connection:
+            return sa.inspect(connection).has_table(tables.resource_providers.name)
 
     def schema_version(self) -> str | None:
         """Revision of our tables in the database; None if there are none."""

@@ -31,6 +31,16 @@ def take_over(connection: sa.Connection) -> None:
 
     Raises SchemaError, and has changed nothing then.
     """
+    if examine(connection) is None:
+        create_missing(connection, PLACEMENT_TABLES)
+        _stamp(connection)
+
+
+def examine(connection: sa.Connection) -> str | None:
+    """Placement's revision in a database that may be taken over; None if it is not marked yet.
+
+    Raises SchemaError for one that may not be.
+    """
     inspector = sa.inspect(connection)
     present = set(inspector.get_table_names())
     stamp = _placement_stamp(connection, present)
@@ -42,9 +52,7 @@ def take_over(connection: sa.Connection) -> None:
     elif found != ours:
         _check_interrupted(connection, stamp, found, ours)
     _check_columns(inspector, found)
-    if stamp is None:
-        create_missing(connection, PLACEMENT_TABLES)
-        _stamp(connection)
+    return stamp
 
 
 def create_missing(connection: sa.Connection, tables: Iterable[sa.Table]) -> None:

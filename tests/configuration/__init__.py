@@ -1,0 +1,1 @@
+"""Configuration and servers as operators have them."""
