@@ -139,18 +139,17 @@ def test_logs_go_where_the_options_say(tmp_path: Path, root_logger: logging.Logg
     assert logging.getLogger(logs.SQL_LOGGER).getEffectiveLevel() == logging.DEBUG
 
 
+@pytest.mark.parametrize(("sql", "level"), [(49, logging.WARNING), (50, logging.INFO)])
 def test_statements_are_logged_without_their_results_from_50_on(
-    tmp_path: Path, root_logger: logging.Logger
+    sql: int, level: int, tmp_path: Path, root_logger: logging.Logger
 ) -> None:
     environment = {
         "OS_PLACEMENT_DEFAULT__LOG_FILE": str(tmp_path / "log"),
         "OS_PLACEMENT_DEFAULT__LOG_OPTIONS": "false",
     }
     conf = options.read_options(environment=environment)
-    logs.set_up(conf, sql=49)
-    assert logging.getLogger(logs.SQL_LOGGER).getEffectiveLevel() == logging.WARNING
-    logs.set_up(conf, sql=50)
-    assert logging.getLogger(logs.SQL_LOGGER).getEffectiveLevel() == logging.INFO
+    logs.set_up(conf, sql=sql)
+    assert logging.getLogger(logs.SQL_LOGGER).getEffectiveLevel() == level
 
 
 def test_the_file_that_devstack_writes_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
