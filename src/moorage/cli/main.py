@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "candidates": "client.candidates:candidates",
     "config": "config:config",
     "db": "db:db",
+    "import": "import_account:import_account",
     "inventory": "client.inventory:inventory",
     "load": "load:load",
     "policy": "policy:policy",

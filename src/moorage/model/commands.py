@@ -7,7 +7,7 @@ ask to be told of a change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
@@ -217,3 +217,48 @@ class Batch(Command[tuple[object, ...]]):
     """
 
     commands: tuple[Command[object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCopy:
+    """A provider of another service, whole, with the generation that it has there.
+
+    ``aggregates`` have no order: they are sorted.
+    """
+
+    uuid: str
+    name: str
+    generation: int
+    parent_uuid: str | None = None
+    inventories: Mapping[str, Inventory] = field(default_factory=dict)
+    traits: frozenset[str] = frozenset()
+    aggregates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProviders(Command[None]):
+    """Take providers over as they are elsewhere; a parent comes before those below it, or is there."""
+
+    providers: tuple[ProviderCopy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerCopy:
+    """A consumer of another service with all that it holds, and the generation that it has there.
+
+    ``allocations`` maps provider uuid to class to amount.
+    """
+
+    uuid: str
+    project_id: str
+    user_id: str
+    consumer_type: str | None
+    generation: int
+    allocations: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyConsumers(Command[None]):
+    """Take consumers over as they are elsewhere, over capacity or not. Providers keep their generations."""
+
+    consumers: tuple[ConsumerCopy, ...]

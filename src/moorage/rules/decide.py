@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from moorage.model import commands
 from moorage.model.commands import Batch, Command
-from moorage.rules import claims, inventories, names, reshape, trees
+from moorage.rules import claims, copies, inventories, names, reshape, trees
 from moorage.rules.state import Changes, State, Touch
 
 ResultT = TypeVar("ResultT")
@@ -51,6 +51,8 @@ _RULES: Mapping[type[Command[Any]], tuple[Callable[[Any], Touch], Callable[[Stat
     commands.ReplaceAllocations: (claims.touch_replace, claims.decide_replace),
     commands.DeleteAllocations: (claims.touch_delete, claims.decide_delete),
     commands.Reshape: (reshape.touch_reshape, reshape.decide_reshape),
+    commands.CopyProviders: (copies.touch_providers, copies.decide_providers),
+    commands.CopyConsumers: (copies.touch_consumers, copies.decide_consumers),
     Batch: (_touch_batch, _decide_batch),
 }
 

@@ -13,6 +13,9 @@ from moorage.model.commands import (
     Batch,
     Claim,
     Command,
+    ConsumerCopy,
+    CopyConsumers,
+    CopyProviders,
     CreateProvider,
     CreateResourceClass,
     CreateTrait,
@@ -22,6 +25,7 @@ from moorage.model.commands import (
     DeleteResourceClass,
     DeleteTrait,
     NewInventories,
+    ProviderCopy,
     RenameResourceClass,
     ReplaceAllocations,
     Reshape,
@@ -70,6 +74,13 @@ SAMPLES: tuple[Command[Any], ...] = (
     ReplaceAllocations((ONE_CLAIM, Claim("boat", {}, "p", "u", KEEP))),
     DeleteAllocations("boat"),
     Reshape({"pier": NewInventories(2, {"VCPU": VCPU})}, (ONE_CLAIM,)),
+    CopyProviders(
+        (
+            ProviderCopy("new", "New", 7, "pier", {"VCPU": VCPU}, frozenset({"CUSTOM_FAST"}), ("agg",)),
+            ProviderCopy("newer", "Newer", 1, "new"),
+        )
+    ),
+    CopyConsumers((ConsumerCopy("ship", "p", "u", None, 7, {"pier": {"VCPU": 9}}),)),
     Batch((CreateProvider("new", "New"), AddInventory("new", "VCPU", VCPU))),
 )
 
