@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
+from moorage.store.direct import DirectQuery
 from moorage.store.engines import Engines
 from moorage.store.store import Store
 from moorage.store.tables import changes
@@ -19,10 +21,12 @@ from moorage.store.transaction import WriteTransaction
 class Watched:
     """Statements in their order, committed transactions, and rows that selects found.
 
-    ``rows`` counts only where the driver says so before they are fetched: not on SQLite.
+    ``rows`` counts only where the driver says so before they are fetched: not on SQLite. ``direct``
+    are the statements that go straight to the driver; they are not among the others.
     """
 
     statements: list[str] = field(default_factory=list)
+    direct: list[str] = field(default_factory=list)
     commits: int = 0
     rows: int = 0
 
@@ -51,8 +55,16 @@ def watching(store: Store) -> Iterator[Watched]:
     for engine in engines:
         sa.event.listen(engine, "after_cursor_execute", on_statement)
         sa.event.listen(engine, "commit", on_commit)
+    real = DirectQuery.rows
+
+    def rows(query: DirectQuery, **values: object) -> list[tuple[Any, ...]]:
+        watched.direct.append(query.text)
+        return real(query, **values)
+
     try:
-        yield watched
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(DirectQuery, "rows", rows)
+            yield watched
     finally:
         for engine in engines:
             sa.event.remove(engine, "after_cursor_execute", on_statement)

@@ -88,18 +88,25 @@ def test_catching_up_reads_only_the_trees_that_changed(
 
     with watching(store) as idle:
         assert child in uuids_with_room(reader, VCPU, 2)
-    # The poll of the revision goes straight to the driver, where nothing counts.
-    assert len(idle) == 0
+    # The poll of the revision.
+    assert (len(idle), len(idle.direct)) == (0, 1)
 
     order(writer, claim(new_uuid(), {child: {VCPU: 1}}))
     with watching(store) as catching_up:
         assert child not in uuids_with_room(reader, VCPU, 2)
-    # After the poll: revision and log within one snapshot; then providers, use, inventories,
-    # traits and aggregates of the tree.
-    assert len(catching_up) == 7
+    # The poll, and one statement for all that claims have changed.
+    assert (len(catching_up), len(catching_up.direct)) == (0, 2)
+
+    order(writer, SetTraits(child, None, frozenset(("HW_CPU_X86_AVX",))))
+    order(writer, claim(new_uuid(), {providers[0]: {VCPU: 1}}))
+    with watching(store) as catching_up:
+        assert child not in uuids_with_room(reader, VCPU, 2)
+    # That statement was in vain; then revision and log within one snapshot; then providers, use,
+    # inventories, traits and aggregates of the tree.
+    assert (len(catching_up), len(catching_up.direct)) == (7, 2)
     if store.engines.write.dialect.name != "sqlite":
-        # Counted above: 1 + 1, 2 providers, 1 use, 2 inventories, 1 trait, no aggregate.
-        assert catching_up.rows == 8
+        # Counted above: 1 + 1, 2 providers, 2 uses, 2 inventories, 1 trait, no aggregate.
+        assert catching_up.rows == 9
 
     order(writer, CreateTrait("CUSTOM_T"))
     with watching(store) as names_only:

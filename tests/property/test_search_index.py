@@ -94,3 +94,49 @@ def test_records_may_come_one_by_one_in_any_order(records: Forest, random: Rando
     index.replace_trees({record.root_id for record in records}, [])
     assert list(index.records()) == []
     assert len(index) == 0
+
+
+@examples(2)
+@given(
+    forests(),
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from([*CLASSES, "NOT_OFFERED"]), st.integers(0, 9))),
+    st.lists(st.integers(0, 30), max_size=5),
+    requests(),
+)
+def test_new_use_alone_is_taken_as_whole_trees_with_that_use_are(
+    records: Forest, uses: list[tuple[int, str, int]], roots: list[int], request: CandidateRequest
+) -> None:
+    used: dict[int, dict[str, int]] = {}
+    for identifier, name, amount in uses:
+        used.setdefault(identifier, {})[name] = amount
+    concerned = {record.root_id for record in records if record.root_id in roots or record.id in roots}
+    expected = [
+        replace(
+            record,
+            inventories=tuple(
+                (name, inventory, used.get(record.id, {}).get(name, 0))
+                for name, inventory, _ in record.inventories
+            ),
+        )
+        if record.root_id in concerned
+        else record
+        for record in records
+    ]
+    index, plain = fresh(records), SearchSettings()
+    before = index.snapshot()
+    # Whoever asked before has looked at what room there is.
+    find(before, request, plain, Random(0))
+    for _ in range(2):
+        index.set_used([*concerned, 1_000], used)
+        assert list(index.records()) == expected
+    assert list(before.records()) == records
+    again = fresh(expected)
+    assert find(index.snapshot(), request, plain, Random(0)) == find(
+        again.snapshot(), request, plain, Random(0)
+    )
+
+
+def test_an_index_without_providers_takes_use_as_well() -> None:
+    index = fresh([])
+    index.set_used([1], {1: {"VCPU": 1}})
+    assert list(index.records()) == []

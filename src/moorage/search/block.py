@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -260,9 +260,29 @@ class Block:
                     changed.add(offset)
         if not changed:
             return self
-        columns = dict(self.columns)
-        for name, rows in entries.items():
-            columns[name] = columns[name].rewritten(len(self), rows)
+        return self._with_columns(
+            {name: self.columns[name].rewritten(len(self), rows) for name, rows in entries.items()}, changed
+        )
+
+    def with_used(self, offsets: Iterable[int], used: Mapping[int, Mapping[str, int]]) -> Block:
+        """The same entries, but those at ``offsets`` use what ``used`` says by id and class."""
+        entries: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        changed: set[int] = set()
+        for offset in offsets:
+            amounts = used.get(int(self.ids[offset]), {})
+            for name in self.classes[offset]:
+                amount = amounts.get(name, 0)
+                if self.columns[name].used_at(offset) != amount:
+                    entries[name].append((offset, amount))
+                    changed.add(offset)
+        if not changed:
+            return self
+        return self._with_columns(
+            {name: self.columns[name].with_used(len(self), rows) for name, rows in entries.items()}, changed
+        )
+
+    def _with_columns(self, columns: Mapping[str, ClassColumn], changed: Iterable[int]) -> Block:
+        """The same entries with other amounts in some columns, which the entries at ``changed`` show."""
         block = Block(
             self.ids,
             self.parent_ids,
@@ -271,7 +291,7 @@ class Block:
             self.traits,
             self.aggregates,
             self.classes,
-            columns,
+            {**self.columns, **columns},
         )
         block._trees = self._trees
         block._full_uuids = self._full_uuids

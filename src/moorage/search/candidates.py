@@ -118,7 +118,7 @@ class Search:
         """All trees in order; those of one provider are taken by the block, those alike together."""
         for survey in self.surveys():
             if self.alone_suffices and survey.block.trees.lone:
-                collector.take_lone(survey, Kind((self.forms.of_one(),), (0,), 0))
+                collector.take_lone(survey, self._knowledge.lone)
             elif self.plan.sharing or self.plan.sharing_alone or self.plan.request.one_provider_per_tree:
                 trees = ((survey, tree) for tree in survey.trees.tolist())
                 self.collect(map(self.visit, self._worthy(trees)), collector)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 
-from moorage.model.answers import Pattern, Row, Template
+from moorage.model.answers import Pattern, Template
 from moorage.model.requests import CandidateRequest
 from moorage.search.groups import Variable
 from moorage.search.scene import OUTSIDE, View, place_of, root_of
 from moorage.search.snapshot import Place
+from moorage.search.stencils import Pick, Stencil, picking
 from moorage.search.tree import Choice
 from moorage.search.work import Work
-
-Pick = Callable[[Sequence[bytes]], Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,8 @@ class Outcome:
 class Forms:
     """Patterns of the candidates of one request, whatever they are found in. Safe for several threads.
 
-    ``kept`` is for readers who make something of a pattern: by form of text, then number.
+    ``kept`` is for readers who make something of a pattern: by form of text, then number. The stencil
+    is that of a single row.
     """
 
     def __init__(self, request: CandidateRequest, variables: Sequence[Variable]) -> None:
@@ -48,7 +47,7 @@ class Forms:
         self._numbers: dict[tuple[int, ...], int] = {}
         self._numbering = threading.Lock()
         self.patterns: list[Pattern] = []
-        self.kept: dict[str, dict[int, Template]] = {}
+        self.kept: dict[str, dict[int, tuple[Template, Stencil]]] = {}
 
     def of_one(self) -> Outcome:
         """The candidate in which a tree's first provider serves everything."""
@@ -98,16 +97,6 @@ class Forms:
                 for name, amount in demands:
                     amounts[name] = amounts.get(name, 0) + amount
         return Pattern(allocations, {suffix: tuple(places) for suffix, places in mappings.items()})
-
-
-def picking(positions: Sequence[int]) -> Pick:
-    """A function that takes the items at ``positions`` out of a list."""
-    if len(positions) > 1:
-        return itemgetter(*positions)
-    if not positions:
-        return lambda uuids: ()
-    position = positions[0]
-    return lambda uuids: (uuids[position],)
 
 
 class Replayed:

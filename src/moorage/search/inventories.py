@@ -153,6 +153,10 @@ class ClassColumn:
         row = self._row(offset)
         return self.kinds.capacities[self.codes[row]], int(self.used[row])
 
+    def used_at(self, offset: int) -> int:
+        """What is used of the entry at ``offset``, which has a row."""
+        return int(self.used[self._row(offset)])
+
     def at(self, offset: int) -> tuple[Inventory, int]:
         """Inventory and use of the entry at ``offset``, which has a row."""
         row = self._row(offset)
@@ -169,6 +173,19 @@ class ClassColumn:
         used[rows] = [amount for _, _, amount in entries]
         room[rows] = kinds.room(fresh, used[rows])
         return ClassColumn(size, self.offsets, kinds, codes, used, room)
+
+    def with_used(self, size: int, entries: Sequence[tuple[int, int]]) -> ClassColumn:
+        """The same rows, but at the offsets of ``entries`` so much is used."""
+        rows = [self._row(offset) for offset, _ in entries]
+        used, room = self.used.copy(), self.room.copy()
+        used[rows] = [amount for _, amount in entries]
+        fresh = self.kinds.room(self.codes[rows], used[rows])
+        room[rows] = fresh
+        column = ClassColumn(size, self.offsets, self.kinds, self.codes, used, room)
+        if self._most is not None and self.room[rows].max() < self._most:
+            # Somebody else has most, and still has it.
+            column._most = max(self._most, int(fresh.max()))
+        return column
 
     def moved(self, size: int, places: IntArray) -> ClassColumn | None:
         """The rows whose entry has a new offset in ``places`` (by old offset); None if there are none."""

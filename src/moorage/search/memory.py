@@ -84,12 +84,20 @@ class Kind:
 class Knowledge:
     """What is known of one request."""
 
-    __slots__ = ("_memory", "forms", "kinds")
+    __slots__ = ("_lone", "_memory", "forms", "kinds")
 
     def __init__(self, forms: Forms, memory: Memory) -> None:
         self._memory = memory
         self.forms = forms
         self.kinds: dict[bytes, Kind] = {}
+        self._lone: Kind | None = None
+
+    @property
+    def lone(self) -> Kind:
+        """Trees of one provider that serves everything."""
+        if self._lone is None:
+            self._lone = Kind((self.forms.of_one(),), (0,), 0)
+        return self._lone
 
     def learn(self, key: bytes, kind: Kind) -> None:
         """Keep what was found in trees with ``key``, if it is worth it."""

@@ -13,8 +13,31 @@ from moorage.search.forms import Forms
 from moorage.search.memory import Kind
 from moorage.search.stencils import Stencil, of_alike, of_mixed
 
-TemplateOf = Callable[[int], Template]
-"""From the number of a pattern to its text."""
+
+class Script:
+    """How the patterns of a request are written in one form."""
+
+    def __init__(self, forms: Forms, form: str, template: Callable[[Pattern], Template]) -> None:
+        self.form = form
+        self._template = template
+        self._patterns = forms.patterns
+        self._kept = forms.kept.setdefault(form, {})
+
+    def template(self, number: int) -> Template:
+        """The text of a pattern."""
+        return self._of(number)[0]
+
+    def stencil(self, number: int) -> Stencil:
+        """The same for single rows."""
+        return self._of(number)[1]
+
+    def _of(self, number: int) -> tuple[Template, Stencil]:
+        known = self._kept.get(number)
+        if known is None:
+            template = self._template(self._patterns[number])
+            stencil = Stencil([(template, range(1 + max(template.places, default=-1)))])
+            known = self._kept[number] = template, stencil
+        return known
 
 
 class Run(ABC):
@@ -28,7 +51,7 @@ class Run(ABC):
         """Number of the pattern and row of each."""
 
     @abstractmethod
-    def rendered(self, form: str, template_of: TemplateOf) -> list[Part]:
+    def rendered(self, script: Script) -> list[Part]:
         """The text of all, in parts."""
 
 
@@ -46,8 +69,8 @@ class RowRun(Run):
         for row in self.found:
             yield self.number, row
 
-    def rendered(self, form: str, template_of: TemplateOf) -> list[Part]:
-        stencil = Stencil([(template_of(self.number), range(len(self.found[0])))])
+    def rendered(self, script: Script) -> list[Part]:
+        stencil = script.stencil(self.number)
         return [stencil.of_one(row) for row in self.found]
 
 
@@ -68,12 +91,14 @@ class TreeRun(Run):
             for outcome in kind.outcomes:
                 yield outcome.form, outcome.pick(uuids)
 
-    def rendered(self, form: str, template_of: TemplateOf) -> list[Part]:
+    def rendered(self, script: Script) -> list[Part]:
         starts: IntArray = self.block.trees.starts[self.trees]
         kind = self.kinds[0]
         if self.kinds.count(kind) == len(self.kinds):
-            return of_alike(kind.stencil(form, template_of), self.block, starts)
-        return of_mixed([kind.stencil(form, template_of) for kind in self.kinds], self.block, starts)
+            return of_alike(kind.stencil(script.form, script.template), self.block, starts)
+        return of_mixed(
+            [kind.stencil(script.form, script.template) for kind in self.kinds], self.block, starts
+        )
 
 
 class LoneRun(Run):
@@ -92,8 +117,8 @@ class LoneRun(Run):
         for uuid in self._block.uuids[self._entries].tolist():
             yield outcome.form, (uuid,)
 
-    def rendered(self, form: str, template_of: TemplateOf) -> list[Part]:
-        return of_alike(self._kind.stencil(form, template_of), self._block, self._entries)
+    def rendered(self, script: Script) -> list[Part]:
+        return of_alike(self._kind.stencil(script.form, script.template), self._block, self._entries)
 
 
 class FoundCandidates(PatternedCandidates):
@@ -111,15 +136,8 @@ class FoundCandidates(PatternedCandidates):
         return sum([len(run) for run in self._runs])
 
     def rendered(self, form: str, template: Callable[[Pattern], Template]) -> list[Part]:
-        kept = self._forms.kept.setdefault(form, {})
-
-        def template_of(number: int) -> Template:
-            known = kept.get(number)
-            if known is None:
-                known = kept[number] = template(self._forms.patterns[number])
-            return known
-
+        script = Script(self._forms, form, template)
         found: list[Part] = []
         for run in self._runs:
-            found += run.rendered(form, template_of)
+            found += run.rendered(script)
         return found

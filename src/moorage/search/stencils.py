@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
 
-from moorage.model.answers import Part, Template
+from moorage.model.answers import Part, Row, Template
 from moorage.search.block import UUID_LENGTH, Block, UuidArray
 from moorage.search.columns import ByteArray, IntArray
-from moorage.search.forms import picking
+
+Pick = Callable[[Sequence[bytes]], Row]
 
 FEWEST: Final = 8
 """Trees from which on columns are faster than one tree after the other."""
@@ -91,3 +93,13 @@ def of_mixed(stencils: Sequence[Stencil], block: Block, starts: IntArray) -> lis
             for number, place in enumerate(alike):
                 found[place] = rows[number * length : (number + 1) * length]
     return found
+
+
+def picking(positions: Sequence[int]) -> Pick:
+    """A function that takes the items at ``positions`` out of a list."""
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    if not positions:
+        return lambda uuids: ()
+    position = positions[0]
+    return lambda uuids: (uuids[position],)

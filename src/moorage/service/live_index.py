@@ -79,6 +79,11 @@ class LiveIndex:
             return self._build()
         if wanted <= state.revision:
             return state
+        news = self._store.usage_news(state.revision, wanted)
+        if news is not None:
+            self._index.set_used(news.root_ids, news.used)
+            self._state = State(news.revision, self._index.snapshot())
+            return self._state
         refresh = self._store.refresh(state.revision)
         if refresh is None:
             return self._build()

@@ -19,6 +19,9 @@ KEPT_REVISIONS = 100_000
 COMPACT_EVERY = 10_000
 """Writes between two compactions, so that each deletes few enough rows to go unnoticed."""
 
+CURRENT = sa.select(revisions.c.revision).where(revisions.c.id == sa.literal_column(str(THE_ROW), sa.Integer))
+"""Number of the last committed write."""
+
 _NAME_LENGTH = 255
 _REQUEST_ID_LENGTH = 64
 
@@ -44,12 +47,7 @@ class Missed:
 
 def current(connection: sa.Connection) -> int:
     """Number of the last committed write that this transaction can see."""
-    return int(connection.execute(sa.select(revisions.c.revision)).scalar_one())
-
-
-def current_statement(dialect: sa.Dialect) -> str:
-    """The statement of ``current`` in the words of a database."""
-    return str(sa.select(revisions.c.revision).compile(dialect=dialect))
+    return int(connection.execute(CURRENT).scalar_one())
 
 
 def missed_since(connection: sa.Connection, revision: int) -> Missed | None:

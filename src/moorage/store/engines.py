@@ -116,6 +116,8 @@ def create_engines(settings: StoreSettings) -> Engines:
         exc_filters.register_engine(engine)
         if engine.dialect.name == "mysql":
             _set_sql_mode(engine, settings.mysql_sql_mode)
+    if engines.single.dialect.name == "postgresql":
+        _plan_as_written(engines.single)
     return engines
 
 
@@ -163,4 +165,28 @@ def _set_sql_mode(engine: sa.Engine, mode: str) -> None:
     def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
         cursor.execute("SET SESSION sql_mode = %s", (mode,))
+        cursor.close()
+
+
+AS_WRITTEN = {
+    "plan_cache_mode": "force_generic_plan",
+    "join_collapse_limit": "1",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""How PostgreSQL plans what every search waits for: once, in the order in which it is written, and by
+indexes. Its estimates would be made once as well, maybe of tables that were empty then."""
+
+
+def _plan_as_written(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for name, value in AS_WRITTEN.items():
+            # A server that does not know a setting does without.
+            cursor.execute(
+                "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name)
+            )
         cursor.close()

@@ -16,12 +16,14 @@ from moorage.model.errors import SchemaError, UnavailableError
 from moorage.model.values import ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.store import audit, changelog, migrations, names, tables, trees
+from moorage.store.direct import DirectQuery
 from moorage.store.engines import create_engines
 from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
 from moorage.store.migrations import adoption
 from moorage.store.reading import Registries
 from moorage.store.settings import StoreSettings
 from moorage.store.transaction import WriteTransaction
+from moorage.store.usage_news import UsageNews, UsageReader
 
 ResultT = TypeVar("ResultT")
 
@@ -110,7 +112,8 @@ class Store:
         self._settings = settings
         self.engines = create_engines(settings)
         self._registries = Registries()
-        self._revision_statement = changelog.current_statement(self.engines.single.dialect)
+        self._poll = DirectQuery(self.engines.single, changelog.CURRENT)
+        self._usage_reader = UsageReader(self.engines.single)
 
     def close(self) -> None:
         """Close all connections."""
@@ -205,29 +208,25 @@ class Store:
         raise UnavailableError("the database cannot be reached")
 
     def revision(self) -> int:
-        """Number of the last write that was committed before this was asked.
-
-        Every search asks this first, so that it goes straight to the driver: SQLAlchemy's way from
-        a statement to its result takes longer than most databases take to answer.
-        """
+        """Number of the last write that was committed before this was asked."""
         try:
-            return self._polled_revision()
+            [[revision]] = self._poll.rows()
+            return int(revision)
         except Exception as error:  # noqa: BLE001 - the ordinary way says in our words what it is
             LOG.debug("The revision is asked for the ordinary way after %r.", error)
             return self._retried(self.engines.single, changelog.current)
 
-    def _polled_revision(self) -> int:
-        connection = self.engines.single.raw_connection()
+    def usage_news(self, revision: int, latest: int) -> UsageNews | None:
+        """What a reader that knows ``revision`` needs to be up to date with ``latest`` and later.
+
+        None if more than use has changed, or much of it, or the log no longer goes back that far:
+        ``refresh`` tells.
+        """
         try:
-            cursor = connection.cursor()
-            cursor.execute(self._revision_statement)
-            [[revision]] = cursor.fetchall()
-            cursor.close()
-        except BaseException:
-            connection.invalidate()
-            raise
-        connection.close()
-        return int(revision)
+            return self._usage_reader.since(revision, latest)
+        except Exception as error:  # noqa: BLE001 - the ordinary way says in our words what it is
+            LOG.debug("What changed is asked for the ordinary way after %r.", error)
+            return None
 
     def refresh(self, revision: int) -> Refresh | None:
         """What a reader that knows ``revision`` needs to be up to date.

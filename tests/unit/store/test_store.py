@@ -123,5 +123,5 @@ def test_the_revision_is_asked_for_another_way_if_the_straight_one_fails(
     sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = sqlite_store.revision()
-    monkeypatch.setattr(sqlite_store, "_revision_statement", "SELECT nothing FROM nowhere")
+    monkeypatch.setattr(sqlite_store._poll, "text", "SELECT nothing FROM nowhere")
     assert sqlite_store.revision() == known
