@@ -61,6 +61,12 @@ SECTIONS: Final[Mapping[str, str]] = {
 """What the section is about."""
 
 AFTER: Final[Mapping[str, str]] = {
+    "api": """
+`keystone` reads the section `[keystone_authtoken]` as every service of a cloud does: all options of
+keystonemiddleware, and those of the plugin that `auth_type` names. [Let Keystone vouch for
+clients](../how-to/use-keystone.md) says how. Without any configuration `moorage serve` takes `noauth2`, on
+loopback.
+""",
     "moorage": """
 ### Limits against abuse
 

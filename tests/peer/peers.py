@@ -73,12 +73,15 @@ class Moorage:
 class Reference:
     """The reference in a process of its own."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, configuration: Path | None = None) -> None:
         self.database = database
         self.log = database.with_suffix(".log")
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.peer.reference_process", str(database)],
+                [
+                    *(sys.executable, "-m", "tests.peer.reference_process", str(database)),
+                    *([] if configuration is None else [str(configuration)]),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

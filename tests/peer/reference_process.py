@@ -1,6 +1,7 @@
 """The reference, alone in a process of its own: it has globals, and logs and warns as it likes.
 
-Started as ``python -m tests.peer.reference_process DATABASE_FILE``; takes pickled orders on its
+Started as ``python -m tests.peer.reference_process DATABASE_FILE [CONFIGURATION_FILE]``; without a
+configuration it believes every client, and lets the role admin do all. It takes pickled orders on its
 standard input and gives one pickled result for each on its standard output.
 """
 
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 from tests.peer.exchange import call
 
 
-def start(database: Path) -> tuple[Any, Any]:
+def start(database: Path, configuration: Path | None = None) -> tuple[Any, Any]:
     """The reference's options and its WSGI application, on a database that it makes."""
     from oslo_config import cfg
     from placement import conf as options
@@ -26,10 +27,12 @@ def start(database: Path) -> tuple[Any, Any]:
     conf = cfg.ConfigOpts()
     options.register_opts(conf)
     conf.set_override("connection", f"sqlite:///{database}", group="placement_database")
-    conf([], default_config_files=[], default_config_dirs=[])
+    files = [] if configuration is None else [str(configuration)]
+    conf([], default_config_files=files, default_config_dirs=[])
     conf.set_override("sqlite_synchronous", False, group="placement_database")
-    conf.set_override("auth_strategy", "noauth2", group="api")
-    conf.set_override("enforce_new_defaults", False, group="oslo_policy")
+    if configuration is None:
+        conf.set_override("auth_strategy", "noauth2", group="api")
+        conf.set_override("enforce_new_defaults", False, group="oslo_policy")
     db_api.configure(conf)
     migration.upgrade("head")
     return conf, deploy.loadapp(conf)
@@ -42,9 +45,9 @@ def close_database() -> None:
     db_api.get_placement_engine().dispose()
 
 
-def serve(database: Path, orders: BinaryIO, results: BinaryIO) -> None:
+def serve(database: Path, orders: BinaryIO, results: BinaryIO, configuration: Path | None = None) -> None:
     """Carry out orders until there are none."""
-    conf, application = start(database)
+    conf, application = start(database, configuration)
     close_database()
     pristine = database.with_suffix(".pristine")
     shutil.copy(database, pristine)
@@ -70,7 +73,10 @@ def main() -> None:
     """Keep the standard output for results; whatever else is written goes to the log."""
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(Path(sys.argv[1]), sys.stdin.buffer, results)
+    database, *configuration = map(Path, sys.argv[1:])
+    # What the reference's libraries make of a command line is none of their business.
+    sys.argv = sys.argv[:1]
+    serve(database, sys.stdin.buffer, results, *configuration)
 
 
 if __name__ == "__main__":

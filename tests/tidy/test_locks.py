@@ -18,8 +18,8 @@ from tests.tidy.sources import ROOT, imported_modules, package_files
 FOLDER = ROOT / "requirements"
 SETS = ("run", "pip", "build", "test", "docs", "lock", "audit")
 
-DRIVERS = {"psycopg", "pymysql"}
-"""Named in database URLs only, so that nothing imports them."""
+DRIVERS = {"psycopg", "pymysql", "python-memcached"}
+"""Named in database URLs and options only, so that nothing here imports them."""
 
 PINNED = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^\s;]+)"

@@ -22,7 +22,7 @@ from moorage.api.routes import ROUTES, Methods, Operation
 from moorage.api.schemas import Validator
 from moorage.api.settings import ApiSettings, Limits
 from moorage.api.wire_error import WireError
-from moorage.auth.identity import Authenticator, Identity, UnauthorisedError
+from moorage.auth.identity import Authenticator, Identity, UnauthorisedError, UnreachableError
 from moorage.auth.noauth import NoAuth
 from moorage.auth.policy import ForbiddenError, Policy, Target, default_policy
 from moorage.model.errors import MoorageError
@@ -77,7 +77,7 @@ class Gate:
         self._limits = allowed
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Raises WireError (400, 401, 404, 406, 414, 431)."""
+        """Raises WireError (400, 401, 404, 406, 414, 431, 503)."""
         context = request.context
         context.request_id = f"req-{uuid4()}"
         limits.check_head(request.env, self._limits)
@@ -108,7 +108,9 @@ class Gate:
         try:
             return self._authenticator.identify(request.env)
         except UnauthorisedError as error:
-            raise WireError(401, headers=error.headers) from None
+            raise WireError(401, headers=error.headers, body=error.body) from None
+        except UnreachableError:
+            raise WireError(503, "Who asks cannot be found out now: Keystone does not answer.") from None
 
     def process_response(
         self,
@@ -281,7 +283,10 @@ def _answer_error(
         minor=getattr(request.context, "minor", None),
     )
     response.status = f"{refusal.status} {render.title(refusal.status)}"
-    response.content_type, response.data = render.render(refusal, asked)
+    if refusal.body is None:
+        response.content_type, response.data = render.render(refusal, asked)
+    else:
+        response.content_type, response.data = accept.JSON, refusal.body
     for name, value in refusal.headers.items():
         response.set_header(name, value)
 

@@ -21,13 +21,17 @@ MISSING_VALUE: Final = "placement.query.missing_value"
 
 @dataclass(eq=False)
 class WireError(Exception):
-    """An answer that says no. ``extra`` goes into the error object beside the usual keys."""
+    """An answer that says no. ``extra`` goes into the error object beside the usual keys.
+
+    ``body`` is JSON that goes out as it is, in place of the usual object.
+    """
 
     status: int
     message: str = ""
     code: str = UNDEFINED
     headers: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
 
     def __str__(self) -> str:
         return self.message

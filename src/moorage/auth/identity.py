@@ -36,10 +36,16 @@ class Identity:
 class UnauthorisedError(Exception):
     """The request does not say who asks, or what it says is not true.
 
-    ``headers`` go with the answer, and tell where a token is to be had.
+    ``headers`` go with the answer, and tell where a token is to be had. ``body`` is JSON, where
+    whoever vouches for tokens answers in words of its own.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+class UnreachableError(Exception):
+    """Whoever vouches for tokens cannot be asked, so that nobody knows who asks."""
 
 
 class Authenticator(Protocol):
@@ -48,6 +54,6 @@ class Authenticator(Protocol):
     def identify(self, environ: Mapping[str, Any]) -> Identity:
         """Identity behind a request, which is given as its WSGI environment (PEP 3333).
 
-        Raises UnauthorisedError.
+        Raises UnauthorisedError, UnreachableError.
         """
         ...

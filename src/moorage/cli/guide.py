@@ -8,11 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
+from moorage.cli.options import KEYSTONE, NOAUTH
 from moorage.model.errors import NotFoundError
 from moorage.model.requests import Candidate, CandidateRequest, RequestGroup, SearchResult
 
 NEWEST_VERSION: Final = "placement 1.39"
-TOKEN: Final = "admin"  # noqa: S105 - noauth2 takes any word; this one stands for an administrator.
+AUTHENTICATION: Final[Mapping[str, Sequence[str]]] = {
+    NOAUTH: (
+        "Authentication is noauth2: any client is believed. Send the header X-Auth-Token: admin,",
+        "or X-Auth-Token: USER:PROJECT for somebody who may only look at their own usage.",
+    ),
+    KEYSTONE: (
+        "Keystone vouches for tokens. Get one first:",
+        "  TOKEN=$(openstack token issue -f value -c id)",
+    ),
+}
+"""How to get in, by the way to authenticate."""
 
 SHOWN_CANDIDATES: Final = 2
 """Candidates the shown search asks for: enough to see that there is a choice, few enough to read."""
@@ -88,13 +99,14 @@ def guide(
     consumer: str | None = None,
     *,
     empty: bool = False,
+    strategy: str = NOAUTH,
 ) -> str:
     """The text to show: address, authentication, commands. ``consumer`` defaults to a new uuid."""
-    curl = f"curl -sS -H 'X-Auth-Token: {TOKEN}' -H 'OpenStack-API-Version: {NEWEST_VERSION}'"
+    token = "'X-Auth-Token: admin'" if strategy == NOAUTH else '"X-Auth-Token: $TOKEN"'
+    curl = f"curl -sS -H {token} -H 'OpenStack-API-Version: {NEWEST_VERSION}'"
     lines = [
         f"Moorage answers at {url}",
-        "Authentication is noauth2: any client is believed. Send the header X-Auth-Token: admin,",
-        "or X-Auth-Token: USER:PROJECT for somebody who may only look at their own usage.",
+        *AUTHENTICATION[strategy],
         "",
         "List the resource providers:",
         f"  {curl} {url}/resource_providers",

@@ -333,6 +333,14 @@ def complete(
             value_of(conf, group, option.dest)
 
 
+def override_from(conf: cfg.ConfigOpts, group: str, environment: Mapping[str, str]) -> None:
+    """Set the options of a group that have a long variable. Raises ConfigurationError."""
+    for name in conf[group]:
+        variable = variable_name(group, name)
+        if variable in environment:
+            _override(conf, group, name, environment[variable], variable)
+
+
 def value_of(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
     """Value of one option. Raises ConfigurationError for a value that is not of its type."""
     try:
@@ -374,7 +382,7 @@ def _in_oslo(group: str) -> str | None:
 
 
 def _override(conf: cfg.ConfigOpts, group: str, name: str, value: str, source: str) -> None:
-    several = any(option.dest == name and option.multi for option in _KNOWN[group])
+    several = any(option.dest == name and option.multi for option in _KNOWN.get(group, ()))
     try:
         conf.set_override(name, [value] if several else value, group=_in_oslo(group))
     except ValueError as error:

@@ -19,9 +19,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
+from moorage.cli import access
 from moorage.cli.common import chosen, database_options, stderr, stdout, without_password
 from moorage.cli.guide import example, guide
 from moorage.cli.loading import load, read_document
+from moorage.cli.options import NOAUTH
 from moorage.cli.slow_bodies import BoundedReading
 from moorage.cli.wiring import (
     Resolved,
@@ -97,7 +99,9 @@ def serve(
     sync_on_startup or --demo says so: create its schema with moorage db sync.
     """
     resolved = resolve(chosen(config_file, database, data_dir), serving=True)
-    require_loopback(host, insecure=insecure)
+    strategy = access.strategy(resolved.settings.conf)
+    if strategy == NOAUTH:
+        require_loopback(host, insecure=insecure)
     address, port = listening_address(host, port)
     text = start_up(resolved, url_of(address, port), demo=demo)
     os.environ.update(resolved.environment)
@@ -141,8 +145,9 @@ def require_loopback(host: str, *, insecure: bool) -> None:
     if insecure or is_loopback(host):
         return
     raise ConfigurationError(
-        f"noauth2 believes every client, and {host} may be reached from other machines. "
-        "Serve on 127.0.0.1, or say --insecure if that is what you want."
+        f"noauth2 believes every client, and {host} may be reached from other machines. Serve on "
+        "127.0.0.1; or set auth_strategy in [api] to keystone or token, so that clients have to show "
+        "who they are; or say --insecure if this is what you want."
     )
 
 
@@ -196,7 +201,7 @@ def start_up(resolved: Resolved, url: str, *, demo: bool) -> str:
             load_demo(service)
         count = service.provider_count()
         found = example(service.candidates) if count <= EXAMPLE_PROVIDERS else None
-    text = guide(url, found, empty=count == 0)
+    text = guide(url, found, empty=count == 0, strategy=access.strategy(resolved.settings.conf))
     return f"Database: {without_password(resolved.settings.store.url)}\n{text}"
 
 

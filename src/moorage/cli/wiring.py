@@ -19,7 +19,7 @@ from moorage.api.cors import with_cors
 from moorage.api.proxies import behind_proxy
 from moorage.api.settings import ApiSettings
 from moorage.auth.policy import OsloPolicy
-from moorage.cli import logs, options
+from moorage.cli import access, logs, options
 from moorage.cli.limits import ServerSettings, limits_from, server_from
 from moorage.cli.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
 from moorage.model.errors import ConfigurationError
@@ -107,9 +107,8 @@ def resolve(
         overrides[API_GROUP, "auth_strategy"] = options.NOAUTH
     conf = options.read_options(files, overrides, environment, directories)
     if serving:
-        require_served_strategy(conf)
-        # A policy that cannot be read shall be told of here, not by each worker.
-        OsloPolicy(conf)
+        # What cannot work shall be told of here, not by each worker.
+        access.check(conf, environment)
     handed = {
         options.CONFIG_FILE_VARIABLE: str(config_file.resolve()) if config_file else "",
         options.CONFIG_PARTS_VARIABLE: str(directories[0].resolve()) if directories else "",
@@ -128,7 +127,7 @@ def settings_of_process(environment: Mapping[str, str] | None = None) -> Setting
         environment,
         options.config_directories(None, environment, usual=True),
     )
-    require_served_strategy(conf)
+    access.check(conf, environment)
     return settings_from(conf)
 
 
@@ -144,17 +143,6 @@ def embedded_url(directory: Path) -> str:
             f"The data directory {directory} cannot be made: {error.strerror}."
         ) from error
     return f"sqlite:///{directory.resolve() / EMBEDDED_FILE_NAME}"
-
-
-def require_served_strategy(conf: cfg.ConfigOpts) -> None:
-    """Raises ConfigurationError unless the way to authenticate is one that this version has."""
-    strategy = value_of(conf, API_GROUP, "auth_strategy")
-    if strategy != options.NOAUTH:
-        raise ConfigurationError(
-            f"[api] auth_strategy is {strategy}, but this version has {options.NOAUTH} only: "
-            f"set auth_strategy = {options.NOAUTH} in [api], or "
-            f"{options.variable_name(API_GROUP, 'auth_strategy')}={options.NOAUTH}."
-        )
 
 
 def settings_from(conf: cfg.ConfigOpts) -> Settings:
@@ -262,6 +250,7 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
     ``prepared``: someone else has synchronised schema and names already.
     """
     policy = OsloPolicy(settings.conf)
+    authenticator = access.build_authenticator(settings.conf)
     store = Store(settings.store)
     try:
         if prepared:
@@ -278,7 +267,7 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
     except BaseException:
         store.close()
         raise
-    application: WsgiApplication = api_application.create(service, settings.api, policy=policy)
+    application: WsgiApplication = api_application.create(service, settings.api, authenticator, policy)
     return behind_proxy(with_cors(application, settings.conf), settings.conf)
 
 

@@ -69,3 +69,10 @@ def test_guide_without_an_example_only_lists() -> None:
     text = guide("http://x", None)
     assert "/resource_providers" in text
     assert "-X" not in text.replace("X-Auth", "")
+
+
+def test_commands_for_a_service_that_asks_keystone_say_how_to_get_a_token() -> None:
+    text = guide("http://x", None, strategy="keystone")
+    assert "TOKEN=$(openstack token issue -f value -c id)" in text
+    assert '-H "X-Auth-Token: $TOKEN"' in text
+    assert "admin" not in text

@@ -61,9 +61,9 @@ def test_worker_arrives_at_the_settings_of_its_parent(tmp_path: Path) -> None:
     assert settings_of_process(embedded.environment) == embedded.settings
 
 
-def test_configuration_that_wants_keystone_is_refused_clearly(tmp_path: Path) -> None:
+def test_configuration_that_wants_keystone_and_does_not_say_where_it_is_is_refused(tmp_path: Path) -> None:
     path = conf_file(tmp_path, "[placement_database]\nconnection = sqlite:///x\n")
-    with pytest.raises(ConfigurationError, match="auth_strategy is keystone, but this version has noauth2"):
+    with pytest.raises(ConfigurationError, match=r"\[keystone_authtoken\] does not say how"):
         resolve(Chosen(config_file=path), {}, serving=True)
     resolve(Chosen(config_file=path), {})
     resolve(Chosen(config_file=path), {"OS_PLACEMENT_API__AUTH_STRATEGY": "noauth2"}, serving=True)
@@ -73,6 +73,14 @@ def test_configuration_that_wants_keystone_is_refused_clearly(tmp_path: Path) ->
         )
     with pytest.raises(ConfigurationError, match="auth_strategy is keystone"):
         settings_of_process({options.CONFIG_FILE_VARIABLE: str(path)})
+
+
+def test_a_policy_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    path = conf_file(tmp_path, "[api]\nauth_strategy = noauth2\n[oslo_policy]\npolicy_file = p.yaml\n")
+    (tmp_path / "p.yaml").write_text("[")
+    with pytest.raises(ConfigurationError, match=r"p\.yaml cannot be understood"):
+        resolve(Chosen(config_file=path, data_directory=tmp_path), {}, serving=True)
+    resolve(Chosen(config_file=path, data_directory=tmp_path), {})
 
 
 def test_process_without_a_database_is_told_which_option_is_missing() -> None:
