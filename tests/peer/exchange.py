@@ -21,8 +21,9 @@ class Request:
 
     Bytes of a path that are no UTF-8 stand in it as surrogates do in Python. ``prefix`` is the path
     that the service is mounted under. A ``chunked`` body comes without its length.
-    ``max_candidates`` is no part of it, but how many candidates the service is configured to
-    make for it; below 0 all.
+    ``max_candidates`` and ``new_defaults`` are no part of it, but how the service is configured that
+    answers: how many candidates it makes (below 0 all), and whether the policy's old defaults, by
+    which an administrator may do all, count no more.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Request:
     prefix: str = ""
     chunked: bool = False
     max_candidates: int = -1
+    new_defaults: bool = False
 
     @property
     def writes(self) -> bool:
@@ -55,9 +57,10 @@ class Request:
     def __str__(self) -> str:
         target = self.prefix + self.path + (f"?{self.query}" if self.query else "")
         headers = " ".join(f"{name}={value!r}" for name, value in self.headers.items())
-        bound = f" (max_allocation_candidates={self.max_candidates})" if self.max_candidates >= 0 else ""
-        chunked = " (chunked)" if self.chunked else ""
-        return f"{self.method} {target!a} [{headers}] {self.body!r}{chunked}{bound}"
+        notes = " (chunked)" if self.chunked else ""
+        notes += f" (max_allocation_candidates={self.max_candidates})" if self.max_candidates >= 0 else ""
+        notes += " (enforce_new_defaults)" if self.new_defaults else ""
+        return f"{self.method} {target!a} [{headers}] {self.body!r}{notes}"
 
 
 @dataclass(frozen=True)

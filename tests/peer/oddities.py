@@ -82,6 +82,20 @@ CONTENT_TYPES = (
     "",
 )
 
+TOKENS = ("admin", "admin:project-a", "user", "user:project-a", "user:project-b", "", ":", "Admin", "a:b:c")
+
+ROLES = (
+    "admin",
+    "service",
+    "reader",
+    "member",
+    "member,reader",
+    " service , reader",
+    "Admin",
+    "observer",
+    "",
+)
+
 METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW", "get")
 
 PREFIXES = ("/placement", "/a/b", "/a b", "/<b>", "/\xc3\xa9", "/placement/")
@@ -103,8 +117,8 @@ HEADERS = (
     ("X-Forwarded-Prefix", "/public"),
     ("X-OpenStack-Request-Id", "req-11111111-1111-4111-8111-111111111111"),
     ("X-HTTP-Method-Override", "DELETE"),
-    ("X-Roles", "reader"),
-    ("X-Roles", ""),
+    ("X-Project-Id", "project-a"),
+    ("X-User-Id", "admin"),
     ("OpenStack-System-Scope", "all"),
     ("If-None-Match", "*"),
     ("If-Modified-Since", "Wed, 21 Oct 2099 07:28:00 GMT"),

@@ -35,7 +35,7 @@ class Moorage:
         store.close()
         shutil.copy(database, self._pristine)
         self._store_now: Store | None = None
-        self._applications: dict[int, WsgiApplication] = {}
+        self._applications: dict[tuple[int, bool], WsgiApplication] = {}
 
     def _store(self) -> Store:
         return Store(StoreSettings(f"sqlite:///{self.database}", sqlite_synchronous_full=False))
@@ -55,19 +55,19 @@ class Moorage:
             self._store_now.close()
             self._store_now = None
 
-    def _application(self, max_candidates: int) -> WsgiApplication:
+    def _application(self, max_candidates: int, new_defaults: bool) -> WsgiApplication:
         """The one that is configured so."""
         assert self._store_now is not None
-        made = self._applications.get(max_candidates)
+        made = self._applications.get((max_candidates, new_defaults))
         if made is None:
             settings = ServiceSettings(search=SearchSettings(max_candidates=max_candidates))
-            policy = default_policy(enforce_new_defaults=False)
+            policy = default_policy(enforce_new_defaults=new_defaults)
             made = application.create(Service(self._store_now, settings), policy=policy)
-            self._applications[max_candidates] = made
+            self._applications[max_candidates, new_defaults] = made
         return made
 
     def send(self, request: Request) -> Answer:
-        return call(self._application(request.max_candidates), request)
+        return call(self._application(request.max_candidates, request.new_defaults), request)
 
 
 class Reference:

@@ -38,6 +38,16 @@ def start(database: Path, configuration: Path | None = None) -> tuple[Any, Any]:
     return conf, deploy.loadapp(conf)
 
 
+def set_policy(conf: Any, new_defaults: bool) -> None:
+    """Whether the old defaults of the policy count no more."""
+    from placement import policy
+
+    if conf.oslo_policy.enforce_new_defaults != new_defaults:
+        conf.set_override("enforce_new_defaults", new_defaults, group="oslo_policy")
+        policy.reset()
+        policy.init(conf)
+
+
 def close_database() -> None:
     """Let go of the database file, so that another can take its place."""
     from placement import db_api
@@ -64,6 +74,7 @@ def serve(database: Path, orders: BinaryIO, results: BinaryIO, configuration: Pa
             shutil.copy(pristine, database)
         else:
             conf.set_override("max_allocation_candidates", order.max_candidates, group="placement")
+            set_policy(conf, order.new_defaults)
             result = call(application, order)
         pickle.dump(result, results)
         results.flush()

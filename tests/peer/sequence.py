@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.peer import compare, known, state
 from tests.peer.exchange import Answer, Request
 from tests.peer.peers import Peers
 from tests.peer.queries import READS
 from tests.peer.spoil import spoiled
-from tests.peer.world import Build, World
+from tests.peer.world import Build, Peek, World
 from tests.peer.writes import WRITES, prepare
 
 SPOILED = 0.15
@@ -52,13 +52,26 @@ class Tally:
 def steps(seed: int) -> list[Build]:
     """The sequence that ``seed`` stands for."""
     world = World(random.Random(seed), size=random.Random(seed).randint(3, 10))
+    new_defaults = world.chance(0.5)
     made = prepare(world)
     kinds = [kind for _, kind in (*WRITES, *READS)]
     weights = [weight for weight, _ in (*WRITES, *READS)]
     for _ in range(LENGTH):
         build = world.random.choices(kinds, weights)[0](world)
         made.append(spoiled(world, build) if world.chance(SPOILED) else build)
-    return made
+    return [_under_policy(build, new_defaults, world.chance(0.95)) for build in made]
+
+
+def _under_policy(build: Build, new_defaults: bool, heeded: bool) -> Build:
+    """``build`` where the policy is so; if it is ``heeded``, who reshapes has the role that may."""
+
+    def build_under_policy(peek: Peek) -> Request:
+        request = replace(build(peek), new_defaults=new_defaults)
+        if new_defaults and heeded and request.path == "/reshaper":
+            request = replace(request, headers={"X-Roles": "service"} | request.headers)
+        return request
+
+    return build_under_policy
 
 
 def run(peers: Peers, builds: list[Build], tally: Tally) -> Difference | None:

@@ -36,11 +36,11 @@ def _content_type(request: Request, source: random.Random) -> Request:
 
 
 def _token(request: Request, source: random.Random) -> Request:
-    if source.random() < 0.5:
+    if source.random() < 0.2:
         return _without(request, "X-Auth-Token")
-    return replace(
-        request, headers=request.headers | {"X-Auth-Token": source.choice(("user", "user:project-a"))}
-    )
+    token = {"X-Auth-Token": source.choice(oddities.TOKENS)}
+    roles = {"X-Roles": source.choice(oddities.ROLES)} if source.random() < 0.7 else {}
+    return replace(request, headers=request.headers | token | roles)
 
 
 def _method(request: Request, source: random.Random) -> Request:
