@@ -37,7 +37,7 @@ test: $(VENV)/.test $(VENV)/.docs databases lint types imports ## everything: st
 check: $(VENV)/.test lint types imports ## the same in under a minute: SQLite only, no server processes, no coverage
 	$(BIN)/python -m pytest -q -n $(JOBS) -m "not databases and not journey and not slow" $(PYTEST_ARGS) tests
 
-peer: $(VENV)/.test ## compare with the reference on fresh random requests (PEER_SECONDS=600; MOORAGE_PEER_SEED=n for one)
+peer: $(VENV)/.test ## compare with the reference on fresh random requests (PEER_SECONDS=600; MOORAGE_PEER_SEED=n for one; MOORAGE_PEER_DATABASE=postgresql)
 	MOORAGE_PEER_SECONDS=$(PEER_SECONDS) $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/peer/test_peer.py
 
 faults: $(VENV)/.test databases ## kill, cut and fill what it runs on, and audit (FAULTS_SECONDS=600 FAULTS_DATABASE=all; MOORAGE_FAULTS_SEED=n)

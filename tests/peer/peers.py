@@ -1,4 +1,7 @@
-"""Moorage and the reference, each on a SQLite file of its own, and what both of them are asked."""
+"""Moorage and the reference, each on a database of its own, and what both of them are asked.
+
+The reference's is an SQLite file, and so is Moorage's unless another one is named.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,11 @@ from moorage.auth.policy import default_policy
 from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
-from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
+from tests.databases.prepared import empty, prepare_schema, store_on
+from tests.peer import state
 from tests.peer.exchange import Answer, Request, WsgiApplication, call
+from tests.peer.state import State
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -26,27 +31,35 @@ REPOSITORY = Path(__file__).parents[2]
 class Moorage:
     """Moorage in this process; ``reset`` gives it an empty database."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, url: str | None = None) -> None:
         self.database = database
+        self._server_url = url
         self._pristine = database.with_suffix(".pristine")
-        store = self._store()
-        store.migrate()
-        store.synchronise_names()
-        store.close()
-        shutil.copy(database, self._pristine)
+        prepare_schema(self.url)
+        if url is None:
+            shutil.copy(database, self._pristine)
         self._store_now: Store | None = None
         self._applications: dict[tuple[int, bool], WsgiApplication] = {}
 
-    def _store(self) -> Store:
-        return Store(StoreSettings(f"sqlite:///{self.database}", sqlite_synchronous_full=False))
+    @property
+    def url(self) -> str:
+        """Where it keeps everything."""
+        return self._server_url or f"sqlite:///{self.database}"
+
+    def state(self) -> State:
+        """All that it holds."""
+        return state.read(self.database) if self._server_url is None else state.read_url(self._server_url)
 
     def reset(self) -> None:
         """Forget everything but the standard names."""
         self.close()
-        for leftover in self.database.parent.glob(f"{self.database.name}-*"):
-            leftover.unlink()
-        shutil.copy(self._pristine, self.database)
-        self._store_now = self._store()
+        if self._server_url is not None:
+            empty(self._server_url)
+        else:
+            for leftover in self.database.parent.glob(f"{self.database.name}-*"):
+                leftover.unlink()
+            shutil.copy(self._pristine, self.database)
+        self._store_now = store_on(self.url)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -151,11 +164,11 @@ class Peers:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Peers]:
-    """Both, with their databases in ``folder``."""
+def running(folder: Path, url: str | None = None) -> Iterator[Peers]:
+    """Both, with their databases in ``folder``; Moorage's is the empty one at ``url`` if that is given."""
     reference = Reference(folder / "reference.sqlite")
     try:
-        moorage = Moorage(folder / "moorage.sqlite")
+        moorage = Moorage(folder / "moorage.sqlite", url)
         try:
             yield Peers(moorage, reference)
         finally:

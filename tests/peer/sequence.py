@@ -159,4 +159,4 @@ def _state_differences(peers: Peers, request: Request, tally: Tally) -> list[str
 
 
 def _compare_states(peers: Peers) -> list[str]:
-    return state.differences(state.read(peers.moorage.database), state.read(peers.reference.database))
+    return state.differences(peers.moorage.state(), state.read(peers.reference.database))

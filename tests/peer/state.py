@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import sqlalchemy as sa
+
 QUERIES = {
     "providers": """
         SELECT provider.uuid, provider.name, provider.generation, root.uuid, parent.uuid
@@ -33,11 +35,11 @@ QUERIES = {
           LEFT JOIN resource_providers AS provider ON provider.id = resource_provider_id
           LEFT JOIN resource_classes AS class ON class.id = resource_class_id""",
     "consumers": """
-        SELECT consumer.uuid, project.external_id, user.external_id, generation, type.name
+        SELECT consumer.uuid, project.external_id, owner.external_id, generation, kind.name
           FROM consumers AS consumer
           LEFT JOIN projects AS project ON project.id = project_id
-          LEFT JOIN users AS user ON user.id = user_id
-          LEFT JOIN consumer_types AS type ON type.id = consumer_type_id""",
+          LEFT JOIN users AS owner ON owner.id = user_id
+          LEFT JOIN consumer_types AS kind ON kind.id = consumer_type_id""",
     "traits": "SELECT name FROM traits",
     "resource classes": "SELECT name FROM resource_classes",
 }
@@ -51,6 +53,16 @@ def read(database: Path) -> State:
     """Rows of every kind, in one order whatever the database's was."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return {kind: sorted(map(repr, connection.execute(query))) for kind, query in QUERIES.items()}
+
+
+def read_url(url: str) -> State:
+    """``read``, from any kind of database."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return {
+            kind: sorted(repr(tuple(row)) for row in connection.execute(sa.text(query)))
+            for kind, query in QUERIES.items()
+        }
 
 
 def differences(ours: State, theirs: State) -> list[str]:

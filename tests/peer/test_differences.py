@@ -327,12 +327,12 @@ def test_after_a_write_that_only_the_reference_takes_both_go_on_from_one_state(
     add(peers, ROOT, {}, shares=True)
     body = {"resource_provider_generation": 1, "aggregates": aggregates}
     refused = request("PUT", f"/resource_providers/{ROOT}/aggregates", NEWEST_MINOR, body)
-    before = state.read(peers.moorage.database)
+    before = peers.moorage.state()
     tally = sequence.Tally()
     assert sequence.step(peers, refused, tally) == []
     after = state.read(peers.reference.database)
     assert tally.explained["D19"] == (before == after) == (len(aggregates[0]) > 36)
-    assert after == state.read(peers.moorage.database)
+    assert after == peers.moorage.state()
     shown = request("GET", f"/resource_providers/{ROOT}/aggregates", NEWEST_MINOR)
     assert sequence.step(peers, shown, tally) == []
 
@@ -353,6 +353,13 @@ def test_a_write_that_only_the_reference_takes_must_not_change_moorage(
     monkeypatch.setattr(peers.moorage, "send", send_and_write)
     lines = sequence.step(peers, refused, sequence.Tally())
     assert lines == ["traits: only Moorage has ('CUSTOM_NEW',)"]
+
+
+def test_the_same_rows_are_read_through_either_library(peers: Peers) -> None:
+    add(peers, ROOT, {"VCPU": 8}, traits=("COMPUTE_NODE",), shares=True)
+    rows = state.read(peers.reference.database)
+    assert len(rows["inventories"]) == 1
+    assert state.read_url(f"sqlite:///{peers.reference.database}") == rows
 
 
 def test_every_known_difference_is_documented() -> None:

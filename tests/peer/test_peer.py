@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ import pytest
 from tests.peer import sequence
 from tests.peer.peers import Peers, running
 from tests.peer.shrink import shrink
+from tests.servers.databases import SQLITE, fresh_database
 
 SEED_VARIABLE = "MOORAGE_PEER_SEED"
 """Runs the one sequence of this seed."""
 
 SECONDS_VARIABLE = "MOORAGE_PEER_SECONDS"
 """Runs sequences of fresh seeds for so long."""
+
+DATABASE_VARIABLE = "MOORAGE_PEER_DATABASE"
+"""The kind of database that Moorage gets: postgresql or mariadb; otherwise SQLite."""
 
 SEEDS = range(1, 17)
 """What runs otherwise: the same every time, and about a minute."""
@@ -41,18 +46,23 @@ def seeds() -> Iterator[int]:
 
 def failure(peers: Peers, seed: int, found: sequence.Difference) -> str:
     """What to tell of a difference: how to see it again, and the fewest requests that show it."""
+    database = os.environ.get(DATABASE_VARIABLE)
+    setting = f"{DATABASE_VARIABLE}={database} " if database else ""
     shortest = shrink(peers, sequence.steps(seed), found)
     requests = "\n".join(f"  {request}" for request in shortest.requests)
     lines = "\n".join(f"  {line}" for line in shortest.lines)
     return (
-        f"To see it again: {SEED_VARIABLE}={seed} make peer\n"
+        f"To see it again: {setting}{SEED_VARIABLE}={seed} make peer\n"
         f"After the requests\n{requests}\nMoorage and the reference differ:\n{lines}"
     )
 
 
 def test_random_sequences_are_answered_as_the_reference_answers_them(tmp_path: Path) -> None:
     tally = sequence.Tally()
-    with running(tmp_path) as peers:
+    kind = os.environ.get(DATABASE_VARIABLE, SQLITE)
+    with ExitStack() as stack:
+        url = None if kind == SQLITE else stack.enter_context(fresh_database(kind, tmp_path))
+        peers = stack.enter_context(running(tmp_path, url))
         for seed in seeds():
             try:
                 found = sequence.run(peers, sequence.steps(seed), tally)
