@@ -59,6 +59,7 @@ def failure(peers: Peers, seed: int, found: sequence.Difference) -> str:
 
 def test_random_sequences_are_answered_as_the_reference_answers_them(tmp_path: Path) -> None:
     tally = sequence.Tally()
+    done = []
     kind = os.environ.get(DATABASE_VARIABLE, SQLITE)
     with ExitStack() as stack:
         url = None if kind == SQLITE else stack.enter_context(fresh_database(kind, tmp_path))
@@ -71,6 +72,7 @@ def test_random_sequences_are_answered_as_the_reference_answers_them(tmp_path: P
                 raise
             if found is not None:
                 pytest.fail(failure(peers, seed, found), pytrace=False)
-    sys.stdout.write(f"{tally}\n")
+            done.append(seed)
+    sys.stdout.write(f"Seeds without a difference: {' '.join(map(str, done))}\n{tally}\n")
     assert tally.searches["found"] > 0
     assert tally.statuses.keys() >= {200, 400}
