@@ -15,6 +15,6 @@ if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
     fi
 fi
 
-echo "Not installed: ${packages[*]}. Tests on them need these packages, or the URL of a server in" \
-    "MOORAGE_TEST_POSTGRESQL or MOORAGE_TEST_MYSQL." >&2
+echo "Not installed: ${packages[*]}. Tests on them need these packages; instead of PostgreSQL's or" \
+    "MariaDB's, the URL of a server in MOORAGE_TEST_POSTGRESQL or MOORAGE_TEST_MYSQL will do." >&2
 if [[ ${CI:-} == true ]]; then exit 1; fi

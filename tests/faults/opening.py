@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.faults.galera import GaleraTarget
 from tests.faults.targets import ServerTarget, SQLiteTarget, Target
 from tests.servers.binaries import MARIADB, POSTGRESQL
 from tests.servers.session import open_folder, require_binaries
 
 SQLITE = "sqlite"
-DATABASES = (SQLITE, POSTGRESQL, MARIADB)
+GALERA = "galera"
+DATABASES = (SQLITE, POSTGRESQL, MARIADB, GALERA)
 
 
 @contextmanager
@@ -21,6 +23,8 @@ def opened(database: str) -> Iterator[Target]:
     try:
         if database == SQLITE:
             target: Target = SQLiteTarget(folder)
+        elif database == GALERA:
+            target = GaleraTarget(folder)
         else:
             require_binaries(database)
             target = ServerTarget(database, folder)

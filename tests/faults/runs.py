@@ -18,7 +18,7 @@ from moorage.service.settings import CommitSettings
 from tests.faults.auditor import Beginning, Verdict, audit, check_readings
 from tests.faults.clients import Recorder
 from tests.faults.history import History, Outcome
-from tests.faults.ledger import current_revision, read_ledger
+from tests.faults.ledger import current_revision, differences, read_ledger
 from tests.faults.serving import Serving, ServingError
 from tests.faults.targets import Fault, Target, service_faults
 from tests.faults.workload import CONSUMERS, PROVIDERS, Workload, question_paths
@@ -242,6 +242,11 @@ def _last_questions(
     except ServingError as error:
         problems.append(f"stop: {error}")
     ledger = read_ledger(target.direct_url)
+    for name, url in target.copies.items():
+        copy = read_ledger(url)
+        if (copy.revision, copy.entries) != (ledger.revision, ledger.entries):
+            problems.append(f"copies: {name} has another change log, up to {copy.revision}")
+        problems += [f"copies: {name}: {text}" for text in differences(ledger.account, copy.account)]
     if ledger.revision != before:
         problems.append(f"not quiet: revision {before} became {ledger.revision} while nobody wrote")
     found = audit(history, beginning, ledger)

@@ -32,6 +32,11 @@ class Target(ABC):
     comes_back = True
     """Whether what goes wrong with it is worth to be waited out: a full disk is not."""
 
+    @property
+    def copies(self) -> Mapping[str, str]:
+        """URLs of all nodes that must hold the same, by name."""
+        return {self.name: self.direct_url}
+
     @abstractmethod
     def faults(self, serving: Serving) -> Mapping[str, Fault]:
         """Faults by what is done. Each does its harm and takes it back before it returns."""

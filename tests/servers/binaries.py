@@ -30,6 +30,17 @@ DISPLAY_NAMES: Mapping[str, str] = {POSTGRESQL: "PostgreSQL", MARIADB: "MariaDB"
 POSTGRESQL_FOLDERS = Path("/usr/lib/postgresql")
 """Debian keeps one folder per major version here, and puts none of them on PATH."""
 
+GALERA_LIBRARIES = (
+    "/usr/lib/galera/libgalera_smm.so",
+    "/usr/lib/libgalera_smm.so",
+    "/usr/lib64/galera-4/libgalera_smm.so",
+    "/usr/lib64/galera/libgalera_smm.so",
+)
+"""Where distributions put the library that makes a cluster of MariaDB servers."""
+
+GALERA_PROGRAMS: Mapping[str, str] = {"rsync": "rsync", "lsof": "lsof"}
+"""Packages by the programs with which a node takes over the data of another."""
+
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 """Servers are often installed where only an administrator's PATH looks."""
 
@@ -52,6 +63,19 @@ def missing(environment: Mapping[str, str]) -> list[str]:
     return [
         kind for kind, variable in URL_VARIABLES.items() if not environment.get(variable) and not find(kind)
     ]
+
+
+def galera_library() -> Path | None:
+    """Galera's library, None if it is not installed."""
+    return next((path for path in map(Path, GALERA_LIBRARIES) if path.exists()), None)
+
+
+def missing_for_galera() -> list[str]:
+    """Packages that a cluster of MariaDB servers needs and that are not there."""
+    wanted = [] if find(MARIADB) else [PACKAGES[MARIADB]]
+    if galera_library() is None:
+        wanted.append("galera-4")
+    return wanted + [package for program, package in GALERA_PROGRAMS.items() if not shutil.which(program)]
 
 
 def _find_postgresql() -> Binaries | None:
@@ -80,4 +104,5 @@ def _which(name: str, folders: str | None) -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{PACKAGES[kind]}\n" for kind in missing(os.environ))
+    packages = [PACKAGES[kind] for kind in missing(os.environ)] + missing_for_galera()
+    sys.stdout.writelines(f"{package}\n" for package in dict.fromkeys(packages))

@@ -230,12 +230,8 @@ def prepare(store: Store, *, migrate: bool) -> None:
     Waits for the database as long as its settings say. Raises SchemaError if the schema is not what
     is needed and may not be changed, UnavailableError if the database stays away.
     """
-    store.wait_until_reachable()
-    if migrate:
-        store.migrate()
-    else:
-        store.check_schema()
-    store.synchronise_names()
+    store.patiently(store.migrate if migrate else store.check_schema)
+    store.patiently(store.synchronise_names)
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -254,12 +250,11 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
     store = Store(settings.store)
     try:
         if prepared:
-            store.wait_until_reachable()
-            store.check_schema()
+            store.patiently(store.check_schema)
         else:
             prepare(store, migrate=settings.sync_on_startup)
         service = Service(store, settings.service)
-        service.warm_up()
+        store.patiently(service.warm_up)
         # What is there now stays: who looks through it for garbage, again and again, finds none,
         # and holds up a request for tens of milliseconds each time.
         gc.collect()

@@ -47,6 +47,11 @@ LONGEST_PAUSE_SECONDS = 0.5
 """Pauses double up to this, each shortened at random so that rivals do not meet again."""
 
 
+CONSTRAINT_ATTEMPTS = 5
+"""How often a row in the way is taken for one that others have just written, and will be seen when
+the group is read again. Other processes may be that quick several times in a row."""
+
+
 @dataclass(eq=False, slots=True)
 class Ticket:
     """A command that waits, and its answer once it has one."""
@@ -125,7 +130,7 @@ class Committer:
         """Try until it is done, refused, or the deadline has passed."""
         deadline = time.monotonic() + self._settings.deadline_seconds
         pause = FIRST_PAUSE_SECONDS
-        constraint_met = False
+        constraints_met = 0
         while True:
             transaction_id = uuid4().hex
             try:
@@ -134,11 +139,10 @@ class Committer:
                 # Somebody else's row got in between: read it, and decide again. If it still is in
                 # the way, it cannot be seen by its name (a collation holds them equal), or two
                 # commands of the group are: each is to answer for itself.
-                if constraint_met:
+                constraints_met += 1
+                if constraints_met == CONSTRAINT_ATTEMPTS:
                     self._commit_singly(group, error)
                     return
-                constraint_met = True
-                continue
             except _LostInCommitError as lost:
                 if self._settled(group, lost, transaction_id, deadline):
                     return

@@ -105,6 +105,13 @@ def _everything(connection: sa.Connection) -> Everything:
     return Everything(changelog.current(connection), trees.read_names(connection), trees.read_all(connection))
 
 
+def _unavailable(error: UnavailableError | ConnectionLostError) -> UnavailableError:
+    """What a caller who cannot try again is told."""
+    if isinstance(error, UnavailableError):
+        return error
+    return UnavailableError("the database cannot be reached")
+
+
 class Store:
     """A database with our tables. Safe for use by several threads."""
 
@@ -121,18 +128,25 @@ class Store:
 
     def wait_until_reachable(self) -> None:
         """Wait for the database as long as the settings say. Raises UnavailableError."""
+        self.patiently(
+            lambda: self.read(lambda connection: connection.execute(sa.select(sa.literal(1))).scalar())
+        )
+
+    def patiently(self, action: Callable[[], ResultT]) -> ResultT:
+        """Begin ``action`` anew until the database stays there to its end, as long as the settings say.
+
+        Raises UnavailableError, and what else the action raises.
+        """
         attempts = 0
         while True:
             try:
-                self.read(lambda connection: connection.execute(sa.select(sa.literal(1))).scalar())
-            except UnavailableError:
+                return action()
+            except (UnavailableError, ConnectionLostError) as error:
                 attempts += 1
                 if 0 <= self._settings.connect_retries < attempts:
-                    raise
+                    raise _unavailable(error) from error
                 LOG.warning("The database cannot be reached yet; trying again (%d).", attempts)
                 time.sleep(self._settings.connect_retry_seconds)
-            else:
-                return
 
     def migrate(self) -> None:
         """Create the schema, take over Placement's, or upgrade our own. Safe to repeat."""

@@ -96,6 +96,23 @@ def test_a_constraint_that_no_name_explains_is_told_as_a_name_held_equal(
     assert (refused.value.uuid, refused.value.name) == (None, "name")
 
 
+def test_others_may_be_quicker_with_the_same_rows_several_times_in_a_row(
+    sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First a project, then its user, then the consumer: none of them is a name held equal."""
+    met = [ConstraintError(("external_id",)), ConstraintError(("external_id",)), ConstraintError(("uuid",))]
+    real = WriteTransaction.write
+
+    def write(transaction: WriteTransaction, *arguments: Any) -> Any:
+        if met:
+            raise met.pop(0)
+        return real(transaction, *arguments)
+
+    monkeypatch.setattr(WriteTransaction, "write", write)
+    assert order(sqlite_service, CreateTrait("CUSTOM_T")) is True
+    assert not met
+
+
 def test_a_fault_of_the_program_is_answered_and_logged_and_the_next_order_succeeds(
     sqlite_service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,6 +72,27 @@ def test_waiting_without_a_bound_ends_when_the_database_comes(monkeypatch: pytes
     assert pauses == [10] * 20
 
 
+def test_an_action_that_the_database_leaves_in_the_middle_is_begun_anew(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that starts while its database restarts must not end."""
+    pauses: list[float] = []
+    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+    faults: list[Exception] = [ConnectionLostError(), UnavailableError("some words")]
+
+    def action() -> str:
+        if faults:
+            raise faults.pop()
+        return "done"
+
+    assert sqlite_store.patiently(action) == "done"
+    assert len(pauses) == 2
+    faults += [ConnectionLostError()] * 20
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        sqlite_store.patiently(action)
+    assert len(faults) == 9
+
+
 def test_names_are_tried_again_while_others_write_them_and_then_given_up(
     sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
