@@ -22,6 +22,10 @@ MAY_BE_WRITTEN = {Outcome.ACKNOWLEDGED, Outcome.UNKNOWN, Outcome.FAILED}
 """Outcomes after which a write may stand in the change log."""
 
 
+SETTLED = "settled"
+"""Kind of an entry that the service makes by itself, and that changes nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """The account before the first client, and the revision that it was at."""
@@ -109,6 +113,8 @@ def _written(
     """Writes of the change log by tag."""
     written: dict[str, Written] = {}
     for entry in entries:
+        if (entry.kind, entry.user, entry.tag) == (SETTLED, "", ""):
+            continue
         operation = operations.get(entry.tag)
         if operation is None:
             verdict.add("stranger", f"nobody sent what revision {entry.revision} logs: {entry}")

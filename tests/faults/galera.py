@@ -32,6 +32,9 @@ JOIN_SECONDS = 120.0
 SUSPECT_SECONDS = 3
 """A node that has not been heard of for so long is suspected, and soon the others go on without it."""
 
+BALLAST_ROWS = 60_000
+"""Rows whose change keeps another node busy for about a second, while all later writes queue behind it."""
+
 RECOVERED = re.compile(r"Recovered position:\s*(\S+:-?\d+)")
 
 
@@ -146,8 +149,14 @@ class GaleraNode(MariaDBServer):
 
     def isolate(self, isolated: bool) -> None:
         """Whether it neither speaks to the others nor listens to them; clients still reach it."""
+        self.execute(f"SET GLOBAL wsrep_provider_options = 'gmcast.isolate={int(isolated)}'")
+
+    def execute(self, *statements: str) -> None:
+        """Each in a transaction of its own."""
         with closing(self._connection()) as connection, connection.cursor() as cursor:
-            cursor.execute(f"SET GLOBAL wsrep_provider_options = 'gmcast.isolate={int(isolated)}'")
+            connection.autocommit(True)
+            for statement in statements:
+                cursor.execute(statement)
 
     def _connection(self) -> pymysql.connections.Connection:
         return pymysql.connect(
@@ -182,6 +191,12 @@ class GaleraTarget(Target):
             raise
         self.writer = self.nodes[0]
         self._database = create_database(self.writer.url)
+        self.writer.execute(
+            "CREATE DATABASE ballast",
+            "USE ballast",
+            "CREATE TABLE ballast.ballast (id INTEGER PRIMARY KEY, weight INTEGER NOT NULL)",
+            f"INSERT INTO ballast.ballast SELECT seq, 0 FROM seq_1_to_{BALLAST_ROWS}",
+        )
         self.proxy = Proxy(("127.0.0.1", self.writer.port), proxy.MYSQL)
         self.url = self._database.set(port=self.proxy.port).render_as_string(hide_password=False)
 
@@ -209,6 +224,7 @@ class GaleraTarget(Target):
             "other node partitioned": lambda dice: self._partitioned(self._other(dice), dice),
             "writer switched": lambda dice: self._fail_over(dice),
             "writer switched around COMMIT": self._switched_around_commit,
+            "writer switched to one that lags": self._switched_to_one_that_lags,
         }
 
     def _other(self, dice: random.Random) -> GaleraNode:
@@ -221,13 +237,21 @@ class GaleraTarget(Target):
         while time.monotonic() < until:
             for node in dice.sample(candidates, len(candidates)):
                 if node.is_synced():
-                    self.writer = node
-                    self.proxy.lead_to(("127.0.0.1", node.port))
+                    self.lead_to(node)
                     return
             time.sleep(0.1)
         raise ServerError(
             f"no node to lead to: {[node.status('wsrep_cluster_status') for node in candidates]}"
         )
+
+    def burden(self) -> None:
+        """Keep all nodes but the writer busy for some tenths of a second."""
+        self.writer.execute("UPDATE ballast.ballast SET weight = weight + 1")
+
+    def lead_to(self, node: GaleraNode) -> None:
+        """From now on this is the writer."""
+        self.writer = node
+        self.proxy.lead_to(("127.0.0.1", node.port))
 
     def _switched_around_commit(self, dice: random.Random) -> None:
         """A COMMIT is under way on the old writer while the service already asks the new one."""
@@ -237,6 +261,17 @@ class GaleraTarget(Target):
         while self.proxy.done.total() == before and time.monotonic() < until:
             time.sleep(0.0005)
         self._fail_over(dice)
+        self.proxy.disarm()
+
+    def _switched_to_one_that_lags(self, dice: random.Random) -> None:
+        """The new writer has yet to apply what the old one has acknowledged."""
+        following = self._other(dice)
+        following.wait_until_synced()
+        if dice.random() < 0.5:
+            self.proxy.arm(*(dice.choice(tuple(proxy.Cut)) for _ in range(dice.randint(1, 3))))
+        self.burden()
+        time.sleep(dice.uniform(0.0, 0.2))
+        self.lead_to(following)
         self.proxy.disarm()
 
     def _killed(self, node: GaleraNode, dice: random.Random) -> None:

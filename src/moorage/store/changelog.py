@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -110,16 +111,33 @@ def compact(connection: sa.Connection, up_to: int) -> None:
     connection.execute(revisions.update().where(revisions.c.id == THE_ROW).values(compacted=up_to))
 
 
+SETTLED = "settled"
+"""Kind of a revision that changed nothing, but settled whether another was committed."""
+
+
 def was_committed(connection: sa.Connection, transaction_id: str) -> bool:
     """Whether a transaction whose COMMIT got lost has happened.
 
     Takes the revision's lock first: a transaction that is still on its way holds it, so that the
-    answer is final once it is given.
+    answer is final once it is given. Between the nodes of a cluster there are no such locks. There
+    the question counts as a write of its own: either it comes after the transaction in the cluster's
+    order and fails, to be asked again, or it comes first and the transaction can no longer happen.
     """
-    connection.execute(
-        revisions.update().where(revisions.c.id == THE_ROW).values(revision=revisions.c.revision)
-    )
+    if _is_cluster(connection):
+        append(connection, [LogEntry(SETTLED, frozenset(), False, Requester())], transaction_id=uuid4().hex)
+    else:
+        connection.execute(
+            revisions.update().where(revisions.c.id == THE_ROW).values(revision=revisions.c.revision)
+        )
     found = connection.execute(
         sa.select(changes.c.revision).where(changes.c.transaction_id == transaction_id).limit(1)
     ).first()
     return found is not None
+
+
+def _is_cluster(connection: sa.Connection) -> bool:
+    """Whether this is a node of Galera, which certifies transactions at COMMIT."""
+    if connection.dialect.name != "mysql":
+        return False
+    row = connection.exec_driver_sql("SHOW VARIABLES LIKE 'wsrep_on'").first()
+    return row is not None and row[1] == "ON"

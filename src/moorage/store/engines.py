@@ -116,6 +116,7 @@ def create_engines(settings: StoreSettings) -> Engines:
         exc_filters.register_engine(engine)
         if engine.dialect.name == "mysql":
             _set_sql_mode(engine, settings.mysql_sql_mode)
+            _catch_up_with_cluster(engine)
     if engines.single.dialect.name == "postgresql":
         _plan_as_written(engines.single)
     return engines
@@ -189,4 +190,25 @@ def _plan_as_written(engine: sa.Engine) -> None:
             cursor.execute(
                 "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name)
             )
+        cursor.close()
+
+
+def _catch_up_with_cluster(engine: sa.Engine) -> None:
+    """A new connection may lead to another node of a Galera cluster than the one before.
+
+    That node may still have to apply what the other one acknowledged. Once it has done so for the
+    connection's first statement, it lags behind nothing that was acknowledged before, so that to wait
+    at every statement, as ``wsrep_sync_wait`` would, is not needed with one writer.
+    """
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
+        row = cursor.fetchone()
+        if row is not None and row[1] == "ON":
+            cursor.execute("SET SESSION wsrep_sync_wait = 1")
+            cursor.execute("SELECT 1")
+            cursor.fetchone()
+            cursor.execute("SET SESSION wsrep_sync_wait = 0")
         cursor.close()
