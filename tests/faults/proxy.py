@@ -183,9 +183,8 @@ class Proxy:
                         server.sendall(message)
                         continue
                     if cut is not Cut.BEFORE:
-                        if cut is Cut.AFTER:
-                            answered.clear()
-                            lost.set()
+                        answered.clear()
+                        lost.set()
                         server.sendall(message)
                         if cut is Cut.AFTER:
                             answered.wait(ANSWER_SECONDS)

@@ -9,7 +9,7 @@ from typing import Any
 from moorage.model.commands import Command
 from moorage.model.errors import MoorageError
 
-TIMES = {"created_at", "updated_at", "modified"}
+TIMES = {"created_at", "updated_at", "modified", "dates"}
 """Fields of results that only a clock can fill."""
 
 UNORDERED = {"traits", "aggregates"}
