@@ -26,6 +26,8 @@ class Session:
     database: str
     first_seed: int
     reports: list[Report] = field(default_factory=list)
+    abandoned: list[int] = field(default_factory=list)
+    """Seeds of rounds that the harness could not bring to an end."""
 
     @property
     def violations(self) -> int:
@@ -34,14 +36,14 @@ class Session:
 
     def row(self, commit: str, now: datetime) -> str:
         """The session as a row of the record's table."""
-        last = self.first_seed + len(self.reports) - 1
+        last = self.first_seed + len(self.reports) + len(self.abandoned) - 1
         seconds = sum(report.seconds for report in self.reports)
         bad = [report.seed for report in self.reports if report.violations]
         cells = (
             f"{now:%Y-%m-%d %H:%M}",
             f"`{commit}`",
             self.database,
-            str(len(self.reports)),
+            str(len(self.reports)) + (f" ({len(self.abandoned)} abandoned)" if self.abandoned else ""),
             f"{seconds / 60:.0f}",
             f"{self.first_seed} to {last}",
             counted(_sum(report.operations for report in self.reports)),
