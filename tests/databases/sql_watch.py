@@ -78,7 +78,10 @@ def engines_of(engines: Engines) -> tuple[sa.Engine, ...]:
 
 @contextmanager
 def before_statement(
-    engine: sa.Engine, beginning: str, action: Callable[[sa.Connection], object], times: int = 1
+    engine: sa.Engine,
+    beginning: str | tuple[str, ...],
+    action: Callable[[sa.Connection], object],
+    times: int = 1,
 ) -> Iterator[list[str]]:
     """Act before the first ``times`` statements that begin so; yields the statements met."""
     met: list[str] = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from moorage.model.commands import (
@@ -15,11 +16,23 @@ from moorage.model.errors import (
 )
 from moorage.model.values import Requester
 from moorage.rules.decide import touch
-from moorage.service.committer import Ticket
+from moorage.service.committer import Committer, Ticket
 from moorage.service.facade import Service
 from tests.databases.orders import (
     ASKER,
 )
+
+
+@contextmanager
+def held_up(committer: Committer) -> Iterator[None]:
+    """Whoever comes meanwhile waits; at the end the first one leads."""
+    with committer._mutex:
+        assert not committer._led
+        committer._led = True
+    try:
+        yield
+    finally:
+        committer._hand_over()
 
 
 def together(service: Service, *commands: Command[Any]) -> list[object]:
@@ -35,7 +48,7 @@ def together(service: Service, *commands: Command[Any]) -> list[object]:
             answers[number] = refusal
 
     threads = []
-    with committer._leading:
+    with held_up(committer):
         for number, command in enumerate(commands):
             thread = threading.Thread(target=run, args=(number, command))
             thread.start()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
-from operator import or_
 from typing import Any, TypeVar, cast
 
 from moorage.model import commands
@@ -18,7 +16,7 @@ ResultT = TypeVar("ResultT")
 def _touch_batch(command: Batch) -> Touch:
     if any(map(must_stand_alone, command.commands)):
         raise TypeError("a class cannot be renamed within a batch")
-    return reduce(or_, map(touch, command.commands), Touch())
+    return Touch.union(map(touch, command.commands))
 
 
 def _decide_batch(state: State, command: Batch) -> Changes[tuple[object, ...]]:

@@ -8,7 +8,7 @@ asking a state for what was not read is a fault of the program and raises KeyErr
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
@@ -101,9 +101,21 @@ class Touch:
     trait_use: frozenset[str] = frozenset()
 
     def __or__(self, other: Touch) -> Touch:
+        return Touch.union((self, other))
+
+    @staticmethod
+    def union(touches: Iterable[Touch]) -> Touch:
+        """What several commands need together."""
+        touches = tuple(touches)
         return Touch(
-            **{item.name: getattr(self, item.name) | getattr(other, item.name) for item in fields(self)}
+            **{
+                name: frozenset().union(*(found for each in touches if (found := getattr(each, name))))
+                for name in _TOUCHED
+            }
         )
+
+
+_TOUCHED = tuple(item.name for item in fields(Touch))
 
 
 def _empty() -> MutableMapping[str, Any]:
@@ -149,12 +161,17 @@ class State:
 
     def apply(self, changes: Changes[Any]) -> None:
         """Take over what was decided."""
-        for item in fields(self):
-            getattr(self, item.name).update(getattr(changes, item.name))
+        for name in _PARTS:
+            changed = getattr(changes, name)
+            if changed:
+                getattr(self, name).update(changed)
 
     def rows(self) -> Iterator[ProviderRow]:
         """The providers that exist."""
         return (row for row in self.providers.values() if row is not None)
+
+
+_PARTS = tuple(item.name for item in fields(State))
 
 
 @dataclass(slots=True)

@@ -3,7 +3,8 @@
 Whichever thread finds nobody at work becomes the leader: it takes all commands that wait, has
 them decided one after the other on the evolving state, writes the difference in one transaction
 and answers all. The commit's fsync and the revision's lock are paid once per group. A command
-that is refused is answered so and leaves no trace in its neighbours.
+that is refused is answered so and leaves no trace in its neighbours. While a group is on its way
+the next one gathers by itself; its first command's thread is woken to lead it, and nobody else is.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -51,14 +50,31 @@ CONSTRAINT_ATTEMPTS = 5
 """How often a row in the way is taken for one that others have just written, and will be seen when
 the group is read again. Other processes may be that quick several times in a row."""
 
+GRACE_SECONDS = 5.0
+"""Beyond its deadline a command waits so long for its leader, which may be blocked by a database
+that does not answer at all; then its client is told that the outcome is not known."""
+
+
+def _locked() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A command that waits, and its answer once it has one."""
+    """A command that waits, and its answer once it has one.
+
+    ``wake`` is released when there is an answer, or when ``leads`` says that it is this command's
+    thread's turn to lead. ``deadline`` is a time of ``time.monotonic``.
+    """
 
     command: Command[Any]
     requester: Requester
     touch: Touch
+    deadline: float = 0.0
+    wake: threading.Lock = field(default_factory=_locked)
+    leads: bool = False
     result: object = None
     error: Exception | None = None
     answered: bool = False
@@ -67,6 +83,11 @@ class Ticket:
         """Let the command's thread go on."""
         self.result, self.error = result, error
         self.answered = True
+        self.wake.release()
+
+    def is_late(self) -> bool:
+        """Whether its client has waited as long as it shall."""
+        return time.monotonic() > self.deadline
 
 
 Answer = tuple[object, Exception | None]
@@ -87,26 +108,60 @@ class Committer:
     def __init__(self, store: Store, settings: CommitSettings) -> None:
         self._store = store
         self._settings = settings
+        # Guards what waits and whether anybody leads; held for moments only.
+        self._mutex = threading.Lock()
         self._waiting: deque[Ticket] = deque()
-        self._leading = threading.Lock()
+        self._led = False
         self._random = random.Random()  # noqa: S311 - only spreads retries in time
 
     def execute(self, command: Command[ResultT], requester: Requester) -> ResultT:
         """Returns when the command is durable. Raises the ``MoorageError`` that refuses it."""
-        if len(self._waiting) >= self._settings.queue_length:
-            raise UnavailableError("too many writes are waiting")
-        ticket = Ticket(command, requester, touch(command))
-        self._waiting.append(ticket)
-        while not ticket.answered:
-            with self._leading:
-                if not ticket.answered:
-                    self._lead()
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        ticket = Ticket(command, requester, touch(command), deadline)
+        with self._mutex:
+            if len(self._waiting) >= self._settings.queue_length:
+                raise UnavailableError("too many writes are waiting")
+            self._waiting.append(ticket)
+            ticket.leads = not self._led
+            self._led = True
+        if not ticket.leads:
+            self._wait(ticket)
+        if not ticket.answered:
+            self._lead()
         if ticket.error is not None:
             raise ticket.error
         return cast("ResultT", ticket.result)
 
+    def _wait(self, ticket: Ticket) -> None:
+        """Until there is an answer, or the ticket's turn to lead has come.
+
+        Raises UnavailableError, or OutcomeUnknownError if a leader has taken it, once there is no
+        point in waiting any longer.
+        """
+        patience = max(0.0, ticket.deadline - time.monotonic()) + GRACE_SECONDS
+        if ticket.wake.acquire(timeout=patience):
+            return
+        with self._mutex:
+            if ticket.answered or ticket.leads:
+                return
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                raise UnavailableError("the database does not answer")
+        raise OutcomeUnknownError("the database does not answer")
+
+    def _hand_over(self) -> None:
+        """Let the thread of the first command that waits lead, if there is one."""
+        with self._mutex:
+            if self._waiting:
+                following = self._waiting[0]
+                following.leads = True
+                following.wake.release()
+            else:
+                self._led = False
+
     def _lead(self) -> None:
-        group = self._next_group()
+        with self._mutex:
+            group = self._next_group()
         try:
             self._commit_group(group)
         except MoorageError as error:
@@ -117,6 +172,8 @@ class Committer:
             _refuse(group, error if isinstance(error, Exception) else UnavailableError("it is ending"))
             if not isinstance(error, Exception):
                 raise
+        finally:
+            self._hand_over()
 
     def _next_group(self) -> list[Ticket]:
         group: list[Ticket] = []
@@ -128,7 +185,6 @@ class Committer:
 
     def _commit_group(self, group: Sequence[Ticket]) -> None:
         """Try until it is done, refused, or the deadline has passed."""
-        deadline = time.monotonic() + self._settings.deadline_seconds
         pause = FIRST_PAUSE_SECONDS
         constraints_met = 0
         while True:
@@ -144,19 +200,22 @@ class Committer:
                     self._commit_singly(group, error)
                     return
             except _LostInCommitError as lost:
-                if self._settled(group, lost, transaction_id, deadline):
+                if self._settled(group, lost, transaction_id):
                     return
+                if isinstance(lost.__cause__, UnavailableError):
+                    # It did not happen, and will not: a disk is full, or the like.
+                    raise lost.__cause__ from lost
             except (WriteConflictError, ConnectionLostError) as error:
                 LOG.debug("A group of %d writes is tried again: %r.", len(group), error)
             else:
                 return
-            self._check(deadline)
+            group = _in_time(
+                group, UnavailableError("the write kept losing against others, or the database is away")
+            )
+            if not group:
+                return
             time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-    def _check(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            raise UnavailableError("the write kept losing against others, or the database is away")
 
     def _commit_singly(self, group: Sequence[Ticket], error: ConstraintError) -> None:
         if len(group) == 1:
@@ -165,11 +224,11 @@ class Committer:
             try:
                 self._commit_group((ticket,))
             except MoorageError as refusal:
-                ticket.answer(None, refusal)
+                _refuse((ticket,), refusal)
 
     def _attempt(self, group: Sequence[Ticket], transaction_id: str) -> None:
         """One transaction; answers every ticket if it succeeds, none if it raises."""
-        wanted = reduce(or_, (ticket.touch for ticket in group), Touch())
+        wanted = Touch.union(ticket.touch for ticket in group)
         with self._store.transaction() as transaction:
             state = transaction.read(wanted)
             answers, writes = _decided(state, group)
@@ -183,27 +242,33 @@ class Committer:
                     raise _LostInCommitError(answers) from error
         _give(group, answers)
 
-    def _settled(
-        self, group: Sequence[Ticket], lost: _LostInCommitError, transaction_id: str, deadline: float
-    ) -> bool:
+    def _settled(self, group: Sequence[Ticket], lost: _LostInCommitError, transaction_id: str) -> bool:
         """Whether a lost COMMIT happened; if so, its answers are given.
 
-        Raises OutcomeUnknownError if the database stays away.
+        If the database stays away, all are told that the outcome is not known, and it is over.
         """
         pause = FIRST_PAUSE_SECONDS
-        while True:
+        waiting = group
+        while waiting:
             try:
                 happened = self._store.was_committed(transaction_id)
             except (WriteConflictError, ConnectionLostError, UnavailableError):
-                if time.monotonic() > deadline:
-                    raise OutcomeUnknownError("the database went away in COMMIT") from lost
+                waiting = _in_time(waiting, OutcomeUnknownError("the database went away in COMMIT"))
             else:
                 LOG.warning("A COMMIT got lost; it had %shappened.", "" if happened else "not ")
                 if happened:
                     _give(group, lost.answers)
                 return happened
-            time.sleep(pause)
+            time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        return True
+
+
+def _in_time(group: Sequence[Ticket], error: Exception) -> list[Ticket]:
+    """Those who may wait longer; all others are refused."""
+    late = [ticket for ticket in group if ticket.is_late()]
+    _refuse(late, error)
+    return [ticket for ticket in group if not ticket.answered]
 
 
 def _refuse(group: Sequence[Ticket], error: Exception) -> None:
@@ -214,7 +279,8 @@ def _refuse(group: Sequence[Ticket], error: Exception) -> None:
 
 def _give(group: Sequence[Ticket], answers: Sequence[Answer]) -> None:
     for ticket, (result, error) in zip(group, answers, strict=True):
-        ticket.answer(result, error)
+        if not ticket.answered:
+            ticket.answer(result, error)
 
 
 def _decided(state: State, group: Sequence[Ticket]) -> tuple[list[Answer], list[Write]]:

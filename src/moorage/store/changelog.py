@@ -9,6 +9,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from moorage.model.values import Requester
+from moorage.store.bulk import Insertion
 from moorage.store.tables import changes, revisions
 
 THE_ROW = 1
@@ -22,6 +23,18 @@ COMPACT_EVERY = 10_000
 
 CURRENT = sa.select(revisions.c.revision).where(revisions.c.id == sa.literal_column(str(THE_ROW), sa.Integer))
 """Number of the last committed write."""
+
+NEW_CHANGES = Insertion(
+    changes,
+    "revision",
+    "position",
+    "root_provider_id",
+    "kind",
+    "transaction_id",
+    "user_id",
+    "project_id",
+    "request_id",
+)
 
 _NAME_LENGTH = 255
 _REQUEST_ID_LENGTH = 64
@@ -68,33 +81,46 @@ def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_i
 
     Returns the last revision.
     """
-    # The lock on this row is held until COMMIT. So revisions become visible in their order,
-    # without gaps, on every database.
-    connection.execute(
-        revisions.update()
-        .where(revisions.c.id == THE_ROW)
-        .values(revision=revisions.c.revision + len(entries))
-    )
-    last = current(connection)
+    last = _count(connection, len(entries))
     first = last - len(entries) + 1
     rows = [
-        {
-            "revision": first + offset,
-            "position": position,
-            "root_provider_id": root_id,
-            "kind": entry.kind,
-            "transaction_id": transaction_id,
-            "user_id": entry.requester.user_id[:_NAME_LENGTH],
-            "project_id": entry.requester.project_id[:_NAME_LENGTH],
-            "request_id": entry.requester.request_id[:_REQUEST_ID_LENGTH],
-        }
+        (
+            first + offset,
+            position,
+            root_id,
+            entry.kind,
+            transaction_id,
+            entry.requester.user_id[:_NAME_LENGTH],
+            entry.requester.project_id[:_NAME_LENGTH],
+            entry.requester.request_id[:_REQUEST_ID_LENGTH],
+        )
         for offset, entry in enumerate(entries)
         for position, root_id in enumerate(_trees(entry))
     ]
-    connection.execute(changes.insert(), rows)
+    NEW_CHANGES.execute(connection, rows)
     if last // COMPACT_EVERY != (first - 1) // COMPACT_EVERY:
         compact(connection, last - KEPT_REVISIONS)
     return last
+
+
+def _count(connection: sa.Connection, writes: int) -> int:
+    """Count so many writes; returns the number of the last one.
+
+    The lock on the row is held until COMMIT. So revisions become visible in their order, without
+    gaps, on every database.
+    """
+    number = revisions.c.revision + writes
+    counted = revisions.update().where(revisions.c.id == THE_ROW)
+    if connection.dialect.update_returning:
+        return int(
+            connection.execute(counted.values(revision=number).returning(revisions.c.revision)).scalar_one()
+        )
+    if connection.dialect.name == "mysql":
+        # This server hands the number back with the row count, and not in a query's way.
+        result = connection.execute(counted.values(revision=sa.func.last_insert_id(number)))
+        return int(result.lastrowid)
+    connection.execute(counted.values(revision=number))
+    return current(connection)
 
 
 def _trees(entry: LogEntry) -> Iterable[int | None]:

@@ -28,6 +28,14 @@ SQLITE_BUSY_SECONDS = 30.0
 WRITERS = 2
 """Connections for writing: the committer's, and one to settle a lost COMMIT beside it."""
 
+LOCK_SECONDS = 5
+"""How long a writer waits for another one's row lock on a server. Then it gives up its own locks and
+begins anew: whoever was frozen with a lock in hand shall not freeze all others for good."""
+
+IDLE_SECONDS = 10
+"""How long a server keeps a writer's transaction whose process says nothing: a process that was
+stopped or cut off in the middle gives its locks back so."""
+
 READERS = 5
 """Connections kept for reading unless ``max_pool_size`` says otherwise."""
 
@@ -92,7 +100,8 @@ def create_engines(settings: StoreSettings) -> Engines:
     }
     if settings.pool_timeout_seconds is not None:
         pool["pool_timeout"] = settings.pool_timeout_seconds
-    writers = pool | {"pool_size": WRITERS, "max_overflow": 0}
+    # The committer ends its transactions itself: some drivers would ask the server once more.
+    writers = pool | {"pool_size": WRITERS, "max_overflow": 0, "pool_reset_on_return": None}
     readers = pool | {
         "pool_size": READERS if settings.max_pool_size is None else settings.max_pool_size,
         "max_overflow": READERS_OVERFLOW if settings.max_overflow is None else settings.max_overflow,
@@ -119,7 +128,39 @@ def create_engines(settings: StoreSettings) -> Engines:
             _catch_up_with_cluster(engine)
     if engines.single.dialect.name == "postgresql":
         _plan_as_written(engines.single)
+    _bound_waits(engines.write)
     return engines
+
+
+_WAITS = {
+    "postgresql": (
+        f"SET lock_timeout = '{LOCK_SECONDS}s'",
+        f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'",
+    ),
+    "mysql": (f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}",),
+}
+_MARIADB_WAITS = (f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}",)
+
+
+def _bound_waits(engine: sa.Engine) -> None:
+    """Nobody waits for ever, and nobody is waited for so long."""
+    statements = _WAITS.get(engine.dialect.name, ())
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        if engine.dialect.name == "mysql":
+            cursor.execute("SELECT VERSION()")
+            row = cursor.fetchone()
+            if row is not None and "MariaDB" in str(row[0]):
+                for statement in _MARIADB_WAITS:
+                    cursor.execute(statement)
+        cursor.close()
+        if engine.dialect.name == "postgresql":
+            # What was set belongs to a transaction of its own, and would go with a later rollback.
+            connection.commit()
 
 
 def _sqlite_engines(

@@ -1,10 +1,15 @@
-"""Names that are only ever added: projects, users, consumer types, aggregates."""
+"""Names whose ids a process remembers: most are only ever added."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
+
+from moorage.model.values import CUSTOM_PREFIX
+from moorage.store.bulk import Selection
+from moorage.store.tables import resource_classes
 
 REMEMBERED = 100_000
 """Names kept in memory per registry: some 20 MB at the most, and then it starts anew."""
@@ -71,3 +76,43 @@ class Registry:
                     if row is not None:
                         found[name] = row.id
         return found
+
+
+_classes = sa.select(resource_classes.c.id, resource_classes.c.name)
+CLASSES_BY_ID = Selection(_classes, resource_classes.c.id)
+CLASSES_BY_NAME = Selection(_classes, resource_classes.c.name)
+
+
+class ClassRegistry:
+    """Ids of resource classes. Only standard ones are remembered: custom ones may go and be renamed.
+
+    Unlike other names these are told apart by case whatever the database's collation does.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    def names(self, connection: sa.Connection, ids: Iterable[int]) -> dict[int, str]:
+        """Name by id; one statement at the most."""
+        wanted = set(ids)
+        found = {id_: self._names[id_] for id_ in wanted & self._names.keys()}
+        if len(found) < len(wanted):
+            read = CLASSES_BY_ID.rows(connection, wanted - found.keys())
+            found |= {row.id: row.name for row in self._taken(read)}
+        return found
+
+    def ids(self, connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:
+        """Id by name, of those that there are; one statement at the most."""
+        wanted = set(names)
+        found = {name: self._ids[name] for name in wanted & self._ids.keys()}
+        if len(found) < len(wanted):
+            read = CLASSES_BY_NAME.rows(connection, wanted - found.keys())
+            found |= {name: id_ for id_, name in self._taken(read) if name in wanted}
+        return found
+
+    def _taken(self, rows: list[Any]) -> list[Any]:
+        for id_, name in rows:
+            if not name.startswith(CUSTOM_PREFIX):
+                self._ids[name], self._names[id_] = id_, name
+        return rows

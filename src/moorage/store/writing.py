@@ -7,7 +7,6 @@ the generation that was read has lost against another writer.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 
 from moorage.rules.state import ConsumerRow, ProviderRow, State
 from moorage.store.batches import batches
+from moorage.store.bulk import Bump, Bumping, Insertion, Selection
 from moorage.store.errors import WriteConflictError
 from moorage.store.inventory_rows import values_of
 from moorage.store.reading import Known, Registries
@@ -28,6 +28,13 @@ from moorage.store.tables import (
     resource_providers,
     traits,
 )
+
+NEW_CONSUMERS = Insertion(consumers, "uuid", "generation", "project_id", "user_id", "consumer_type_id")
+GONE_CONSUMERS = Selection(consumers.delete(), consumers.c.id)
+NEW_ALLOCATIONS = Insertion(allocations, "resource_provider_id", "resource_class_id", "consumer_id", "used")
+GONE_ALLOCATIONS = Selection(allocations.delete(), allocations.c.consumer_id)
+PROVIDER_GENERATIONS = Bumping(resource_providers)
+CONSUMER_GENERATIONS = Bumping(consumers)
 
 FIRST_CUSTOM_CLASS_ID = 10_000
 """Ids of custom resource classes start here; the standard ones keep their library's order."""
@@ -59,7 +66,7 @@ class Writer:
         self._write_provider_aggregates(before, after)
         self._write_consumers(before, after)
         self._write_allocations(before, after)
-        self._bump(resource_providers, _provider_steps(before, after))
+        self._bump(PROVIDER_GENERATIONS, _provider_steps(before, after))
 
     def root_ids(self, before: State, after: State, providers: Iterable[str]) -> frozenset[int]:
         """Database ids of the roots of all trees that these providers were or are in.
@@ -260,9 +267,11 @@ class Writer:
         old: Mapping[str, Any] = getattr(before, name)
         for uuid, now in getattr(after, name).items():
             row = after.providers.get(uuid)
+            if row is None:
+                continue
             # What a provider that makes way for a new one had went with it.
-            was = None if row is not None and row.id is None else old.get(uuid)
-            if row is not None and now is not was:
+            was = None if row.id is None else old.get(uuid)
+            if now is not was:
                 yield uuid, was, now
 
     def _delete_pairs(
@@ -314,18 +323,13 @@ class Writer:
             for uuid, was in before.consumers.items()
             if was is not None and was.id is not None and _is_gone(after.consumers[uuid])
         ]
-        for batch in batches(gone):
-            self._connection.execute(consumers.delete().where(consumers.c.id.in_(batch)))
+        GONE_CONSUMERS.execute(self._connection, gone)
         changed = [row for row in after.consumers.values() if row is not None]
         changed = [row for row in changed if row != before.consumers[row.uuid]]
         ids = self._consumer_references(changed)
-        self._execute(
-            consumers.insert(),
-            [
-                {"uuid": row.uuid, "generation": row.generation} | ids[row.uuid]
-                for row in changed
-                if row.id is None
-            ],
+        NEW_CONSUMERS.execute(
+            self._connection,
+            [(row.uuid, row.generation, *ids[row.uuid].values()) for row in changed if row.id is None],
         )
         kept = [(row, was) for row in changed if (was := before.consumers[row.uuid]) is not None]
         self._execute(
@@ -336,11 +340,14 @@ class Writer:
                 if row.id is not None and _attributes(row) != _attributes(was)
             ],
         )
-        steps: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for row, was in kept:
-            if row.id is not None and row.generation != was.generation:
-                steps[row.generation - was.generation].append((row.id, was.generation))
-        self._bump(consumers, steps)
+        self._bump(
+            CONSUMER_GENERATIONS,
+            [
+                (row.id, was.generation, row.generation - was.generation)
+                for row, was in kept
+                if row.id is not None and row.generation != was.generation
+            ],
+        )
 
     def _consumer_references(self, rows: list[ConsumerRow]) -> dict[str, dict[str, int | None]]:
         known = self._registries
@@ -361,36 +368,26 @@ class Writer:
         }
 
     def _write_allocations(self, before: State, after: State) -> None:
-        table = allocations
         # wire: what a consumer holds is written anew even if it is the same: its date is seen.
         replaced = {
             consumer: held for consumer, held in after.held.items() if held is not before.held[consumer]
         }
-        for batch in batches(consumer for consumer in replaced if before.held[consumer]):
-            self._connection.execute(table.delete().where(table.c.consumer_id.in_(batch)))
-        rows = [
-            {
-                "resource_provider_id": self._known.providers[provider],
-                "resource_class_id": self._class_ids((name,))[name],
-                "consumer_id": consumer,
-                "used": amount,
-            }
-            for consumer, held in replaced.items()
-            for (provider, name), amount in held.items()
-        ]
-        self._execute(table.insert(), rows)
+        GONE_ALLOCATIONS.execute(
+            self._connection, [consumer for consumer in replaced if before.held[consumer]]
+        )
+        class_ids = self._class_ids({name for held in replaced.values() for _, name in held})
+        NEW_ALLOCATIONS.execute(
+            self._connection,
+            [
+                (self._known.providers[provider], class_ids[name], consumer, amount)
+                for consumer, held in replaced.items()
+                for (provider, name), amount in held.items()
+            ],
+        )
 
-    def _bump(self, table: sa.Table, steps: Mapping[int, list[tuple[int, int]]]) -> None:
-        """Raise generations by so much, where they still are what was read."""
-        for step, rows in sorted(steps.items()):
-            for batch in batches(sorted(rows)):
-                updated = self._connection.execute(
-                    table.update()
-                    .where(sa.tuple_(table.c.id, table.c.generation).in_(batch))
-                    .values(generation=table.c.generation + step)
-                )
-                if updated.rowcount != len(batch):
-                    raise WriteConflictError
+    def _bump(self, generations: Bumping, rows: Iterable[Bump]) -> None:
+        if not generations.execute(self._connection, rows):
+            raise WriteConflictError
 
 
 def _attributes(row: ConsumerRow) -> tuple[str, str, str | None]:
@@ -426,10 +423,9 @@ def _kept_providers(before: State, after: State) -> Iterator[tuple[ProviderRow, 
             yield was, row
 
 
-def _provider_steps(before: State, after: State) -> dict[int, list[tuple[int, int]]]:
-    """Generation steps to (id, generation as read)."""
-    steps: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for was, row in _kept_providers(before, after):
-        if row.generation != was.generation and row.id is not None:
-            steps[row.generation - was.generation].append((row.id, was.generation))
-    return steps
+def _provider_steps(before: State, after: State) -> list[Bump]:
+    return [
+        (row.id, was.generation, row.generation - was.generation)
+        for was, row in _kept_providers(before, after)
+        if row.id is not None and row.generation != was.generation
+    ]

@@ -30,7 +30,7 @@ from tests.databases.orders import (
     order,
 )
 from tests.databases.prepared import OpenService
-from tests.databases.together import kinds
+from tests.databases.together import held_up, kinds
 
 
 def test_what_does_not_find_room_in_the_queue_is_sent_away(
@@ -38,7 +38,7 @@ def test_what_does_not_find_room_in_the_queue_is_sent_away(
 ) -> None:
     service = open_service(sqlite_store, queue_length=2)
     committer = service._committer
-    with committer._leading:
+    with held_up(committer):
         threads = [
             threading.Thread(target=order, args=(service, CreateTrait(f"CUSTOM_{number}")))
             for number in range(2)
