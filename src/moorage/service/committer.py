@@ -139,8 +139,11 @@ class Committer:
         point in waiting any longer.
         """
         patience = max(0.0, ticket.deadline - time.monotonic()) + GRACE_SECONDS
-        if ticket.wake.acquire(timeout=patience):
-            return
+        if not ticket.wake.acquire(timeout=patience):
+            self._wait_no_longer(ticket)
+
+    def _wait_no_longer(self, ticket: Ticket) -> None:
+        """As ``_wait``, unless its end has come at the very last moment."""
         with self._mutex:
             if ticket.answered or ticket.leads:
                 return

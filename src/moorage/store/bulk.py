@@ -94,8 +94,9 @@ class Selection(PerDatabase):
     def _is_wanted(self, dialect: sa.Dialect) -> sa.ColumnElement[bool]:
         column = self._column
         if dialect.name == "postgresql":
-            many = postgresql.ARRAY(column.type)
-            return column == sa.any_(sa.bindparam(WANTED, type_=many))
+            # A cast to the column's own type would cut texts that are too long, and find others.
+            single = sa.Text() if isinstance(column.type, sa.String) else column.type
+            return column == sa.any_(sa.bindparam(WANTED, type_=postgresql.ARRAY(single)))
         if dialect.name == "mysql" and dialect.driver in LIST_DRIVERS:
             return column.bool_op("IN")(sa.bindparam(WANTED, type_=sa.types.NullType()))
         if dialect.name == "sqlite" and makes_tables(dialect):
@@ -104,9 +105,16 @@ class Selection(PerDatabase):
         return column.in_(sa.bindparam(WANTED, expanding=True))
 
 
+def _wide(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    """A type in which a text that is too long stays so, to be refused by the column it is for."""
+    if isinstance(kind, sa.String) and kind.length is not None:
+        return sa.String(kind.length + 1)
+    return kind
+
+
 def _given(dialect: sa.Dialect, columns: Sequence[sa.ColumnClause[Any]]) -> str:
     """A table named ``given`` of these columns, whose rows are bound as ``_bound`` says."""
-    types = {column.name: column.type.compile(dialect) for column in columns}
+    types = {column.name: _wide(column.type).compile(dialect) for column in columns}
     if dialect.name == "postgresql":
         arrays = ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in types.items())
         return f"unnest({arrays}) AS {GIVEN}({', '.join(types)})"

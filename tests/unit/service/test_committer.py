@@ -14,6 +14,7 @@ from moorage.model.commands import (
 )
 from moorage.model.errors import (
     EqualNameError,
+    OutcomeUnknownError,
     ProviderExistsError,
     UnavailableError,
 )
@@ -140,3 +141,89 @@ def faults_of(service: Service, *commands: Command[Any]) -> list[Exception | Non
     committer._waiting.extend(tickets)
     committer._lead()
     return [ticket.error for ticket in tickets]
+
+
+def outcome_of(service: Service, command: Command[Any]) -> object:
+    try:
+        return order(service, command)
+    except UnavailableError as refusal:
+        return refusal
+
+
+def in_background(service: Service, command: Command[Any]) -> tuple[threading.Thread, list[object]]:
+    outcomes: list[object] = []
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(service, command)))
+    thread.start()
+    return thread, outcomes
+
+
+def test_what_nobody_took_in_time_is_refused_and_never_done(
+    sqlite_store: Store, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "GRACE_SECONDS", 0.0)
+    service = open_service(sqlite_store, deadline_seconds=0)
+    with held_up(service._committer):
+        thread, outcomes = in_background(service, CreateTrait("CUSTOM_T"))
+        thread.join()
+        assert [type(outcome) for outcome in outcomes] == [UnavailableError]
+        assert not service._committer._waiting
+    assert order(service, CreateTrait("CUSTOM_T")) is True
+
+
+def test_what_a_leader_took_that_never_returns_has_an_unknown_outcome(
+    sqlite_store: Store, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "GRACE_SECONDS", 0.0)
+    service = open_service(sqlite_store, deadline_seconds=0)
+    begun, may_end = threading.Event(), threading.Event()
+    real = WriteTransaction.read
+
+    def read(transaction: WriteTransaction, touch: Any) -> Any:
+        begun.set()
+        may_end.wait()
+        return real(transaction, touch)
+
+    monkeypatch.setattr(WriteTransaction, "read", read)
+    with held_up(service._committer):
+        monkeypatch.setattr(committer_module, "GRACE_SECONDS", 30.0)
+        first, first_outcomes = in_background(service, CreateTrait("CUSTOM_A"))
+        while not service._committer._waiting:
+            time.sleep(0.001)
+        monkeypatch.setattr(committer_module, "GRACE_SECONDS", 0.5)
+        second, second_outcomes = in_background(service, CreateTrait("CUSTOM_B"))
+        while len(service._committer._waiting) < 2:
+            time.sleep(0.001)
+    begun.wait()
+    second.join()
+    may_end.set()
+    first.join()
+    assert first_outcomes == [True]
+    assert [type(outcome) for outcome in second_outcomes] == [OutcomeUnknownError]
+    assert order(service, CreateTrait("CUSTOM_B")) is False
+
+
+def test_who_is_woken_just_when_his_patience_ends_leads_all_the_same(sqlite_service: Service) -> None:
+    """Between the end of the wait and the look at what has come, an answer or the lead may come."""
+    committer = sqlite_service._committer
+    leading = Ticket(CreateTrait("CUSTOM_A"), ASKER, touch(CreateTrait("CUSTOM_A")), leads=True)
+    committer._wait_no_longer(leading)
+    answered = Ticket(CreateTrait("CUSTOM_A"), ASKER, touch(CreateTrait("CUSTOM_A")))
+    answered.answer(True, None)
+    committer._wait_no_longer(answered)
+
+
+def test_a_full_disk_at_commit_is_told_at_once_and_not_tried_again(
+    sqlite_service: Service, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[None] = []
+
+    def commit(_transaction: WriteTransaction, _writer: Any) -> None:
+        commits.append(None)
+        raise UnavailableError("the database refused to work")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WriteTransaction, "commit", commit)
+        with pytest.raises(UnavailableError, match="refused to work"):
+            order(sqlite_service, CreateTrait("CUSTOM_T"))
+    assert len(commits) == 1
+    assert order(sqlite_service, CreateTrait("CUSTOM_T")) is True

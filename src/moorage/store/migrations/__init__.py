@@ -51,6 +51,8 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
     try:
         with connection.begin():
             if connection.dialect.name == "postgresql":
+                # Writers do not wait long, but this takes as long as it takes.
+                connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
                 lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(LOCK_NAME))
                 connection.execute(sa.select(lock))
             yield

@@ -1,0 +1,123 @@
+"""The quick look at bodies never takes what python-jsonschema refuses."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moorage.api import schemas
+from moorage.api.approval import approver
+from moorage.api.routes import ROUTES
+from moorage.api.schemas import Validator
+from moorage.api.versions import NEWEST, Since
+from tests.unit.api.requests import GOOD
+
+VALIDATORS: list[Validator] = list(
+    {
+        id(validator): validator
+        for table in vars(schemas).values()
+        if isinstance(table, Since)
+        for minor in range(table.oldest, NEWEST + 1)
+        if (validator := table.at(minor)) is not None
+    }.values()
+)
+
+UUID = "0f7aebb8-5a0a-4d0c-8f3e-2b6a3c1d9e77"
+TEXTS = ["", "A\n", "vcpu", "VCPU", UUID, UUID + "\n", UUID[:-1], UUID.replace("-", ""), "x" * 300]
+NUMBERS = [None, True, False, 0, 1, -1, 2.0, 1.5, 10**40]
+CONTAINERS: list[Any] = [[], ["A", "A"], [1, 1], {}, {"VCPU": 1}, {"VCPU\n": 1}, {UUID: {}}]
+JUNK = st.sampled_from([*TEXTS, *NUMBERS, *CONTAINERS])
+
+
+@st.composite
+def instances(draw: st.DrawFn, schema: dict[str, Any]) -> Any:
+    """What is mostly valid, and odd here and there."""
+    if draw(st.integers(0, 19)) == 0:
+        return draw(JUNK)
+    if "anyOf" in schema:
+        return draw(instances(draw(st.sampled_from(schema["anyOf"]))))
+    kind = schema.get("type", "null")
+    kind = draw(st.sampled_from(kind)) if isinstance(kind, list) else kind
+    if kind == "object":
+        names = [name for name in schema.get("properties", {}) if draw(st.integers(0, 9)) > 1]
+        made = {name: draw(instances(schema["properties"][name])) for name in names}
+        for pattern, part in schema.get("patternProperties", {}).items():
+            keys = st.sampled_from(
+                [UUID, "VCPU", "DISK_GB", "a", "required1", "member_of_A", "resources_x\n"]
+            )
+            for key in draw(st.lists(keys, max_size=2)):
+                made[key] = draw(instances(part))
+            assert pattern
+        return made
+    if kind == "array":
+        return draw(st.lists(instances(schema.get("items", {})), max_size=3))
+    if kind == "string":
+        texts = st.sampled_from([UUID, "VCPU", "CUSTOM_X", "A\n", "", "1", *schema.get("enum", ())])
+        return draw(texts)
+    if kind in {"integer", "number"}:
+        return draw(st.sampled_from([0, 1, 7, 2**31 - 1, 2**31, -1, 1.5, 2.0, True]))
+    return draw(st.sampled_from([None, True, False]))
+
+
+@pytest.mark.parametrize("number", range(len(VALIDATORS)))
+@given(data=st.data())
+def test_what_is_approved_of_is_valid(number: int, data: st.DataObject) -> None:
+    validator = VALIDATORS[number]
+    instance = data.draw(instances(validator.schema))
+    before = deepcopy(instance)
+    if approver(validator.schema)(instance):
+        assert not list(validator._validator.iter_errors(instance))
+    assert instance == before
+
+
+@pytest.mark.parametrize("good", GOOD, ids=str)
+def test_what_clients_send_is_approved_of_at_once(good: Any) -> None:
+    for minor in range(good.since, NEWEST + 1):
+        body = good.body(minor)
+        operation = ROUTES.get(good.template, {}).get(good.method)
+        validator = None if operation is None or operation.body is None else operation.body.at(minor)
+        if body is not None and validator is not None:
+            assert validator._approve(json.loads(json.dumps(body))), (minor, body)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"type": "unheard"},
+        {"type": ["integer", "null"], "minimum": 1},
+        {"type": "null", "description": "x"},
+        {"type": "integer", "multipleOf": 1},
+        {"type": "string", "format": "date"},
+        {"type": "string", "contentEncoding": "x"},
+        {"type": "string", "enum": ["VCPU"], "minLength": 1},
+        {"type": "array", "contains": {}},
+        {"type": "object", "dependentRequired": {}},
+        {"anyOf": [{"type": "null"}], "type": "null"},
+    ],
+)
+@pytest.mark.parametrize("instance", [None, 1, "VCPU", [], {}])
+def test_a_schema_with_what_is_not_known_leaves_everything_in_doubt(schema: Any, instance: Any) -> None:
+    assert not approver(schema)(instance)
+
+
+@pytest.mark.parametrize(
+    ("schema", "instance", "expected"),
+    [
+        ({"type": "array"}, [1, None], True),
+        ({"type": "object"}, {"a": 1}, True),
+        ({"type": "object", "additionalProperties": {"type": "null"}}, {"a": None}, True),
+        ({"type": "object", "additionalProperties": {"type": "null"}}, {"a": 1}, False),
+        ({"type": "boolean"}, True, True),
+        ({"type": "boolean"}, 1, False),
+        ({"type": "number", "maximum": 2}, 1.5, True),
+        ({"type": "integer"}, True, False),
+    ],
+)
+def test_the_quick_look_at_plain_schemas(schema: Any, instance: Any, expected: bool) -> None:
+    assert approver(schema)(instance) is expected
