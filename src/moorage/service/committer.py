@@ -10,6 +10,7 @@ the next one gathers by itself; its first command's thread is woken to lead it, 
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -72,7 +73,7 @@ class Ticket:
     command: Command[Any]
     requester: Requester
     touch: Touch
-    deadline: float = 0.0
+    deadline: float = math.inf
     wake: threading.Lock = field(default_factory=_locked)
     leads: bool = False
     result: object = None
