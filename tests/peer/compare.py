@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,8 +16,14 @@ from tests.peer.exchange import Answer, Request
 SAME_HEADERS = ("location", "allow", "openstack-api-version", "content-type")
 """Headers whose values are compared."""
 
-PRESENT_HEADERS = ("cache-control", "last-modified", "x-openstack-request-id")
-"""Headers of which only the presence is compared."""
+LAST_MODIFIED = "last-modified"
+REQUEST_ID_HEADER = "x-openstack-request-id"
+
+PRESENT_HEADERS = ("cache-control", LAST_MODIFIED, REQUEST_ID_HEADER)
+"""Headers of which the presence is compared, and of times whether they are about the same."""
+
+AT_ONCE = timedelta(minutes=30)
+"""What both did within so long has happened at the same time; another time zone is farther away."""
 
 WHERE_GIVEN = ("vary",)
 """Headers that only have to be there where the reference has them."""
@@ -148,7 +155,17 @@ def _headers(ours: Answer, theirs: Answer) -> list[str]:
         for name in WHERE_GIVEN
         if name in theirs.headers and theirs.headers[name] != ours.headers.get(name)
     ]
+    times = [answer.headers[LAST_MODIFIED] for answer in (ours, theirs) if LAST_MODIFIED in answer.headers]
+    if len(times) > 1 and abs(_time(times[0]) - _time(times[1])) > AT_ONCE:
+        found.append(f"header {LAST_MODIFIED}: {times[0]!r}, {times[1]!r}")
+    if ours.error and ours.error.get("request_id") != ours.headers.get(REQUEST_ID_HEADER):
+        found.append(f"id of the request: {ours.error.get('request_id')!r} and {ours.headers}")
     return found
+
+
+def _time(stated: str) -> datetime:
+    """A time of HTTP."""
+    return datetime.strptime(stated, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
 
 
 def _bodies(where: str, ours: Any, theirs: Any) -> list[str]:

@@ -21,12 +21,17 @@ ASKED = request("GET", "/resource_providers", 39)
 HEADERS = {"content-type": "application/json", "vary": "openstack-api-version"}
 
 
+WRITTEN = "Wed, 25 Nov 2026 19:00:00 GMT"
+
+
 def answer(body: Any, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, HEADERS | headers, json.dumps(body).encode())
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, HEADERS | named, json.dumps(body).encode())
 
 
 def refusal(detail: str, code: str = "placement.undefined_code") -> Answer:
-    return answer({"errors": [{"status": 400, "detail": detail, "code": code, "request_id": "req-1"}]}, 400)
+    body = {"errors": [{"status": 400, "detail": detail, "code": code, "request_id": "req-1"}]}
+    return answer(body, 400, x_openstack_request_id="req-1")
 
 
 def test_order_of_lists_and_ids_of_requests_say_nothing() -> None:
@@ -49,10 +54,35 @@ def test_order_of_lists_and_ids_of_requests_say_nothing() -> None:
         (answer({}), replace(answer({}), headers=HEADERS | {"last-modified": "now"})),
         (refusal("one"), refusal("two")),
         (refusal("one"), refusal("one", "placement.other")),
+        (
+            answer({}, last_modified=WRITTEN),
+            answer({}, last_modified=WRITTEN.replace("19:00", "20:00")),
+        ),
+        (
+            replace(refusal("one"), headers=HEADERS | {"x-openstack-request-id": "req-2"}),
+            refusal("one"),
+        ),
     ],
 )
 def test_what_a_client_can_tell_apart_differs(ours: Answer, theirs: Answer) -> None:
     assert compare.differences(ASKED, ours, theirs)
+
+
+def test_what_happened_about_the_same_time_is_the_same() -> None:
+    ours, theirs = (answer({}, last_modified=WRITTEN.replace("00 GMT", f"{at} GMT")) for at in ("00", "59"))
+    assert compare.differences(ASKED, ours, theirs) == []
+
+
+def test_a_generation_is_the_same_however_its_number_is_spelled() -> None:
+    ours, theirs = (refusal(f"expected 3 but got {number} ") for number in ("5", "5.0"))
+    assert compare.differences(ASKED, ours, theirs) == []
+    assert compare.differences(ASKED, ours, refusal("expected 3 but got 6.0 "))
+
+
+def test_numbers_beyond_what_json_keeps_exactly_are_as_near_as_a_double_is() -> None:
+    assert compare.differences(ASKED, answer({"a": 2**63}), answer({"a": float(2**63)})) == []
+    assert compare.differences(ASKED, answer({"a": 2**53 - 1}), answer({"a": 2**53}))
+    assert compare.differences(ASKED, answer({"a": 10**400}), answer({"a": 10**401}))
 
 
 def test_a_longer_vary_is_seen_but_none_in_the_reference_is_not() -> None:
