@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from tests.peer import compare
 from tests.peer.exchange import Answer, Request
+from tests.peer.world import NEWEST_MINOR, request
 
 Ask = Callable[[Request], Answer]
 Pairs = list[tuple[str, str]]
@@ -47,6 +48,15 @@ class Search:
         kinds = ("required", "member_of", "in_tree")
         return {suffix for kind in kinds for suffix in self.values(kind)} - self.values("resources").keys()
 
+    def root_of(self, provider: str) -> str | None:
+        """Root of a provider's tree, None if there is no such provider.
+
+        Summaries do not have it if the tree only places constraints on what is shared with it.
+        """
+        asked = request("GET", f"/resource_providers/{provider}", NEWEST_MINOR)
+        root: str | None = self.ask(asked).json.get("root_provider_uuid")
+        return root
+
     def asked_with(self, pairs: Pairs) -> Any:
         """What the reference says to another query string."""
         return compare.plain(self.ask(replace(self.request, query=urlencode(pairs))).json)
@@ -56,9 +66,9 @@ NAMES = ("D1", "D6", "D7", "D17")
 """What ``explain`` can name."""
 
 
-def explain(request: Request, ours: Answer, theirs: Answer, ask: Ask) -> list[str]:
+def explain(asked: Request, ours: Answer, theirs: Answer, ask: Ask) -> list[str]:
     """Names of the faults by which the candidates differ, empty if something else is left."""
-    search = Search(request, compare.plain(ours.json), compare.plain(theirs.json), ask)
+    search = Search(asked, compare.plain(ours.json), compare.plain(theirs.json), ask)
     wanted = search.ours["allocation_requests"]
     shown = search.ours["provider_summaries"], search.theirs["provider_summaries"]
     if any(shown[0][provider] != shown[1][provider] for provider in shown[0].keys() & shown[1].keys()):
@@ -122,17 +132,13 @@ def _is_isolated(mappings: dict[str, list[str]]) -> bool:
 def _held_to_trees(search: Search, body: Any) -> Candidates:
     """D6: ``in_tree`` of a group without resources is ignored."""
     left: Candidates = body["allocation_requests"]
-    roots = {
-        provider: summary.get("root_provider_uuid", provider)
-        for provider, summary in (body["provider_summaries"] | search.ours["provider_summaries"]).items()
-    }
     for suffix, values in search.values("in_tree").items():
         if suffix in search.without_resources:
-            wanted = roots.get(values[-1].strip())
+            wanted = search.root_of(values[-1].strip())
             left = [
                 candidate
                 for candidate in left
-                if all(roots[provider] == wanted for provider in candidate["mappings"][suffix])
+                if all(search.root_of(provider) == wanted for provider in candidate["mappings"][suffix])
             ]
     return left
 

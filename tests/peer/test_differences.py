@@ -139,6 +139,18 @@ def test_d6_in_tree_holds_for_a_group_without_resources(peers: Peers) -> None:
     assert (len(ours), len(theirs)) == (0, 1)
 
 
+def test_d6_in_tree_is_told_from_a_tree_that_is_in_no_summary(peers: Peers) -> None:
+    add(peers, ROOT, {}, traits=("COMPUTE_NODE",), shares=True)
+    add(peers, SHARED, {"DISK_GB": 8}, traits=(SHARING,), shares=True)
+    add(peers, OTHER, {"VCPU": 8})
+    group = "resources1=DISK_GB:1&required_A=COMPUTE_NODE&same_subtree=_A&group_policy=none"
+    ours, theirs = search(peers, f"{group}&in_tree_A={OTHER}")
+    assert (len(ours), len(theirs)) == (0, 1)
+    ours, theirs = search(peers, f"{group}&in_tree_A={ROOT}")
+    assert ours == theirs
+    assert len(ours) == 1
+
+
 @pytest.mark.parametrize("group", ["required_A=!COMPUTE_NODE", f"in_tree_A={ROOT}"])
 def test_d7_a_group_without_resources_may_only_forbid_or_only_name_a_tree(peers: Peers, group: str) -> None:
     add(peers, ROOT, {"VCPU": 8})
