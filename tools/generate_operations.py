@@ -64,7 +64,8 @@ AFTER: Final[Mapping[str, str]] = {
     "api": """
 `keystone` reads the section `[keystone_authtoken]` as every service of a cloud does: all options of
 keystonemiddleware, and those of the plugin that `auth_type` names. [Let Keystone vouch for
-clients](../how-to/use-keystone.md) says how. Without any configuration `moorage serve` takes `noauth2`, on
+clients](../how-to/use-keystone.md) says how. `token` is Moorage's own: [let clients in by
+tokens](../how-to/use-tokens.md). Without any configuration `moorage serve` takes `noauth2`, on
 loopback.
 """,
     "moorage": """

@@ -137,7 +137,12 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
     store.check_schema()
     after = described(database_url)
     assert {name: after[name] for name in before} == before
-    assert after.keys() - before.keys() == {VERSION_TABLE, "moorage_revision", "moorage_changes"}
+    assert after.keys() - before.keys() == {
+        VERSION_TABLE,
+        "moorage_revision",
+        "moorage_changes",
+        "moorage_tokens",
+    }
 
     service = open_service(store)
     assert (service.provider(child).parent_uuid, service.provider(child).generation) == (provider, 3)

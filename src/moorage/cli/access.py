@@ -10,12 +10,15 @@ from oslo_config import cfg
 from moorage.auth.identity import Authenticator
 from moorage.auth.noauth import NoAuth
 from moorage.auth.policy import OsloPolicy
+from moorage.auth.tokens import TokenAuth
 from moorage.cli import options
 from moorage.cli.options import API_GROUP, value_of
+from moorage.service.tokens import Tokens
+from moorage.store.store import Store
 
 
 def strategy(conf: cfg.ConfigOpts) -> str:
-    """Who vouches for a token: one of ``options.STRATEGIES``."""
+    """Who vouches for a token: ``options.KEYSTONE``, ``TOKEN`` or ``NOAUTH``."""
     chosen: str = value_of(conf, API_GROUP, "auth_strategy")
     return chosen
 
@@ -27,11 +30,15 @@ def check(conf: cfg.ConfigOpts, environment: Mapping[str, str]) -> None:
         _keystone(conf, environment)
 
 
-def build_authenticator(conf: cfg.ConfigOpts, environment: Mapping[str, str] | None = None) -> Authenticator:
+def build_authenticator(conf: cfg.ConfigOpts, store: Store) -> Authenticator:
     """The way to authenticate for one process. Raises ConfigurationError."""
-    if strategy(conf) == options.KEYSTONE:
-        return _keystone(conf, os.environ if environment is None else environment)
-    return NoAuth()
+    match strategy(conf):
+        case options.KEYSTONE:
+            return _keystone(conf, os.environ)
+        case options.TOKEN:
+            return TokenAuth(Tokens(store).find)
+        case _:
+            return NoAuth()
 
 
 def _keystone(conf: cfg.ConfigOpts, environment: Mapping[str, str]) -> Authenticator:

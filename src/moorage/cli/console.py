@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from moorage.model.errors import MoorageError
@@ -23,3 +25,9 @@ def described(error: Exception) -> str:
         return str(error)
     first_line = (str(error).splitlines() or [""])[0]
     return f"Unexpected {type(error).__name__}: {first_line} (moorage --debug ... shows where)"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with columns below each other; as wide as they are, so that they can be searched."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
-from moorage.cli.options import KEYSTONE, NOAUTH
+from moorage.cli.options import KEYSTONE, NOAUTH, TOKEN
 from moorage.model.errors import NotFoundError
 from moorage.model.requests import Candidate, CandidateRequest, RequestGroup, SearchResult
 
@@ -17,6 +17,10 @@ AUTHENTICATION: Final[Mapping[str, Sequence[str]]] = {
     NOAUTH: (
         "Authentication is noauth2: any client is believed. Send the header X-Auth-Token: admin,",
         "or X-Auth-Token: USER:PROJECT for somebody who may only look at their own usage.",
+    ),
+    TOKEN: (
+        "Tokens are those that moorage token create gives out. Take one with the role service:",
+        "  TOKEN=$(moorage token create --role service)",
     ),
     KEYSTONE: (
         "Keystone vouches for tokens. Get one first:",

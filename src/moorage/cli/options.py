@@ -51,6 +51,7 @@ LONG_PREFIX: Final = "OS_PLACEMENT_"
 
 KEYSTONE: Final = "keystone"
 NOAUTH: Final = "noauth2"
+TOKEN: Final = "token"  # noqa: S105 - a word of placement.conf
 
 NO_INDIVIDUAL: Final = "00000000-0000-0000-0000-000000000000"
 """Project and user of consumers whose client could not name any."""
@@ -114,9 +115,10 @@ _API_OPTIONS: Final[list[cfg.Opt]] = [
     cfg.StrOpt(
         "auth_strategy",
         default=KEYSTONE,
-        choices=[KEYSTONE, NOAUTH],
+        choices=[KEYSTONE, NOAUTH, TOKEN],
         deprecated_group="DEFAULT",
-        help="Who vouches for a token. noauth2 believes every client and is meant for loopback only.",
+        help="Who vouches for a token: keystone; token for those that moorage token gives out, which is our "
+        "own; or noauth2, which believes every client and is meant for loopback only.",
     ),
 ]
 

@@ -12,7 +12,7 @@ from moorage.api.policy_sample import sample as sample_text
 from moorage.auth import rules
 from moorage.auth.permissions import permission
 from moorage.auth.policy import OsloPolicy, RuleBook
-from moorage.cli.common import stderr, stdout
+from moorage.cli.console import aligned, stderr, stdout
 from moorage.cli.options import config_files_of_process, read_options, told_config_file
 
 
@@ -74,12 +74,6 @@ def read_policy(config_file: Path | None) -> OsloPolicy:
 def known_rules() -> list[str]:
     """Names of all rules, those that others refer to first."""
     return [*(base.name for base in rules.BASE_RULES), *rules.DESCRIPTIONS]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with columns below each other; as wide as they are, so that they can be searched."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def tell_of_unknown_rules(book: RuleBook) -> None:

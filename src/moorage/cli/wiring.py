@@ -246,9 +246,9 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
     ``prepared``: someone else has synchronised schema and names already.
     """
     policy = OsloPolicy(settings.conf)
-    authenticator = access.build_authenticator(settings.conf)
     store = Store(settings.store)
     try:
+        authenticator = access.build_authenticator(settings.conf, store)
         if prepared:
             store.patiently(store.check_schema)
         else:

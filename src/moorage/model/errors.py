@@ -327,6 +327,14 @@ class SchemaError(MoorageError):
 
 
 @dataclass(eq=False)
+class TokenNotFoundError(MoorageError):
+    """``ids`` are all that were never given out, joined by ", "."""
+
+    ids: str
+    template = "No such token: {ids}."
+
+
+@dataclass(eq=False)
 class ConfigurationError(MoorageError):
     """An option has a value that cannot work."""
 

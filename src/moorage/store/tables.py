@@ -183,3 +183,18 @@ changes = sa.Table(
     sa.Index("moorage_changes_transaction_id_idx", "transaction_id"),
     comment="One row per write and tree that it changed; no tree: names changed.",
 )
+
+tokens = sa.Table(
+    "moorage_tokens",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("role", sa.String(32), nullable=False),
+    sa.Column("project_id", sa.String(255)),
+    # Plain numbers: all drivers give them as they are, without SQLAlchemy's help.
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger),
+    sa.Column("revoked_at", sa.BigInteger),
+    comment="Tokens by their public part, with the digest of their secret. Times are seconds since 1970.",
+)

@@ -76,3 +76,4 @@ def test_commands_for_a_service_that_asks_keystone_say_how_to_get_a_token() -> N
     assert "TOKEN=$(openstack token issue -f value -c id)" in text
     assert '-H "X-Auth-Token: $TOKEN"' in text
     assert "admin" not in text
+    assert "TOKEN=$(moorage token create" in guide("http://x", None, strategy="token")

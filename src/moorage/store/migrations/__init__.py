@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from moorage.model.errors import SchemaError, UnavailableError
 from moorage.store.migrations.adoption import VERSION_TABLE
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; a test holds it to the scripts."""
 
 

@@ -1,0 +1,28 @@
+"""Tokens that Moorage gives out itself, where there is no Keystone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What is known of a token; its secret is not.
+
+    ``id`` is the public part of the token, ``digest`` the SHA-256 of its secret in hexadecimal digits.
+    ``name`` stands for the user. Times are seconds since 1970 in UTC; ``expires_at`` None: it does not
+    end by itself, ``revoked_at`` None: it was not revoked.
+    """
+
+    id: str
+    digest: str
+    name: str
+    role: str
+    project_id: str | None
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+    def is_valid(self, now: float) -> bool:
+        """Whether it lets anybody in at the time ``now``."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
