@@ -100,6 +100,25 @@ def before_statement(
         sa.event.remove(engine, "before_cursor_execute", on_statement)
 
 
+@contextmanager
+def before_lock(engine: sa.Engine, action: Callable[[], object]) -> Iterator[list[str]]:
+    """Act before the first statement that locks rows; yields the statements met."""
+    met: list[str] = []
+
+    def on_statement(
+        _connection: sa.Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+    ) -> None:
+        if not met and "FOR UPDATE" in statement:
+            met.append(statement)
+            action()
+
+    sa.event.listen(engine, "before_cursor_execute", on_statement)
+    try:
+        yield met
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", on_statement)
+
+
 def end_session(store: Store, connection: sa.Connection) -> None:
     """End a connection from the server's side, as an administrator or a failing server would."""
     postgresql = store.engines.write.dialect.name == "postgresql"

@@ -7,14 +7,14 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from moorage.model.commands import SetInventories, UpdateProvider
-from moorage.model.errors import StaleGenerationError
+from moorage.model.commands import DeleteAllocations, SetInventories, UpdateProvider
+from moorage.model.errors import AllocationsNotFoundError, CapacityExceededError, StaleGenerationError
 from moorage.service.facade import Service
 from moorage.store.store import Store
 from moorage.store.tables import resource_providers
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order
 from tests.databases.prepared import OpenService, OpenStore, Prepare
-from tests.databases.sql_watch import before_statement
+from tests.databases.sql_watch import before_lock, before_statement
 from tests.servers.binaries import POSTGRESQL
 
 
@@ -115,3 +115,34 @@ def test_a_child_that_comes_while_its_tree_is_being_locked_is_seen(
         between.join()
     other.close()
     assert [service.provider(uuid).root_uuid for uuid in (moved, below, child)] == [joined] * 3
+
+
+def test_what_a_consumer_held_that_went_before_the_lock_is_not_given_back_twice(
+    server_store: Store, server_service: Service, open_service: OpenService
+) -> None:
+    """Its provider would seem to have room that it has not."""
+    provider, other = add_provider(server_service, VCPU=4), open_service(server_store)
+    gone, stays = new_uuid(), new_uuid()
+    order(server_service, claim(gone, {provider: {VCPU: 3}}))
+    order(server_service, claim(stays, {provider: {VCPU: 1}}))
+    with (
+        before_lock(server_store.engines.write, lambda: order(other, DeleteAllocations(gone))) as met,
+        pytest.raises(CapacityExceededError),
+    ):
+        order(server_service, claim(gone, {provider: {VCPU: 4}}))
+    assert met
+    assert server_service.provider_usages(provider).usages == {VCPU: 1}
+
+
+def test_a_consumer_that_went_before_the_lock_cannot_be_deleted_again(
+    server_store: Store, server_service: Service, open_service: OpenService
+) -> None:
+    provider, other = add_provider(server_service, VCPU=4), open_service(server_store)
+    consumer = new_uuid()
+    order(server_service, claim(consumer, {provider: {VCPU: 3}}))
+    with (
+        before_lock(server_store.engines.write, lambda: order(other, DeleteAllocations(consumer))) as met,
+        pytest.raises(AllocationsNotFoundError),
+    ):
+        order(server_service, DeleteAllocations(consumer))
+    assert met

@@ -8,7 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from tests.faults.opening import DATABASES, opened
+from tests.faults.opening import DATABASES, STANDBY, opened
 from tests.faults.record import Session, add_row, commit_at_hand
 from tests.faults.runs import SEED, Plan, chosen_seed, run
 from tests.faults.serving import ServingError
@@ -21,8 +21,9 @@ ROUND_SECONDS = 120.0
 def main() -> int:
     """Exit status 1 if there was a violation."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--database", choices=(*DATABASES, "all"), default="all")
+    parser.add_argument("--database", choices=(*DATABASES, STANDBY, "all"), default="all")
     parser.add_argument("--seconds", type=float, default=600.0, help="for each database")
+    parser.add_argument("--hosts", type=int, choices=(1, 2), default=1, help="2: behind HAProxy")
     parser.add_argument("--record", action="store_true", help="add a row to docs/reliability/record.md")
     asked = parser.parse_args()
     seed = chosen_seed()
@@ -30,7 +31,7 @@ def main() -> int:
     violations = 0
     for database in databases:
         commit = commit_at_hand()
-        session = rounds(database, seed, asked.seconds)
+        session = rounds(database, seed, asked.seconds, asked.hosts)
         violations += session.violations
         say(session.row(commit, datetime.now(UTC)))
         if asked.record:
@@ -38,12 +39,12 @@ def main() -> int:
     return 1 if violations else 0
 
 
-def rounds(database: str, seed: int, seconds: float) -> Session:
+def rounds(database: str, seed: int, seconds: float, hosts: int) -> Session:
     """One round after the other, at least one, each with the next seed."""
-    session = Session(database, seed)
+    session = Session(database if hosts == 1 else f"{database}, {hosts} hosts", seed)
     until = time.monotonic() + seconds
     while True:
-        plan = Plan(seed, min(ROUND_SECONDS, seconds), random.Random(seed).choice((1, 2, 2, 3)))
+        plan = Plan(seed, min(ROUND_SECONDS, seconds), random.Random(seed).choice((1, 2, 2, 3)), hosts=hosts)
         try:
             with opened(database) as target:
                 report = run(target, plan)

@@ -20,6 +20,9 @@ PATIENCE_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 """How long it waits for a connection."""
 
+GATEWAY_STATUSES = (502, 504)
+"""A load balancer's word for a service that broke off, or did not answer in time."""
+
 NOT_KNOWN = "whether the request took effect is not known"
 """The service's own word for an outcome that it cannot tell."""
 
@@ -138,6 +141,8 @@ def _outcome(status: int, detail: str) -> Outcome:
         return Outcome.ACKNOWLEDGED
     if status < 500:
         return Outcome.REFUSED
+    if status in GATEWAY_STATUSES:
+        return Outcome.UNKNOWN
     if status == 503:
         return Outcome.UNKNOWN if NOT_KNOWN in detail else Outcome.TURNED_AWAY
     return Outcome.FAILED

@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -213,7 +213,7 @@ class GaleraTarget(Target):
             for node in self.nodes
         }
 
-    def faults(self, serving: Serving) -> Mapping[str, Fault]:
+    def faults(self, hosts: Sequence[Serving]) -> Mapping[str, Fault]:
         return {
             **proxy_faults(self.proxy),
             "writer killed": lambda dice: self._killed(self.writer, dice),

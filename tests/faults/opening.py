@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.faults.galera import GaleraTarget
+from tests.faults.standby import StandbyTarget
 from tests.faults.targets import ServerTarget, SQLiteTarget, Target
 from tests.servers.binaries import MARIADB, POSTGRESQL
 from tests.servers.session import open_folder, require_binaries
@@ -14,6 +15,9 @@ from tests.servers.session import open_folder, require_binaries
 SQLITE = "sqlite"
 GALERA = "galera"
 DATABASES = (SQLITE, POSTGRESQL, MARIADB, GALERA)
+
+STANDBY = "standby"
+"""PostgreSQL with a synchronous standby."""
 
 
 @contextmanager
@@ -25,6 +29,8 @@ def opened(database: str) -> Iterator[Target]:
             target: Target = SQLiteTarget(folder)
         elif database == GALERA:
             target = GaleraTarget(folder)
+        elif database == STANDBY:
+            target = StandbyTarget(folder)
         else:
             require_binaries(database)
             target = ServerTarget(database, folder)

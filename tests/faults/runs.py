@@ -17,6 +17,7 @@ from moorage.model.commands import CreateTrait
 from moorage.service.settings import CommitSettings
 from tests.faults.auditor import Beginning, Verdict, audit, check_readings
 from tests.faults.clients import Recorder
+from tests.faults.fleet import ADDRESSES, Fleet
 from tests.faults.history import History, Outcome
 from tests.faults.ledger import current_revision, differences, read_ledger
 from tests.faults.serving import Serving, ServingError
@@ -55,6 +56,10 @@ def chosen_seed() -> int:
     return int(os.environ.get(SEED) or secrets.randbelow(10**8))
 
 
+Service = Serving | Fleet
+"""What clients reach at one port."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run shall do. ``only`` names the faults to choose from; none: all that there are."""
@@ -64,6 +69,7 @@ class Plan:
     workers: int = 2
     sabotage: str = ""
     only: Sequence[str] | None = None
+    hosts: int = 1
 
 
 @dataclass
@@ -74,17 +80,22 @@ class Report:
     seed: int
     seconds: float
     workers: int
+    hosts: int
     operations: Mapping[str, int]
     faults: Mapping[str, int]
     restarts: int
     revisions: int
     violations: list[str] = field(default_factory=list)
     log: str = ""
+    longest_wait: float = 0.0
+    """Seconds that a write took which was acknowledged in the end."""
 
     def __str__(self) -> str:
+        made = f"{self.seconds:.0f} s, {self.workers} workers on {self.hosts} hosts"
         lines = [
-            f"{self.database}: {SEED}={self.seed}, {self.seconds:.0f} s, {self.workers} workers",
+            f"{self.database}: {SEED}={self.seed}, {made}",
             f"  operations: {counted(self.operations)}; {self.revisions} revisions",
+            f"  longest wait for an acknowledgement: {self.longest_wait:.1f} s",
             f"  faults: {counted(self.faults)}; the service was started again {self.restarts} times",
             f"  violations: {len(self.violations)}",
             *(f"    {violation[:LONGEST_TOLD]}" for violation in self.violations[:MOST_TOLD]),
@@ -103,15 +114,15 @@ def run(target: Target, plan: Plan) -> Report:
     """Do it all. Raises what the harness itself fails with; what the service does is reported."""
     history = History()
     with tempfile.TemporaryDirectory(prefix="moorage-faults-") as name:
-        serving = Serving(target.url, Path(name), plan.workers, plan.sabotage)
+        service = _service(target, plan, Path(name))
         try:
-            serving.synchronise()
-            serving.start()
+            service.hosts[0].synchronise()
+            service.start()
             beginning = _beginning(target)
-            nemesis, problems = _under_fire(target, serving, history, plan)
+            nemesis, problems = _under_fire(target, service, history, plan)
             verdict = Verdict()
             if not problems:
-                problems = _last_questions(target, serving, history, plan, beginning, verdict)
+                problems = _last_questions(target, service, history, plan, beginning, verdict)
             if target.comes_back:
                 problems += _given_up_early(history)
             return Report(
@@ -119,15 +130,36 @@ def run(target: Target, plan: Plan) -> Report:
                 plan.seed,
                 plan.seconds,
                 plan.workers,
+                plan.hosts,
                 history.counts(),
                 nemesis.done,
-                serving.restarts,
+                service.restarts,
                 verdict.revisions,
                 verdict.violations + problems,
-                serving.tail(),
+                service.tail(),
+                _longest_wait(history),
             )
         finally:
-            serving.kill()
+            service.kill()
+
+
+def _service(target: Target, plan: Plan, folder: Path) -> Service:
+    addresses = ADDRESSES[: plan.hosts]
+    hosts = [
+        Serving(target.url, folder, plan.workers, plan.sabotage, address=address) for address in addresses
+    ]
+    return hosts[0] if len(hosts) == 1 else Fleet(hosts, folder)
+
+
+def _longest_wait(history: History) -> float:
+    return max(
+        (
+            operation.ended - operation.begun
+            for operation in history.operations
+            if operation.outcome is Outcome.ACKNOWLEDGED and operation.ended is not None
+        ),
+        default=0.0,
+    )
 
 
 def _given_up_early(history: History) -> list[str]:
@@ -137,6 +169,8 @@ def _given_up_early(history: History) -> list[str]:
         for operation in history.operations
         if operation.outcome is Outcome.TURNED_AWAY
         and operation.ended is not None
+        # A load balancer that knows of no service has words of its own.
+        and "The service cannot answer now" in operation.detail
         and operation.ended - operation.begun < CommitSettings().deadline_seconds
     ]
 
@@ -150,12 +184,12 @@ class Nemesis:
     """Chooses one fault after the other, each once before any comes again."""
 
     def __init__(
-        self, faults: Mapping[str, Fault], seed: int, serving: Serving, only: Sequence[str] | None
+        self, faults: Mapping[str, Fault], seed: int, service: Service, only: Sequence[str] | None
     ) -> None:
         self.done: Counter[str] = Counter()
         self._faults = {name: fault for name, fault in faults.items() if only is None or name in only}
         self._dice = random.Random(f"{seed}-nemesis")
-        self._serving = serving
+        self._serving = service
         self._failure: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nemesis")
@@ -185,34 +219,34 @@ class Nemesis:
             self._failure = failure
 
 
-def _under_fire(target: Target, serving: Serving, history: History, plan: Plan) -> tuple[Nemesis, list[str]]:
-    workload = Workload(history, serving.port, plan.seed)
+def _under_fire(target: Target, service: Service, history: History, plan: Plan) -> tuple[Nemesis, list[str]]:
+    workload = Workload(history, service.port, plan.seed)
     workload.prepare()
-    serving.armed.touch()
-    faults = {**service_faults(serving), **target.faults(serving)}
-    nemesis = Nemesis(faults, plan.seed, serving, plan.only)
+    service.arm()
+    faults = {**service_faults(service.hosts), **target.faults(service.hosts)}
+    nemesis = Nemesis(faults, plan.seed, service, plan.only)
     workload.start()
     try:
         nemesis.start()
         time.sleep(plan.seconds)
         nemesis.stop()
         target.heal()
-        problems = _recovered(serving, history)
+        problems = _recovered(service, history)
         time.sleep(AFTERMATH_SECONDS)
     finally:
         workload.stop()
     return nemesis, problems
 
 
-def _recovered(serving: Serving, history: History) -> list[str]:
+def _recovered(service: Service, history: History) -> list[str]:
     """Nothing is wrong any more, so that writes must soon be taken."""
-    recorder = Recorder(history, serving.port, "recovery", serving.address)
+    recorder = Recorder(history, service.port, "recovery", service.address)
     until = time.monotonic() + RECOVERY_SECONDS
     latest: object = None
     try:
         while time.monotonic() < until:
             try:
-                serving.restart_if_ended()
+                service.restart_if_ended()
             except ServingError as error:
                 return [f"no recovery: {error}"]
             operation = recorder.order(CreateTrait("CUSTOM_RECOVERED"))
@@ -227,7 +261,7 @@ def _recovered(serving: Serving, history: History) -> list[str]:
 
 def _last_questions(
     target: Target,
-    serving: Serving,
+    service: Service,
     history: History,
     plan: Plan,
     beginning: Beginning,
@@ -236,9 +270,14 @@ def _last_questions(
     """Ask every worker for everything, stop the service, and audit. Returns what is wrong beside it."""
     _wait_until_quiet(target.direct_url)
     before = current_revision(target.direct_url)
-    last, problems = _ask_all_workers(serving)
+    last: dict[int, History] = {}
+    problems: list[str] = []
+    for host in service.hosts:
+        asked, missing = _ask_all_workers(host)
+        last |= asked
+        problems += missing
     try:
-        serving.stop()
+        service.stop()
     except ServingError as error:
         problems.append(f"stop: {error}")
     ledger = read_ledger(target.direct_url)

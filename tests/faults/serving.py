@@ -71,6 +71,15 @@ class Serving:
         """See ``ARMED_FILE``."""
         return self.folder / f"armed-{self.port}"
 
+    def arm(self) -> None:
+        """Let a fault show that is built in."""
+        self.armed.touch()
+
+    @property
+    def hosts(self) -> list[Serving]:
+        """Itself: there is only one."""
+        return [self]
+
     def synchronise(self) -> None:
         """What ``moorage db sync`` does, without a process of its own."""
         store = Store(StoreSettings(self.database))

@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import URL, NullPool, create_engine, text
@@ -38,8 +38,11 @@ class Target(ABC):
         return {self.name: self.direct_url}
 
     @abstractmethod
-    def faults(self, serving: Serving) -> Mapping[str, Fault]:
-        """Faults by what is done. Each does its harm and takes it back before it returns."""
+    def faults(self, hosts: Sequence[Serving]) -> Mapping[str, Fault]:
+        """Faults by what is done, given the services that use the database.
+
+        Each does its harm and takes it back before it returns.
+        """
 
     def heal(self) -> None:  # noqa: B027 - a file has nothing to heal
         """Take back whatever a fault has left."""
@@ -58,16 +61,19 @@ class SQLiteTarget(Target):
         self._file = folder / "faults.sqlite"
         self.url = self.direct_url = f"sqlite:///{self._file}"
 
-    def faults(self, serving: Serving) -> Mapping[str, Fault]:
+    def faults(self, hosts: Sequence[Serving]) -> Mapping[str, Fault]:
         def disk_full(dice: random.Random) -> None:
             log = self._file.with_name(f"{self._file.name}-wal")
             size = log.stat().st_size if log.exists() else 0
             # Either the log cannot grow, or nothing can be written behind the first pages.
-            serving.limit_files(dice.choice((size, 4096 * dice.randint(1, 8))))
+            limit = dice.choice((size, 4096 * dice.randint(1, 8)))
+            for host in hosts:
+                host.limit_files(limit)
             try:
                 time.sleep(dice.uniform(0.2, 2.0))
             finally:
-                serving.limit_files(None)
+                for host in hosts:
+                    host.limit_files(None)
 
         return {"disk full": disk_full}
 
@@ -84,7 +90,7 @@ class ServerTarget(Target):
         self.proxy = Proxy(("127.0.0.1", self.server.port), protocol_of(self.server))
         self.url = database.set(port=self.proxy.port).render_as_string(hide_password=False)
 
-    def faults(self, serving: Serving) -> Mapping[str, Fault]:
+    def faults(self, hosts: Sequence[Serving]) -> Mapping[str, Fault]:
         return {
             **proxy_faults(self.proxy),
             "server killed": self._kill,
@@ -193,30 +199,33 @@ def proxy_faults(way: Proxy) -> Mapping[str, Fault]:
     }
 
 
-def service_faults(serving: Serving) -> Mapping[str, Fault]:
+def service_faults(hosts: Sequence[Serving]) -> Mapping[str, Fault]:
     """What can happen to the service itself, on any database."""
 
+    def a_worker(dice: random.Random) -> list[int]:
+        workers = dice.choice(hosts).worker_pids()
+        return [dice.choice(workers)] if workers else []
+
     def worker_killed(dice: random.Random) -> None:
-        workers = serving.worker_pids()
-        if workers:
-            signal_process(dice.choice(workers), signal.SIGKILL)
+        for worker in a_worker(dice):
+            signal_process(worker, signal.SIGKILL)
 
     def worker_paused(dice: random.Random) -> None:
-        workers = serving.worker_pids()
-        if workers:
-            pause([dice.choice(workers)], dice)
+        pause(a_worker(dice), dice)
 
     def service_killed(dice: random.Random) -> None:
-        serving.kill()
+        host = dice.choice(hosts)
+        host.kill()
         time.sleep(dice.uniform(0.0, 0.5))
-        serving.restart_if_ended()
+        host.restart_if_ended()
 
     def clock_jumped(dice: random.Random) -> None:
+        host = dice.choice(hosts)
         for _ in range(dice.randint(1, 4)):
-            serving.set_clock(dice.choice((-86_400.0, -3_600.0, -1.5, 1.5, 3_600.0, 86_400.0 * 400)))
+            host.set_clock(dice.choice((-86_400.0, -3_600.0, -1.5, 1.5, 3_600.0, 86_400.0 * 400)))
             time.sleep(dice.uniform(0.1, 0.5))
         if dice.random() < 0.5:
-            serving.set_clock(0.0)
+            host.set_clock(0.0)
 
     return {
         "worker killed": worker_killed,

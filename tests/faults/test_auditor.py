@@ -145,8 +145,8 @@ def test_a_table_that_says_something_else_is_found() -> None:
 def test_rows_are_added_at_the_end_of_the_table(tmp_path: Path) -> None:
     page = tmp_path / "record.md"
     page.write_text(f"# Record\n\n{HEADING}\n|---|\n| first |\n\nMore.\n")
-    report = Report("sqlite", 7, 60.0, 2, {"acknowledged": 5}, {"worker killed": 1}, 0, 5)
-    session = Session("sqlite", 7, [report, Report("sqlite", 8, 60.0, 1, {}, {}, 0, 0, ["order: x"])])
+    report = Report("sqlite", 7, 60.0, 2, 1, {"acknowledged": 5}, {"worker killed": 1}, 0, 5)
+    session = Session("sqlite", 7, [report, Report("sqlite", 8, 60.0, 1, 1, {}, {}, 0, 0, ["order: x"])])
     add_row(session, "abc", page)
     lines = page.read_text().splitlines()
     assert lines[4] == "| first |"

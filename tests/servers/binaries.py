@@ -78,6 +78,11 @@ def missing_for_galera() -> list[str]:
     return wanted + [package for program, package in GALERA_PROGRAMS.items() if not shutil.which(program)]
 
 
+def haproxy() -> Path | None:
+    """The load balancer of the tests with several hosts, None if it is not installed."""
+    return _which("haproxy", os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS)))
+
+
 def _find_postgresql() -> Binaries | None:
     newest_first = sorted(
         POSTGRESQL_FOLDERS.glob("*/bin"),
@@ -105,4 +110,5 @@ def _which(name: str, folders: str | None) -> Path | None:
 
 if __name__ == "__main__":
     packages = [PACKAGES[kind] for kind in missing(os.environ)] + missing_for_galera()
+    packages += [] if haproxy() else ["haproxy"]
     sys.stdout.writelines(f"{package}\n" for package in dict.fromkeys(packages))

@@ -162,7 +162,8 @@ class Reader:
         self._read_provider_names(state, touch)
         if touch.consumers:
             self._read_consumers(state, touch.consumers)
-            if self._locks and any(state.consumers.values()):
+            # One that held something when it was asked may be gone by now, and its lock with it.
+            if self._locks and (any(state.consumers.values()) or any(held.values())):
                 held = self._held(touch.consumers)
                 holders = {provider for items in held.values() for provider, _ in items}
                 if not holders <= state.providers.keys():
