@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -25,9 +27,12 @@ from moorage.model.errors import (
 from moorage.model.values import Requester
 from moorage.service.facade import Service
 from moorage.store import changelog, tables
+from moorage.store.errors import WriteConflictError
 from moorage.store.store import Store
+from moorage.store.tables import changes, utcnow
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order, uuids_with_room
 from tests.databases.prepared import OpenService
+from tests.databases.sql_watch import before_statement
 
 
 def log_after(store: Store, revision: int) -> list[tuple[int, str, int | None]]:
@@ -172,22 +177,34 @@ def test_the_log_tells_who_asked_cut_to_what_the_columns_hold(store: Store, serv
     assert first.created_at is not None
 
 
-def test_a_log_is_compacted_as_it_grows_and_whoever_is_behind_builds_anew(
+YEARS = 1e9
+"""Seconds: nothing is so old."""
+
+
+def compacted(store: Store, kept: int, seconds: float = YEARS) -> int:
+    """Compact until nothing more may go; how many writes were forgotten."""
+    forgotten = 0
+    while batch := store.compact(kept, seconds, store.revision()):
+        forgotten += batch
+    return forgotten
+
+
+def test_whoever_is_behind_a_compacted_log_builds_anew(
     store: Store, service: Service, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changelog, "COMPACT_EVERY", 5)
-    monkeypatch.setattr(changelog, "KEPT_REVISIONS", 10)
+    monkeypatch.setattr(changelog, "COMPACTED_TOGETHER", 4)
     behind = open_service(store)
     provider = add_provider(service, VCPU=4)
     assert uuids_with_room(behind, VCPU, 4) == {provider}
     start = store.revision()
-    for number in range(30):
+    for number in range(20):
         order(service, UpdateProvider(provider, f"name {number}"))
     newer = add_provider(service, VCPU=4)
-
+    last = store.revision()
+    assert compacted(store, 10) == last - 10
+    assert compacted(store, 10) == 0
     logged = [revision for revision, _, _ in log_after(store, 0)]
-    assert logged == list(range(logged[0], store.revision() + 1))
-    assert 10 <= len(logged) <= 15
+    assert logged == list(range(last - 9, last + 1))
     assert store.refresh(start) is None
     assert store.refresh(logged[0] - 2) is None
     kept = store.refresh(logged[0] - 1)
@@ -198,10 +215,48 @@ def test_a_log_is_compacted_as_it_grows_and_whoever_is_behind_builds_anew(
     assert uuids_with_room(behind, VCPU, 4) == {provider, newer}
 
 
-def test_a_log_shorter_than_what_is_kept_is_not_compacted(
-    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(changelog, "COMPACT_EVERY", 1)
+def test_a_log_shorter_than_what_is_kept_is_not_compacted(store: Store, service: Service) -> None:
     start = store.revision()
     order(service, CreateTrait("CUSTOM_T"))
+    assert compacted(store, store.revision()) == 0
     assert missed_since(store, start) == changelog.Missed(start + 1, frozenset(), True)
+
+
+def test_a_log_forgets_what_is_old_however_short_it_is(store: Store, service: Service) -> None:
+    order(service, CreateTrait("CUSTOM_OLD"))
+    old = store.revision()
+    with store.engines.write.begin() as connection:
+        connection.execute(changes.update().values(created_at=utcnow() - timedelta(hours=2)))
+    order(service, CreateTrait("CUSTOM_NEW"))
+    assert store.compact(1_000_000, 3_600, old) == old
+    assert [revision for revision, _, _ in log_after(store, 0)] == [old + 1]
+    assert compacted(store, 1_000_000, 3_600) == 0
+
+
+def test_what_may_not_be_settled_yet_is_never_forgotten(store: Store, service: Service) -> None:
+    for number in range(4):
+        order(service, CreateTrait(f"CUSTOM_{number}"))
+    last = store.revision()
+    assert store.compact(1, 0, last - 3) == last - 3
+    assert store.compact(1, 0, last - 3) == 0
+    assert len(log_after(store, 0)) == 3
+
+
+def test_only_one_process_compacts_at_a_time(store: Store, service: Service) -> None:
+    for number in range(4):
+        order(service, CreateTrait(f"CUSTOM_{number}"))
+    last = store.revision()
+
+    def other(connection: sa.Connection) -> None:
+        # In the same transaction, as the other process's would be once it has committed.
+        cursor = connection.connection.cursor()
+        cursor.execute("UPDATE moorage_revision SET compacted = 1")
+        cursor.close()
+
+    with (
+        before_statement(store.engines.write, "UPDATE moorage_revision", other),
+        pytest.raises(WriteConflictError),
+    ):
+        store.compact(1, 0, last)
+    assert len(log_after(store, 0)) == last
+    assert compacted(store, 1) == last - 1

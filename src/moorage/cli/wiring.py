@@ -22,6 +22,7 @@ from moorage.auth.policy import OsloPolicy
 from moorage.cli import access, logs, options
 from moorage.cli.limits import ServerSettings, limits_from, server_from
 from moorage.cli.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
+from moorage.cli.writes import change_log_settings_from, commit_settings_from
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
@@ -182,7 +183,9 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
                 randomize=placement("randomize_allocation_candidates"),
                 step_limit=moorage("search_step_limit"),
                 truncate=moorage("search_limit_action") == "truncate",
-            )
+            ),
+            commit=commit_settings_from(moorage),
+            change_log=change_log_settings_from(moorage),
         ),
         api=ApiSettings(
             incomplete_consumer_project_id=placement("incomplete_consumer_project_id"),
@@ -255,6 +258,7 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
             prepare(store, migrate=settings.sync_on_startup)
         service = Service(store, settings.service)
         store.patiently(service.warm_up)
+        service.start_upkeep()
         # What is there now stays: who looks through it for garbage, again and again, finds none,
         # and holds up a request for tens of milliseconds each time.
         gc.collect()

@@ -22,6 +22,7 @@ from moorage.model.values import (
 from moorage.search.candidates import find, providers_matching
 from moorage.search.memory import Memory
 from moorage.service.committer import Committer
+from moorage.service.compactor import Compactor
 from moorage.service.live_index import LiveIndex
 from moorage.service.settings import ServiceSettings
 from moorage.store import queries
@@ -43,11 +44,17 @@ class Service:
         self._committer = Committer(store, settings.commit)
         self._index = LiveIndex(store)
         self._memory = Memory()
+        self._compactor = Compactor(store, settings.change_log)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
 
     def close(self) -> None:
         """Let go of the database."""
+        self._compactor.stop()
         self._store.close()
+
+    def start_upkeep(self) -> None:
+        """Do in the background what a service that stays has to do now and then."""
+        self._compactor.start()
 
     def warm_up(self) -> None:
         """Build the index now rather than at the first search."""

@@ -17,9 +17,21 @@ class CommitSettings:
     conflicts between processes and lost connections are retried before a client is told so.
     """
 
-    group_size: int = 64
-    queue_length: int = 4096
+    group_size: int = 128
+    queue_length: int = 1024
     deadline_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLogSettings:
+    """What the change log remembers: so many revisions, and none that is older than so many seconds.
+
+    100,000 revisions are some tens of megabytes; a week is what somebody looks back at who asks
+    who did what.
+    """
+
+    kept_revisions: int = 100_000
+    kept_seconds: float = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +40,4 @@ class ServiceSettings:
 
     search: SearchSettings = field(default_factory=SearchSettings)
     commit: CommitSettings = field(default_factory=CommitSettings)
+    change_log: ChangeLogSettings = field(default_factory=ChangeLogSettings)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from moorage.model.values import Requester
 from moorage.store.bulk import Insertion
+from moorage.store.errors import WriteConflictError
 from moorage.store.tables import changes, revisions
 
 THE_ROW = 1
 """Id of the only row of the revision table."""
 
-KEPT_REVISIONS = 100_000
-"""Writes that the log remembers: a worker that is further behind builds its index anew."""
-
-COMPACT_EVERY = 10_000
-"""Writes between two compactions, so that each deletes few enough rows to go unnoticed."""
+COMPACTED_TOGETHER = 1_000
+"""Writes that are forgotten in one transaction: few enough that writers do not notice."""
 
 CURRENT = sa.select(revisions.c.revision).where(revisions.c.id == sa.literal_column(str(THE_ROW), sa.Integer))
 """Number of the last committed write."""
@@ -98,8 +97,6 @@ def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_i
         for position, root_id in enumerate(_trees(entry))
     ]
     NEW_CHANGES.execute(connection, rows)
-    if last // COMPACT_EVERY != (first - 1) // COMPACT_EVERY:
-        compact(connection, last - KEPT_REVISIONS)
     return last
 
 
@@ -135,6 +132,31 @@ def compact(connection: sa.Connection, up_to: int) -> None:
         return
     connection.execute(changes.delete().where(changes.c.revision <= up_to))
     connection.execute(revisions.update().where(revisions.c.id == THE_ROW).values(compacted=up_to))
+
+
+def compact_some(connection: sa.Connection, kept: int, before: datetime, settled: int) -> int:
+    """Forget a batch of the oldest writes, of those up to ``settled``; returns how many.
+
+    They go if there are more than ``kept``, or if they were logged before a time. Raises
+    WriteConflictError, so that nothing is forgotten, if another process is compacting too.
+    """
+    row = connection.execute(sa.select(revisions.c.revision, revisions.c.compacted)).one()
+    end = min(row.compacted + COMPACTED_TOGETHER, settled)
+    beyond = min(row.revision - kept, end)
+    if beyond < end:
+        logged = connection.execute(
+            sa.select(changes.c.created_at).where(changes.c.revision == end, changes.c.position == 0)
+        ).scalar()
+        if logged is None or logged >= before:
+            end = beyond
+    if end <= row.compacted:
+        return 0
+    connection.execute(changes.delete().where(changes.c.revision <= end))
+    # Last, for all writers wait for this row.
+    counter = revisions.update().where(revisions.c.id == THE_ROW, revisions.c.compacted == row.compacted)
+    if connection.execute(counter.values(compacted=end)).rowcount != 1:
+        raise WriteConflictError
+    return int(end - row.compacted)
 
 
 SETTLED = "settled"

@@ -25,8 +25,8 @@ from moorage.store.settings import StoreSettings
 SQLITE_BUSY_SECONDS = 30.0
 """How long a connection waits for another process's write before the committer takes over."""
 
-WRITERS = 2
-"""Connections for writing: the committer's, and one to settle a lost COMMIT beside it."""
+WRITERS = 3
+"""Connections for writing: the committer's, one to settle a lost COMMIT beside it, the compactor's."""
 
 LOCK_SECONDS = 5
 """How long a writer waits for another one's row lock on a server. Then it gives up its own locks and

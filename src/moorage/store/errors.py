@@ -39,12 +39,16 @@ class ConstraintError(Exception):
 _CONFLICT_STATES = frozenset(("40001", "40P01", "55P03"))
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 
-_SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "08000", "08003", "08006", "08001", "25006"))
-"""PostgreSQL: the server goes down, the connection is not (or no longer) there, or it leads to a
-standby that only reads: another one may lead to the present writer."""
+_SHUTDOWN_STATES = frozenset(
+    ("57P01", "57P02", "57P03", "08000", "08003", "08006", "08001", "25006", "25P03", "53300")
+)
+"""PostgreSQL: the server goes down or comes up, the connection is not (or no longer) there, has idled
+in a transaction or is one too many, or it leads to a standby that only reads: another one may lead
+to the present writer."""
 
-_LOST_NUMBERS = frozenset((1047, 1053, 1290, 1836, 1927, 2006, 2013))
-"""MariaDB and MySQL: Galera node not ready, shutdown, read-only server, connection killed or gone."""
+_LOST_NUMBERS = frozenset((1040, 1047, 1053, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 4031))
+"""MariaDB and MySQL: too many connections, Galera node not ready, shutdown, read-only server, connection
+not to be had, killed, gone or idle for too long."""
 
 _CONFLICT_NUMBERS = frozenset((1020, 1205, 1213, 3101))
 """MariaDB and MySQL: record changed, lock wait timeout, deadlock or Galera certification."""

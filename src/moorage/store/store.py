@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConf
 from moorage.store.migrations import adoption
 from moorage.store.reading import Registries
 from moorage.store.settings import StoreSettings
+from moorage.store.tables import utcnow
 from moorage.store.transaction import WriteTransaction
 from moorage.store.usage_news import UsageNews, UsageReader
 
@@ -199,6 +201,15 @@ class Store:
     def transaction(self) -> WriteTransaction:
         """A new write transaction. Raises ConnectionLostError, UnavailableError."""
         return WriteTransaction(self.engines, self._registries)
+
+    def compact(self, kept_revisions: int, kept_seconds: float, settled: int) -> int:
+        """Forget a batch of the oldest entries of the change log; returns how many writes that were.
+
+        Raises WriteConflictError if another process is at it, ConnectionLostError, UnavailableError.
+        """
+        before = utcnow() - timedelta(seconds=kept_seconds)
+        with translated(), self.engines.write.begin() as connection:
+            return changelog.compact_some(connection, kept_revisions, before, settled)
 
     def was_committed(self, transaction_id: str) -> bool:
         """Whether a transaction whose COMMIT got lost has happened; final once answered.

@@ -24,6 +24,7 @@ from moorage.cli.wiring import (
 )
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import SearchSettings
+from moorage.service.settings import ChangeLogSettings, CommitSettings
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +115,11 @@ incomplete_consumer_user_id = user
 [moorage]
 search_step_limit = 9
 search_limit_action = truncate
+commit_group_size = 17
+commit_queue_length = 18
+commit_deadline_seconds = 19
+change_log_revisions = 20
+change_log_hours = 2
 max_body_bytes = 1024
 max_url_bytes = 1025
 max_header_bytes = 1026
@@ -139,6 +145,8 @@ idle_timeout = 16
     assert settings.api.incomplete_consumer_user_id == "user"
     assert settings.api.limits == Limits(1024, 1025, 1026, 10, 11, 12, 13, 14)
     assert settings.server == ServerSettings(15, 16, 1025 + 1026)
+    assert settings.service.commit == CommitSettings(17, 18, 19)
+    assert settings.service.change_log == ChangeLogSettings(20, 7200)
     assert settings.sync_on_startup
 
 

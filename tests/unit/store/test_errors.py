@@ -63,6 +63,12 @@ LOSSES = {
     "PostgreSQL shutdown by an administrator": wrapped(postgresql_error("57P01")),
     "PostgreSQL crash": wrapped(postgresql_error("57P02")),
     "PostgreSQL starts": wrapped(postgresql_error("57P03")),
+    "PostgreSQL has no connection left": wrapped(postgresql_error("53300")),
+    "PostgreSQL idled in a transaction": wrapped(postgresql_error("25P03")),
+    "PostgreSQL standby": wrapped(postgresql_error("25006")),
+    "MariaDB has no connection left": wrapped(mariadb_error(1040)),
+    "MariaDB standby": wrapped(mariadb_error(1290)),
+    "MariaDB, nobody at the port": wrapped(mariadb_error(2003)),
     "PostgreSQL connection failure": oslo.DBError(wrapped(postgresql_error("08006"))),
 }
 

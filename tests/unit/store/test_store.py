@@ -128,6 +128,7 @@ def test_no_free_connection_is_told_as_unavailable(sqlite_template: Path) -> Non
     with (
         store.transaction(),
         store.transaction(),
+        store.transaction(),
         pytest.raises(UnavailableError, match="no database connection was free"),
     ):
         store.transaction()

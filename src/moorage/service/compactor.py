@@ -1,0 +1,92 @@
+"""The compactor: makes the change log forget what nobody needs any more, a little at a time."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from moorage.model.errors import UnavailableError
+from moorage.service.settings import ChangeLogSettings
+from moorage.store.errors import ConnectionLostError, WriteConflictError
+from moorage.store.store import Store
+
+LOG = logging.getLogger(__name__)
+
+ROUND_SECONDS = 60.0
+"""Between two looks at the log, give or take a half, so that processes do not look at the same time."""
+
+SETTLE_SECONDS = 600.0
+"""How old a write has to be before the log may forget it, whatever the settings say: a process whose
+COMMIT got lost may still look for it. Taken by this process's own steady clock, since the time in
+the log comes from clocks that may jump."""
+
+BATCH_PAUSE_SECONDS = 0.05
+"""Between two batches of one round: writers go first."""
+
+
+class Compactor:
+    """Compacts the change log of a store, from a thread of its own once it is started.
+
+    Every process has one. The log itself sees to it that only one of them is at it at a time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: ChangeLogSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque()
+        self._ending = threading.Event()
+        self._random = random.Random()  # noqa: S311 - only spreads rounds in time
+
+    def start(self) -> None:
+        """Begin; the thread ends with the process, or with ``stop``."""
+        threading.Thread(target=self._run, name="moorage-compactor", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no further batch."""
+        self._ending.set()
+
+    def compact(self) -> int:
+        """One round: forget all that may be forgotten; returns how many writes that were.
+
+        Raises UnavailableError, ConnectionLostError.
+        """
+        now = self._clock()
+        self._seen.append((now, self._store.revision()))
+        settled = 0
+        while self._seen and self._seen[0][0] <= now - SETTLE_SECONDS:
+            settled = self._seen.popleft()[1]
+        forgotten = 0
+        while settled and not self._ending.is_set():
+            try:
+                batch = self._store.compact(
+                    self._settings.kept_revisions, self._settings.kept_seconds, settled
+                )
+            except WriteConflictError:
+                break  # another process is at it
+            if not batch:
+                break
+            forgotten += batch
+            self._ending.wait(BATCH_PAUSE_SECONDS)
+        return forgotten
+
+    def _run(self) -> None:
+        while not self._ending.wait(ROUND_SECONDS * self._random.uniform(0.5, 1.5)):
+            try:
+                forgotten = self.compact()
+            except (UnavailableError, ConnectionLostError) as error:
+                LOG.debug("The change log could not be compacted now: %r.", error)
+            except Exception:
+                LOG.exception("The change log could not be compacted.")
+            else:
+                if forgotten:
+                    LOG.info("The change log has forgotten its %d oldest writes.", forgotten)

@@ -1,0 +1,105 @@
+"""When the change log may forget, and what may go wrong with that in the background."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from moorage.model.commands import CreateTrait
+from moorage.model.errors import UnavailableError
+from moorage.service import compactor as compactor_module
+from moorage.service.compactor import SETTLE_SECONDS, Compactor
+from moorage.service.facade import Service
+from moorage.service.settings import ChangeLogSettings
+from moorage.store import changelog
+from moorage.store.errors import WriteConflictError
+from moorage.store.store import Store
+from tests.databases.orders import order
+
+KEEP_ONE = ChangeLogSettings(kept_revisions=1, kept_seconds=1e9)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelog, "COMPACTED_TOGETHER", 2)
+    monkeypatch.setattr(compactor_module, "BATCH_PAUSE_SECONDS", 0.0)
+
+
+def test_a_write_is_forgotten_only_once_it_was_seen_long_enough(
+    sqlite_service: Service, sqlite_store: Store
+) -> None:
+    now = [0.0]
+    compactor = Compactor(sqlite_store, KEEP_ONE, lambda: now[0])
+    for number in range(5):
+        order(sqlite_service, CreateTrait(f"CUSTOM_{number}"))
+    seen = sqlite_store.revision()
+    assert compactor.compact() == 0
+    order(sqlite_service, CreateTrait("CUSTOM_NEW"))
+    order(sqlite_service, CreateTrait("CUSTOM_NEWER"))
+    now[0] = SETTLE_SECONDS - 1
+    assert compactor.compact() == 0
+    now[0] = SETTLE_SECONDS
+    assert compactor.compact() == seen
+    assert sqlite_store.refresh(seen - 1) is None
+    assert sqlite_store.refresh(seen) is not None
+
+
+def test_who_meets_another_process_at_the_log_leaves_it_to_that(
+    sqlite_service: Service, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(sqlite_service, CreateTrait("CUSTOM_T"))
+    answers: list[int | Exception] = [2, WriteConflictError()]
+
+    def compact(*_: Any) -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Store, "compact", compact)
+    now = [0.0]
+    compactor = Compactor(sqlite_store, KEEP_ONE, lambda: now[0])
+    compactor.compact()
+    now[0] = SETTLE_SECONDS
+    assert compactor.compact() == 2
+    assert not answers
+
+
+def test_rounds_go_on_whatever_happens_until_the_service_is_closed(
+    sqlite_service: Service,
+    sqlite_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(compactor_module, "ROUND_SECONDS", 0.001)
+    outcomes: list[Callable[[], int]] = []
+
+    def fails(error: Exception) -> Callable[[], int]:
+        def fail() -> int:
+            raise error
+
+        return fail
+
+    outcomes += [fails(UnavailableError("away")), fails(ValueError("odd")), lambda: 0, lambda: 7]
+    done, threads = threading.Event(), []
+
+    def compact(compactor: Compactor) -> int:
+        threads.append(threading.current_thread())
+        if outcomes:
+            return outcomes.pop(0)()
+        done.set()
+        return 0
+
+    monkeypatch.setattr(Compactor, "compact", compact)
+    with caplog.at_level(logging.INFO):
+        sqlite_service.start_upkeep()
+        assert done.wait(30)
+        sqlite_service.close()
+        threads[0].join(30)
+    assert not threads[0].is_alive()
+    assert "The change log could not be compacted." in caplog.messages
+    assert "The change log has forgotten its 7 oldest writes." in caplog.messages
