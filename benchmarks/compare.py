@@ -13,7 +13,7 @@ import platform
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -26,7 +26,7 @@ import moorage
 from benchmarks import report
 from benchmarks.databases import KINDS, running_server, version
 from benchmarks.runner import Conditions, Effort, run
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.services import Moorage, Reference
 from tests.servers.databases import fresh_database
 
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.workers,
         effort,
         (Moorage,) if options.without_reference else (Moorage, Reference),
+        options.reference_up_to,
     )
     # Ended from outside, the servers are to be stopped as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -70,11 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with running_server(options.database):
         found["run"] = described(conditions, options.output)
         console.print(report.conditions_line(found["run"]), markup=False)
-        for scenario in SCENARIOS:
-            if options.only and scenario.name not in options.only:
-                continue
-            sizes = options.hosts or (scenario.full if options.full else scenario.short)
-            told = run(scenario, tuple(sizes), conditions, lambda text: console.print(f"  {text}"))
+        for scenario, sizes in chosen(options):
+            told = run(scenario, sizes, conditions, lambda text: console.print(f"  {text}"))
             found["starts"] += told["starts"]
             found["results"] += told["results"]
             # What takes hours is written as it comes.
@@ -83,6 +81,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.publish:
         report.publish(found, PAGE)
     return 1 if any(row["agree"] is False for row in found["results"]) else 0
+
+
+def chosen(options: argparse.Namespace) -> Iterator[tuple[Scenario, tuple[int, ...]]]:
+    """Scenarios in the order of the table, each in the sizes that the command line asks for."""
+    for scenario in SCENARIOS:
+        if options.size:
+            sizes = tuple([hosts for name, hosts in options.size if name == scenario.name])
+        elif options.only and scenario.name not in options.only:
+            sizes = ()
+        else:
+            sizes = tuple(options.hosts or (scenario.full if options.full else scenario.short))
+        if sizes:
+            yield scenario, sizes
+
+
+def size(text: str) -> tuple[str, int]:
+    """``flat:1000``: a scenario and its hosts. Raises ValueError."""
+    name, _, hosts = text.partition(":")
+    if name not in [scenario.name for scenario in SCENARIOS]:
+        raise ValueError(name)
+    return name, int(hosts)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,6 +116,19 @@ def parser() -> argparse.ArgumentParser:
     names = [scenario.name for scenario in SCENARIOS]
     made.add_argument("--only", choices=names, action="append", help="this scenario (may be repeated)")
     made.add_argument("--hosts", type=int, action="append", help="this size instead (may be repeated)")
+    made.add_argument(
+        "--size",
+        type=size,
+        action="append",
+        metavar="SCENARIO:HOSTS",
+        help="this scenario in this size, instead of --only and --hosts (may be repeated)",
+    )
+    made.add_argument(
+        "--reference-up-to",
+        type=int,
+        metavar="HOSTS",
+        help="ask Moorage alone about clouds of more hosts than this",
+    )
     made.add_argument("--timeout", type=float, help="seconds after which an answer is given up")
     made.add_argument("--seconds", type=float, help="seconds per query and service")
     made.add_argument("--workers", type=int, default=1, help="worker processes of each service (default: 1)")

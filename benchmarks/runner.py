@@ -59,13 +59,17 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What is the same for all scenarios of a run."""
+    """What is the same for all scenarios of a run.
+
+    The reference is not asked about clouds of more hosts than ``reference_up_to``, if that is given.
+    """
 
     kind: str
     seed: int
     workers: int
     effort: Effort
     services: tuple[type[Service], ...]
+    reference_up_to: int | None = None
 
 
 class Contest:
@@ -208,6 +212,9 @@ def run(scenario: Scenario, sizes: tuple[int, ...], conditions: Conditions, tell
     troubles: dict[str, dict[str, str]] = {}
     for hosts in sorted(sizes):
         queries = [query for query in scenario.queries if query.largest is None or hosts <= query.largest]
+        if conditions.reference_up_to is not None and hosts > conditions.reference_up_to:
+            for query in queries:
+                troubles.setdefault(query.name, {})[Reference.name] = NOT_ASKED
         # A service that would not be asked anything need not be loaded either.
         services = [
             service
