@@ -97,6 +97,16 @@ def test_catching_up_reads_only_the_trees_that_changed(
     # The poll, and one statement for all that claims have changed.
     assert (len(catching_up), len(catching_up.direct)) == (0, 2)
 
+    order(writer, claim(new_uuid(), {child: {VCPU: 1}}))
+    with watching(store) as catching_up:
+        assert child not in uuids_with_room(reader, VCPU, 1)
+    # While things are being written, that one statement is the poll as well.
+    assert (len(catching_up), len(catching_up.direct)) == (0, 1)
+    for _ in range(2):
+        with watching(store) as idle:
+            reader.warm_up()
+        assert (len(idle), len(idle.direct)) == (0, 1)
+
     order(writer, SetTraits(child, None, frozenset(("HW_CPU_X86_AVX",))))
     order(writer, claim(new_uuid(), {providers[0]: {VCPU: 1}}))
     with watching(store) as catching_up:
@@ -195,3 +205,35 @@ def test_an_index_that_another_thread_took_further_is_not_taken_back(
 def by_id(index: Snapshot) -> list[ProviderRecord]:
     """All that an index holds."""
     return sorted(index.records(), key=lambda record: record.id)
+
+
+def test_other_writes_are_seen_while_claims_are_made(store: Store, service: Service) -> None:
+    """The index asks for claims at once then; whatever else was written it must not miss."""
+    provider = add_provider(service, VCPU=9)
+    service.warm_up()
+    for total in (8, 7, 6, 5):
+        consumer = new_uuid()
+        order(service, claim(consumer, {provider: {VCPU: 1}}))
+        assert uuids_with_room(service, VCPU, total) == {provider}
+        assert uuids_with_room(service, VCPU, total + 1) == set()
+        order(service, SetInventories(provider, None, inventories(VCPU=total)))
+        assert uuids_with_room(service, VCPU, total - 1) == {provider}
+        assert uuids_with_room(service, VCPU, total) == set()
+        order(service, DeleteAllocations(consumer))
+        assert uuids_with_room(service, VCPU, total) == {provider}
+        assert service._index.ask(by_id) == LiveIndex(store).ask(by_id)
+
+
+def test_a_database_that_is_put_back_while_claims_are_made_is_read_anew(
+    sqlite_store: Store, open_service: OpenService
+) -> None:
+    service = open_service(sqlite_store)
+    provider = add_provider(service, VCPU=4)
+    service.warm_up()
+    order(service, claim(new_uuid(), {provider: {VCPU: 1}}))
+    assert uuids_with_room(service, VCPU, 3) == {provider}
+    with sqlite_store.engines.write.begin() as connection:
+        connection.execute(revisions.update().values(revision=1))
+        connection.execute(sa.text("UPDATE inventories SET total = 2"))
+    assert uuids_with_room(service, VCPU, 3) == set()
+    assert service._index.revision == 1

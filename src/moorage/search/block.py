@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -83,6 +84,24 @@ class Trees:
         return trees if self.lone else trees[self.tree_of]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """What a request finds in a block: the trees in which each variable has somebody to serve it.
+
+    ``own`` are for each variable those who can, ``cover`` for each OR of required traits those who
+    have one; see ``groups.Look``.
+    """
+
+    trees: IntArray
+    own: list[Mask]
+    cover: list[Mask]
+
+
+MOST_FINDINGS: Final = 8
+"""Requests whose findings stay with a block: those asked last. Each is some ten bytes per entry, and all
+together are less than the block itself and what is kept of it."""
+
+
 class Block:
     """Entries by (root id, id), each a provider; ``columns`` has inventories by class.
 
@@ -92,6 +111,7 @@ class Block:
     """
 
     __slots__ = (
+        "_findings",
         "_full_uuids",
         "_trees",
         "aggregates",
@@ -127,6 +147,7 @@ class Block:
         self.kept: dict[str, list[bytes | None]] = {}
         self._trees: Trees | None = None
         self._full_uuids: bool | None = None
+        self._findings: tuple[tuple[object, Finding], ...] = ()
 
     @staticmethod
     def of(records: Sequence[ProviderRecord]) -> Block:
@@ -165,6 +186,19 @@ class Block:
         if self._full_uuids is None:
             self._full_uuids = bool(self.uuids.view(np.uint8)[UUID_LENGTH - 1 :: UUID_LENGTH].all())
         return self._full_uuids
+
+    # What requests have found
+
+    def finding_of(self, owner: object) -> Finding | None:
+        """What was left for ``owner``, if it is still there."""
+        for known, finding in self._findings:
+            if known is owner:
+                return finding
+        return None
+
+    def keep_finding(self, owner: object, finding: Finding) -> None:
+        """Leave ``finding`` for ``owner``: it holds for as long as there is this block."""
+        self._findings = ((owner, finding), *self._findings[: MOST_FINDINGS - 1])
 
     # What is where
 

@@ -61,7 +61,8 @@ def find(
     work = work if work is not None else Work()
     work.limit = settings.step_limit if settings.step_limit >= 0 else None
     knowledge = (memory or Memory()).of(request, lambda: Forms(request, plan.variables))
-    search = Search(plan, random if settings.randomize else None, work, knowledge)
+    owner = None if memory is None else knowledge.owner
+    search = Search(plan, random if settings.randomize else None, work, knowledge, owner)
     collector = Collector(plan, search.forms, _bound(request, settings), work)
     try:
         if settings.breadth_first and not (search.alone_suffices and snapshot.all_lone):
@@ -88,11 +89,15 @@ def _bound(request: CandidateRequest, settings: SearchSettings) -> int | None:
 class Search:
     """One request on its way through the blocks of a snapshot."""
 
-    def __init__(self, plan: Plan, random: Random | None, work: Work, knowledge: Knowledge) -> None:
+    def __init__(
+        self, plan: Plan, random: Random | None, work: Work, knowledge: Knowledge, owner: object
+    ) -> None:
+        """``owner`` is who leaves findings with blocks, None for nobody."""
         self.plan = plan
         self.rules = Rules.of(plan)
         self.forms = knowledge.forms
         self._knowledge = knowledge
+        self._owner = owner
         self._random = random
         self._work = work
         self._solved: dict[Hashable, Replayed] = {}
@@ -112,7 +117,7 @@ class Search:
 
     def surveys(self) -> Iterator[Survey]:
         """Surveys of the blocks that may have something, in order."""
-        return self.plan.surveys(self._work)
+        return self.plan.surveys(self._work, self._owner)
 
     def collect_by_block(self, collector: Collector) -> None:
         """All trees in order; those of one provider are taken by the block, those alike together."""

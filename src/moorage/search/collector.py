@@ -151,20 +151,25 @@ class Collector:
         found: list[Span] = []
         for number in sorted(self._shown.keys() | self._shown_at_once.keys()):
             block = self._plan.snapshot.blocks[number]
-            parts = [np.asarray(part) for part in self._shown_at_once.get(number, ())]
-            if self._shown[number]:
-                parts.append(np.fromiter(self._shown[number], dtype=np.int64))
-            if not parts:
-                continue
-            places = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            # Trees come in order, but not those of sharing providers, and some may come twice.
-            if len(places) > 1 and not (places[1:] > places[:-1]).all():
-                places = np.unique(places)
-            starts, stops = places, places + 1
-            if not (self._only_giving or block.trees.lone):
-                starts, stops = block.trees.starts[starts], block.trees.starts[stops]
-            apart = np.flatnonzero(starts[1:] != stops[:-1])
-            begins = starts[np.concatenate([[0], apart + 1])].tolist()
-            ends = stops[np.append(apart, -1)].tolist()
-            found += [(block, begin, end) for begin, end in zip(begins, ends, strict=True)]
+            entries = self._only_giving or block.trees.lone
+            for first, last in _stretches(self._shown[number], self._shown_at_once[number]):
+                start = first if entries else block.trees.bounds(first)[0]
+                stop = last + 1 if entries else block.trees.bounds(last)[1]
+                found.append((block, start, stop))
         return found
+
+
+def _stretches(some: set[int], in_order: list[IntArray | list[int]]) -> list[tuple[int, int]]:
+    """Numbers without gaps, as first and last ones: those of ``some`` and those of lists, which ascend."""
+    if in_order and not some:
+        first, last = int(in_order[0][0]), int(in_order[-1][-1])
+        if sum(map(len, in_order)) == 1 + last - first:
+            return [(first, last)]
+    parts = [np.asarray(part) for part in in_order]
+    numbers = np.unique(np.concatenate([np.fromiter(some, dtype=np.int64), *parts]))
+    if not len(numbers):
+        return []
+    apart = np.flatnonzero(np.diff(numbers) > 1)
+    firsts = numbers[np.concatenate([[0], apart + 1])].tolist()
+    lasts = numbers[np.append(apart, -1)].tolist()
+    return list(zip(firsts, lasts, strict=True))

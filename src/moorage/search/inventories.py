@@ -23,6 +23,7 @@ class Kinds:
     """The different inventories of a column: hosts of one model have equal ones. Never changes."""
 
     __slots__ = (
+        "_least_for_all",
         "_numbers",
         "_stepped",
         "capacities",
@@ -43,6 +44,7 @@ class Kinds:
         self.min_unit = np.array([inventory.min_unit for inventory in numbers], dtype=np.int64)
         self.step_size = np.array([inventory.step_size for inventory in numbers], dtype=np.int64)
         self._stepped = bool((self.step_size != 1).any())
+        self._least_for_all = int(self.min_unit.max(initial=0))
 
     def __len__(self) -> int:
         return len(self.inventories)
@@ -64,6 +66,8 @@ class Kinds:
 
     def allowed(self, amount: int) -> Mask | None:
         """Kinds whose min_unit and step_size admit ``amount``; None for all of them."""
+        if amount >= self._least_for_all and not self._stepped:
+            return None
         mask: Mask = self.min_unit <= amount
         if self._stepped:
             mask &= amount % self.step_size == 0

@@ -84,11 +84,13 @@ class Kind:
 class Knowledge:
     """What is known of one request."""
 
-    __slots__ = ("_lone", "_memory", "forms", "kinds")
+    __slots__ = ("_lone", "_memory", "forms", "kinds", "owner")
 
     def __init__(self, forms: Forms, memory: Memory) -> None:
         self._memory = memory
         self.forms = forms
+        # Stands for the request in blocks, and is all of this that they hold.
+        self.owner = object()
         self.kinds: dict[bytes, Kind] = {}
         self._lone: Kind | None = None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 
 from moorage.model.errors import ResourceClassNotFoundError, TraitNotFoundError
 from moorage.model.requests import CandidateRequest, RequestGroup, Stage
-from moorage.search.block import Block
+from moorage.search.block import Block, Finding
 from moorage.search.columns import IntArray, Mask
 from moorage.search.filters import HasAny, HasNone, filters_of, joined, meeting_all
 from moorage.search.groups import UNSUFFIXED, Variable, group_of
@@ -31,6 +31,12 @@ class Survey:
     trees: IntArray
     own: list[Mask]
     cover: list[Mask]
+
+
+PASSED_OVER: Final = Finding(np.zeros(0, dtype=np.int64), [], [])
+"""Of a block that need not be looked at."""
+
+NOTHING_FOUND: Final = Finding(np.zeros(0, dtype=np.int64), [], [])
 
 
 class Plan:
@@ -63,26 +69,34 @@ class Plan:
         ]
         """ORs of traits that the providers of the unsuffixed group must have together."""
 
-    def surveys(self, work: Work) -> Iterator[Survey]:
+    def surveys(self, work: Work, owner: object = None) -> Iterator[Survey]:
         """Surveys of the blocks that have trees for the request, in order.
 
-        Raises OutOfStepsError when ``work`` is at its limit.
+        What was found in a block is left with it for ``owner``, who stands for the request, if one is
+        given. Raises OutOfStepsError when ``work`` is at its limit.
         """
+        # Providers that share may be anywhere: what they serve is not a matter of one block.
+        keeps = owner is not None and not self.sharing
         for number, block in enumerate(self.snapshot.blocks):
-            if self._may_be_served(block):
+            known = block.finding_of(owner) if keeps else None
+            asked = self._may_be_served(block) if known is None else known is not PASSED_OVER
+            finding = PASSED_OVER
+            if asked:
                 work.blocks += 1
                 work.asked += len(self.variables)
                 work.check()
-                survey = self._survey(number, block)
-                if survey is not None:
-                    yield survey
+                finding = known or self._finding(block)
+            if keeps and known is None:
+                block.keep_finding(owner, finding)
+            if len(finding.trees):
+                yield Survey(number, block, finding.trees, finding.own, finding.cover)
 
     def _may_be_served(self, block: Block) -> bool:
         return all(step.may_hold(block) for step in self._root_required) and all(
             group.may_be_served(block) for group in self.groups
         )
 
-    def _survey(self, number: int, block: Block) -> Survey | None:
+    def _finding(self, block: Block) -> Finding:
         left = np.ones(block.trees.count, dtype=np.bool_)
         own: list[Mask] = []
         cover: list[Mask] = []
@@ -94,7 +108,7 @@ class Plan:
         for step in (*self._root_required, *self._root_forbidden):
             left = left & block.trees.at_roots(step.mask(block))
         trees = np.flatnonzero(left)
-        return Survey(number, block, trees, own, cover) if len(trees) else None
+        return Finding(trees, own, cover) if len(trees) else NOTHING_FOUND
 
     def stages(self) -> list[Stage]:
         """How many are left after each step, in all blocks; ends where no tree is left."""

@@ -40,10 +40,12 @@ class LiveIndex:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._poll = SharedPoll(self._current_revision)
+        self._poll = SharedPoll(self._look)
         self._changing = threading.Lock()
         self._index = Index()
         self._state: State | None = None
+        # Whether the last look found that something had been written.
+        self._moving = False
 
     @property
     def revision(self) -> int | None:
@@ -65,8 +67,37 @@ class LiveIndex:
                 state = self._caught_up(known, wanted)
         return question(state.snapshot)
 
-    def _current_revision(self) -> int:
-        return self._store.revision()
+    def _look(self) -> int:
+        """The database's revision.
+
+        While things are being written, what claims have changed is asked for at once instead, which
+        tells the revision as well: one question, and the index has caught up.
+        """
+        if self._moving:
+            with self._changing:
+                taken = self._taken_over(None)
+            if taken is not None:
+                return taken.revision
+        revision = self._store.revision()
+        self._moving = self.revision not in (None, revision)
+        return revision
+
+    def _taken_over(self, wanted: int | None) -> State | None:
+        """Take over what claims have changed, up to ``wanted`` at least, if that is known.
+
+        None, and nothing has changed, if other writes were among them.
+        """
+        state = self._state
+        if state is None:
+            return None
+        news = self._store.usage_news(state.revision, state.revision if wanted is None else wanted)
+        self._moving = news is not None and news.revision != state.revision
+        if news is None:
+            return None
+        if news.revision != state.revision:
+            self._index.set_used(news.root_ids, news.used)
+            self._state = state = State(news.revision, self._index.snapshot())
+        return state
 
     def _caught_up(self, known: int | None, wanted: int) -> State:
         """Bring the index to ``wanted``; it was at ``known`` before that was asked for."""
@@ -79,11 +110,9 @@ class LiveIndex:
             return self._build()
         if wanted <= state.revision:
             return state
-        news = self._store.usage_news(state.revision, wanted)
-        if news is not None:
-            self._index.set_used(news.root_ids, news.used)
-            self._state = State(news.revision, self._index.snapshot())
-            return self._state
+        taken = self._taken_over(wanted)
+        if taken is not None:
+            return taken
         refresh = self._store.refresh(state.revision)
         if refresh is None:
             return self._build()

@@ -8,12 +8,14 @@ import pytest
 
 from moorage.model.errors import SearchLimitError
 from moorage.model.requests import CandidateRequest, SearchResult, SearchSettings
-from moorage.model.values import ProviderRecord
+from moorage.model.values import SHARING_TRAIT, ProviderRecord
 from moorage.search import memory as memory_module
+from moorage.search.block import MOST_FINDINGS, Block, Finding
 from moorage.search.candidates import Work, find
 from moorage.search.forms import Forms
-from moorage.search.index import Index
+from moorage.search.index import MOST_ENTRIES, Index
 from moorage.search.memory import Memory
+from moorage.search.plan import Plan
 from tests.unit.search.builders import group, index_of, provider
 
 
@@ -128,3 +130,73 @@ def test_a_pattern_that_two_threads_need_at_once_is_one_pattern() -> None:
     forms = Forms(TWO_PORTS, [])
     assert [forms.numbered(()) for _ in range(2)] == [0, 0]
     assert len(forms.patterns) == 1
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
+    """Blocks in their order whose providers were asked."""
+    found: list[Block] = []
+    real = Plan._finding
+
+    def finding(plan: Plan, block: Block) -> Finding:
+        found.append(block)
+        return real(plan, block)
+
+    monkeypatch.setattr(Plan, "_finding", finding)
+    return found
+
+
+MANY = 3 * MOST_ENTRIES
+
+
+def test_a_block_is_asked_again_only_when_it_has_changed(looks: list[Block]) -> None:
+    index, memory = index_of(*(provider(number, {"VCPU": 4}) for number in range(1, MANY))), Memory()
+    request = CandidateRequest((group("", {"VCPU": 1}),))
+    first, count = asked(index, request, SearchSettings(), memory)
+    blocks = list(index.snapshot().blocks)
+    assert looks == blocks
+    assert asked(index, request, SearchSettings(), memory) == (first, count)
+    assert looks == blocks
+    index.set_used([MANY // 2], {MANY // 2: {"VCPU": 4}})
+    changed = [block for block in index.snapshot().blocks if block not in blocks]
+    second, _ = asked(index, request, SearchSettings(), memory)
+    assert looks == [*blocks, *changed]
+    assert len(changed) == 1
+    assert second is not None
+    assert len(second.candidates) == MANY - 2
+
+
+def test_a_block_that_is_passed_over_or_has_nobody_is_known_as_that(looks: list[Block]) -> None:
+    index, memory = index_of(provider(1, {"VCPU": 4}), provider(2, {"VF": 1})), Memory()
+    nobody = CandidateRequest((group("", {"VCPU": 1}), group("_1", {"VF": 1})), group_policy="none")
+    for wanted, times in ((CandidateRequest((group("", {"VCPU": 5}),)), 0), (nobody, 1)):
+        looks.clear()
+        for _ in range(3):
+            assert asked(index, wanted, SearchSettings(), memory) == asked(
+                index, wanted, SearchSettings(), None
+            )
+        # Without a memory it is asked each time.
+        assert len(looks) == times + 3 * times
+
+
+def test_only_what_was_asked_last_is_kept_with_a_block(looks: list[Block]) -> None:
+    index, memory = index_of(provider(1, {"VCPU": 4})), Memory()
+    requests = [CandidateRequest((group("", {"VCPU": 1}),)) for _ in range(MOST_FINDINGS + 1)]
+    for request in requests:
+        asked(index, request, SearchSettings(), memory)
+    looks.clear()
+    asked(index, requests[-1], SearchSettings(), memory)
+    assert not looks
+    asked(index, requests[0], SearchSettings(), memory)
+    assert len(looks) == 1
+
+
+def test_where_providers_share_blocks_are_asked_each_time(looks: list[Block]) -> None:
+    share = provider(1, {"DISK_GB": 9}, traits=[SHARING_TRAIT], aggregates=["a"])
+    index, memory = index_of(share, provider(2, {"VCPU": 4}, aggregates=["a"])), Memory()
+    request = CandidateRequest((group("", {"VCPU": 1, "DISK_GB": 1}),))
+    for _ in range(2):
+        result, _ = asked(index, request, SearchSettings(), memory)
+        assert result is not None
+        assert len(result.candidates) == 1
+    assert len(looks) == 2
