@@ -45,6 +45,8 @@ def _keystone(conf: cfg.ConfigOpts, environment: Mapping[str, str]) -> Authentic
     # Imported where it is wanted: it takes as long as all the rest.
     from moorage.auth import keystone
 
-    keystone.register_options(conf)
-    options.override_from(conf, keystone.GROUP, environment)
+    # Twice: the environment may name the plugin, and then say what it brings.
+    for _ in range(2):
+        keystone.register_options(conf)
+        options.override_from(conf, keystone.GROUP, environment)
     return keystone.Keystone(conf)

@@ -13,7 +13,7 @@ from moorage.auth import rules
 from moorage.auth.permissions import permission
 from moorage.auth.policy import OsloPolicy, RuleBook
 from moorage.cli.console import aligned, stderr, stdout
-from moorage.cli.options import config_files_of_process, read_options, told_config_file
+from moorage.cli.options import config_directories, config_files_of_process, read_options, told_config_file
 
 
 @click.group(short_help="Show who may do what, and a sample of overrides.")
@@ -33,6 +33,12 @@ def policy() -> None:
     help="A placement.conf. Default: the one in OS_PLACEMENT_CONFIG_DIR or in the usual places.",
 )
 @click.option(
+    "--config-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIRECTORY",
+    help="A directory whose files *.conf count, in the order of their names, after the file.",
+)
+@click.option(
     "--role",
     "roles",
     multiple=True,
@@ -40,7 +46,7 @@ def policy() -> None:
     help="Show what somebody with this role may do. May be repeated, for somebody with several roles.",
 )
 @click.option("--system", is_flag=True, help="With --role: for a token of the system, not of a project.")
-def list_(config_file: Path | None, roles: Sequence[str], system: bool) -> None:
+def list_(config_file: Path | None, config_dir: Path | None, roles: Sequence[str], system: bool) -> None:
     """Show the rules that are in force, as the configuration and the policy files say now.
 
     Rules of the files that Moorage does not know are named on stderr: they have no effect, unless
@@ -48,7 +54,7 @@ def list_(config_file: Path | None, roles: Sequence[str], system: bool) -> None:
     """
     if system and not roles:
         raise click.UsageError("--system says nothing without --role.")
-    book = read_policy(config_file).book()
+    book = read_policy(config_file, config_dir).book()
     rows = [("Rule", "Demands", "Set by", *(["Allowed"] if roles else []))]
     for name in known_rules():
         source = "policy file" if name in book.overridden else "default"
@@ -65,10 +71,14 @@ def sample() -> None:
     click.echo(sample_text(), nl=False)
 
 
-def read_policy(config_file: Path | None) -> OsloPolicy:
+def read_policy(config_file: Path | None, config_directory: Path | None) -> OsloPolicy:
     """The policy of a configuration file, or of the process. Raises ConfigurationError."""
     told = told_config_file(config_file, {})
-    return OsloPolicy(read_options([told] if told else config_files_of_process(os.environ)))
+    files = [told] if told else config_files_of_process(os.environ)
+    usual = config_directory is None and told is None
+    return OsloPolicy(
+        read_options(files, config_directories=config_directories(config_directory, os.environ, usual=usual))
+    )
 
 
 def known_rules() -> list[str]:

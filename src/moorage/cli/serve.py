@@ -99,9 +99,7 @@ def serve(
     sync_on_startup or --demo says so: create its schema with moorage db sync.
     """
     resolved = resolve(chosen(config_file, database, data_dir), serving=True)
-    strategy = access.strategy(resolved.settings.conf)
-    if strategy == NOAUTH:
-        require_loopback(host, insecure=insecure)
+    require_guarded(host, access.strategy(resolved.settings.conf), insecure=insecure)
     address, port = listening_address(host, port)
     text = start_up(resolved, url_of(address, port), demo=demo)
     os.environ.update(resolved.environment)
@@ -140,9 +138,9 @@ def worker_application() -> WsgiApplication:
     return BoundedReading(application, BODY_READERS)
 
 
-def require_loopback(host: str, *, insecure: bool) -> None:
+def require_guarded(host: str, strategy: str, *, insecure: bool) -> None:
     """Raises ConfigurationError if noauth2 would be reachable from elsewhere."""
-    if insecure or is_loopback(host):
+    if strategy != NOAUTH or insecure or is_loopback(host):
         return
     raise ConfigurationError(
         f"noauth2 believes every client, and {host} may be reached from other machines. Serve on "

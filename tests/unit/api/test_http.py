@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from moorage.api import render
+from moorage.api import application, render
 from moorage.api.accept import error_type, takes_json
 from moorage.api.wire_error import WireError
+from moorage.auth.identity import Identity, UnauthorisedError, UnreachableError
 from moorage.model.errors import OutcomeUnknownError, ProviderNotFoundError, UnavailableError
-from tests.unit.api.fake import MODIFIED_HEADER, UUID, Client, FakeService
+from tests.unit.api.fake import MODIFIED_HEADER, UUID, Client, FakeService, Result
 
 PROVIDER = f"/resource_providers/{UUID}"
 REQUEST_ID = re.compile(r"^req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -369,3 +372,39 @@ def test_a_status_without_words_of_its_own_is_explained_by_its_title() -> None:
     _, body = render.render(WireError(418, "no coffee"), asked)
     (error,) = json.loads(body)["errors"]
     assert error["detail"].startswith("I'm a Teapot\n\n no coffee")
+
+
+class _Stub:
+    """Authenticates as it is told to."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def identify(self, environ: Mapping[str, Any]) -> Identity:
+        raise self._error
+
+
+def _refused(client: Client, error: Exception) -> Result:
+    client.app = application.create(client.service, None, _Stub(error))
+    result = client.ask("GET", "/nope", 39)
+    assert client.service.calls == []
+    assert "x-openstack-request-id" in result.headers
+    return result
+
+
+def test_whoever_vouches_for_tokens_may_answer_in_words_of_its_own(client: Client) -> None:
+    result = _refused(client, UnauthorisedError({"www-authenticate": "there"}, b'{"error": {"code": 401}}'))
+    assert result.status == 401
+    assert result.json == {"error": {"code": 401}}
+    assert result.headers["www-authenticate"] == "there"
+    assert result.headers["content-type"] == "application/json"
+
+
+def test_where_nobody_can_say_who_asks_the_answer_is_503(client: Client) -> None:
+    result = _refused(client, UnreachableError())
+    assert result.status == 503
+    assert "Keystone does not answer" in result.detail
+
+
+def test_where_the_database_of_tokens_is_away_the_answer_is_503(client: Client) -> None:
+    assert _refused(client, UnavailableError("secret reason")).status == 503

@@ -48,6 +48,14 @@ def test_the_list_shows_what_files_say_and_names_rules_that_nothing_asks_for(tmp
     assert result.stderr == "Unknown rule in a policy file: placement:usage\n"
 
 
+def test_files_of_a_configuration_directory_count(tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "policy.conf").write_text(f"[oslo_policy]\npolicy_file = {tmp_path}/mine.yaml\n")
+    (tmp_path / "mine.yaml").write_text('"placement:usages": "role:boss"\n')
+    assert columns(run("list", "--config-dir", str(folder)))["placement:usages"][0] == "role:boss"
+
+
 def test_the_list_shows_what_a_role_may_do() -> None:
     found = columns(run("list", "--role", "reader"))
     assert found["placement:usages"][-1] == "own project"

@@ -13,7 +13,7 @@ from moorage.cli.serve import (
     announce_when_ready,
     is_loopback,
     listening_address,
-    require_loopback,
+    require_guarded,
     url_of,
     wait_until_ready,
 )
@@ -23,7 +23,7 @@ from moorage.model.errors import ConfigurationError
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost", "LOCALHOST"])
 def test_noauth2_is_served_on_loopback(host: str) -> None:
     assert is_loopback(host)
-    require_loopback(host, insecure=False)
+    require_guarded(host, "noauth2", insecure=False)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,14 @@ def test_noauth2_is_served_on_loopback(host: str) -> None:
 def test_noauth2_is_refused_elsewhere_unless_told_to(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(ConfigurationError, match="--insecure"):
-        require_loopback(host, insecure=False)
-    require_loopback(host, insecure=True)
+        require_guarded(host, "noauth2", insecure=False)
+    require_guarded(host, "noauth2", insecure=True)
+
+
+@pytest.mark.parametrize("strategy", ["keystone", "token"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1"])
+def test_who_asks_for_tokens_may_serve_everywhere(host: str, strategy: str) -> None:
+    require_guarded(host, strategy, insecure=False)
 
 
 def test_port_in_use_is_one_clear_line() -> None:
