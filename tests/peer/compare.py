@@ -45,6 +45,9 @@ UNSAID: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
 UNKNOWN_NAME = re.compile(r"No such (?:resource class|trait\(s\):) (.*?)\.(?=\s)")
 """What a search says of a name that is not there."""
 
+CONTRADICTION = re.compile(r"required[\w-]*: \([^)]*\)")
+"""Traits that a group of a search both requires and forbids."""
+
 FIRST_FAULT = re.compile(r"(Unable to allocate inventory:? ).*", re.DOTALL)
 """Of several amounts that cannot be had, which one is named first depends on chance."""
 
@@ -120,6 +123,9 @@ def _message(request: Request, text: str) -> str:
     if "same_subtree" in text or "No such trait" in text:
         # These list names in any order.
         text = " ".join(sorted(text.replace("[", " ").replace("]", " ").replace(",", " ").split()))
+    if "Conflicting required and forbidden traits found in the following" in text:
+        # A trait that was asked for twice is told of once, or twice.
+        text = " ".join(sorted(set(CONTRADICTION.findall(text))))
     if len(_asked_amounts(request.json)) > 1:
         text = FIRST_FAULT.sub(r"\1...", text)
     return text

@@ -79,6 +79,15 @@ def test_a_generation_is_the_same_however_its_number_is_spelled() -> None:
     assert compare.differences(ASKED, ours, refusal("expected 3 but got 6.0 "))
 
 
+def test_contradictions_are_the_same_however_often_they_are_told() -> None:
+    told = "Conflicting required and forbidden traits found in the following traits keys: "
+    ours = refusal(f"{told}required1: (A), required_b-2: (A, B)  ")
+    again = refusal(f"{told}required_b-2: (A, B), required1: (A), required1: (A)  ")
+    assert compare.differences(ASKED, ours, again) == []
+    assert compare.differences(ASKED, ours, refusal(f"{told}required_b-2: (A, B)  "))
+    assert compare.differences(ASKED, ours, refusal(f"{told}required1: (A), required_b-2: (A)  "))
+
+
 def test_numbers_beyond_what_json_keeps_exactly_are_as_near_as_a_double_is() -> None:
     assert compare.differences(ASKED, answer({"a": 2**63}), answer({"a": float(2**63)})) == []
     assert compare.differences(ASKED, answer({"a": 2**53 - 1}), answer({"a": 2**53}))
