@@ -8,6 +8,7 @@ PYTEST_ARGS ?=
 PEER_SECONDS ?= 600
 BENCH_ARGS ?=
 REPLAY_ARGS ?=
+FUZZ_SECONDS ?= 600
 FAULTS_SECONDS ?= 600
 FAULTS_DATABASE ?= all
 FAULTS_ARGS ?=
@@ -19,7 +20,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check peer faults format bench bench-full bench-claims replay lock lock-check reference docs clean lint types imports databases
+.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims replay lock lock-check reference docs clean lint types imports databases
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,9 @@ peer: $(VENV)/.test ## compare with the reference on fresh random requests (PEER
 
 faults: $(VENV)/.test databases ## kill, cut and fill what it runs on, and audit (FAULTS_SECONDS=600 FAULTS_DATABASE=all; MOORAGE_FAULTS_SEED=n)
 	$(BIN)/python -m tests.faults --seconds $(FAULTS_SECONDS) --database $(FAULTS_DATABASE) $(FAULTS_ARGS)
+
+fuzz: $(VENV)/.test databases ## odd requests to running services (FUZZ_SECONDS=600 each; MOORAGE_FUZZ_SEED=n repeats a run)
+	MOORAGE_FUZZ_SECONDS=$(FUZZ_SECONDS) MOORAGE_FUZZ_EXAMPLES=50 $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/fuzz
 
 format: $(VENV)/.test ## put the sources into the agreed form
 	$(BIN)/ruff format $(SOURCES)
@@ -80,6 +84,7 @@ clean: ## remove what is made here, except the data in ./moorage-data
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
 
 types: $(VENV)/.test
 	$(BIN)/mypy

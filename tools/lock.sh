@@ -25,6 +25,6 @@ compile() {
 
 upgrade=("$@")
 compile requirements/run.txt "${upgrade[@]}" pyproject.toml
-for set in pip build test docs lock audit; do
+for set in pip build test docs lock audit lowest; do
     compile "requirements/$set.txt" "${upgrade[@]}" "requirements/$set.in"
 done

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 import pytest
 import sqlalchemy as sa
 
+from moorage.model.commands import CreateTrait
 from moorage.model.errors import UnavailableError
 from moorage.store.engines import database_url
 from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
 from moorage.store.tables import provider_traits, resource_providers, traits
+from tests.databases.orders import ASKER
+from tests.databases.prepared import OpenService
 from tests.databases.sql_watch import end_session
 
 
@@ -147,3 +151,26 @@ def test_a_url_with_another_driver_reaches_the_database_through_ours(postgresql_
 def test_a_value_that_is_too_long_is_refused_and_not_cut(server_store: Store) -> None:
     with pytest.raises(Exception, match=r"(?i)too long"):
         carry_out(server_store.engines.write, row("n" * 300, "1"))
+
+
+def test_a_commit_that_is_refused_leaves_no_transaction_and_no_lock_behind(
+    sqlite_store: Store, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite can refuse a COMMIT, for example for want of space, and go on with the transaction."""
+    service = open_service(sqlite_store, deadline_seconds=0)
+    dialect = sqlite_store.engines.write.dialect
+
+    def refuse(_connection: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dialect, "do_commit", refuse)
+        with pytest.raises(UnavailableError):
+            service.execute(CreateTrait("CUSTOM_REFUSED"), ASKER)
+    other = sa.create_engine(sqlite_store.engines.write.url, connect_args={"timeout": 0.0})
+    with other.begin() as connection:
+        connection.execute(row("name", "1"))
+    other.dispose()
+    service.execute(CreateTrait("CUSTOM_TAKEN"), ASKER)
+    custom = {item.name for item in service.traits(prefix="CUSTOM_")}
+    assert custom == {"CUSTOM_TAKEN"}

@@ -10,6 +10,8 @@ from typing import Final
 from oslo_config import cfg
 from oslo_log import log
 
+from moorage.cli.masking import mask_handlers
+
 PRODUCT: Final = "moorage"
 
 STATEMENTS_FROM: Final = 50
@@ -37,6 +39,7 @@ def set_up(conf: cfg.ConfigOpts, ineffective: Iterable[str] = (), sql: int = 0) 
     processes that serve.
     """
     log.setup(conf, PRODUCT, fix_eventlet=False)
+    mask_handlers(logging.getLogger())
     logging.captureWarnings(True)
     if sql >= STATEMENTS_FROM:
         level = logging.DEBUG if sql >= RESULTS_FROM else logging.INFO

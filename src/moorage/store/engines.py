@@ -51,6 +51,10 @@ _DRIVERS = {
 """The driver that this package brings, by kind of database: a URL may name any other."""
 
 
+_BEGIN = {"write": "BEGIN IMMEDIATE", "snapshot": "BEGIN"}
+"""SQLite only: how a transaction of an engine begins; the third has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
     """``write``, ``snapshot`` and ``single`` share a database, not connections."""
@@ -169,33 +173,36 @@ def _sqlite_engines(
     if url.database is not None and not url.database.startswith("file:"):
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
-    kinds = {
-        "write": ("BEGIN IMMEDIATE", writers),
-        "snapshot": ("BEGIN", readers),
-        "single": (None, readers),
-    }
+    pools = {"write": writers, "snapshot": readers, "single": readers}
     engines: dict[str, sa.Engine] = {}
-    for name, (begin, pool) in kinds.items():
+    for name, pool in pools.items():
         engine = sa.create_engine(url, connect_args=arguments, poolclass=sa.pool.QueuePool, **pool)
-        _prepare_sqlite(engine, begin, full=settings.sqlite_synchronous_full)
+        _prepare_sqlite(engine, name, full=settings.sqlite_synchronous_full)
         engines[name] = engine
     return Engines(**engines)
 
 
-def _prepare_sqlite(engine: sa.Engine, begin: str | None, *, full: bool) -> None:
+def _prepare_sqlite(engine: sa.Engine, name: str, *, full: bool) -> None:
     @sa.event.listens_for(engine, "connect")
     def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         assert isinstance(connection, sqlite3.Connection)
         connection.isolation_level = None  # transactions begin where we say, not where Python guesses
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'OFF'}")
+        connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
 
-    if begin is not None:
+    @sa.event.listens_for(engine, "checkin")
+    def on_checkin(connection: DBAPIConnection | None, _entry: ConnectionPoolEntry) -> None:
+        # SQLite may refuse a COMMIT and go on with the transaction, and with its lock on the file;
+        # SQLAlchemy takes the transaction for done, and would hand the connection on as it is.
+        if connection is not None and getattr(connection, "in_transaction", False):
+            connection.rollback()
+
+    if name in _BEGIN:
 
         @sa.event.listens_for(engine, "begin")
         def on_begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(begin)
+            connection.exec_driver_sql(_BEGIN[name])
 
 
 def _set_sql_mode(engine: sa.Engine, mode: str) -> None:

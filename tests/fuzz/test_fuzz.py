@@ -1,0 +1,93 @@
+"""A running service under odd requests: no 5xx, no hang, nothing changed by what is refused.
+
+``MOORAGE_FUZZ_SEED`` repeats a run, ``MOORAGE_FUZZ_FROM`` begins with a later request of it,
+``MOORAGE_FUZZ_SECONDS`` says for how long. ``make fuzz`` sets what is long.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.campaign import Campaign
+from tests.fuzz.requests import request
+from tests.journeys.client import running_service
+from tests.servers.databases import SQLITE, fresh_database
+
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
+
+SHORT_REQUESTS = 1500
+"""Requests of a run in `make test`, where no time is given."""
+
+EXAMPLES = os.environ.get("MOORAGE_FUZZ_EXAMPLES", "5")
+"""Examples that Schemathesis makes for each operation, beside those that cover each of its parts."""
+
+SCHEMA_CHECKS = (
+    "not_a_server_error,content_type_conformance,response_schema_conformance,negative_data_rejection"
+)
+
+
+def seed_of_this_run() -> int:
+    """The seed that was asked for, or a new one."""
+    return int(os.environ.get("MOORAGE_FUZZ_SEED") or random.SystemRandom().randrange(1 << 32))
+
+
+def kinds() -> list[object]:
+    return [SQLITE, *(pytest.param(kind, marks=pytest.mark.databases) for kind in ("postgresql", "mariadb"))]
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_odd_requests_get_a_clear_answer_and_change_nothing_if_refused(kind: str, tmp_path: Path) -> None:
+    seed = seed_of_this_run()
+    seconds = float(os.environ.get("MOORAGE_FUZZ_SECONDS") or 0)
+    first = int(os.environ.get("MOORAGE_FUZZ_FROM") or 0)
+    until = time.monotonic() + seconds
+    with fresh_database(kind, tmp_path) as database, running_service(database, tmp_path) as port:
+        campaign = Campaign(port, database, seed)
+        number = first
+        try:
+            while time.monotonic() < until if seconds else number < first + SHORT_REQUESTS:
+                campaign.step(number)
+                number += 1
+        finally:
+            campaign.close()
+            sys.stdout.write(f"\nfuzz: {kind}, seed {seed}, from {first}: {campaign.tally}" + "\n")
+    assert campaign.tally.changes > 0
+    assert {200, 204, 400, 404, 409} <= campaign.tally.by_status.keys()
+
+
+def test_the_openapi_document_is_kept_to_under_generated_requests(tmp_path: Path) -> None:
+    """Schemathesis makes requests from the document and holds the answers against it."""
+    seed = seed_of_this_run()
+    with fresh_database(SQLITE, tmp_path) as database, running_service(database, tmp_path) as port:
+        command = [
+            str(Path(sys.executable).parent / "schemathesis"),
+            *(
+                "run",
+                f"http://127.0.0.1:{port}/openapi.json",
+                "--seed",
+                str(seed),
+                "--max-examples",
+                EXAMPLES,
+            ),
+            *("-H", "X-Auth-Token: admin", "-H", "X-Roles: admin,service"),
+            *("-H", "OpenStack-API-Version: placement 1.39"),
+            *("--phases", "examples,coverage,fuzzing", "--checks", SCHEMA_CHECKS),
+            *("--generation-database", "none", "--continue-on-failure", "--no-color", "--warnings", "off"),
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+        summary = done.stdout[done.stdout.rfind("= SUMMARY =") :]
+        sys.stdout.write(f"\nschemathesis, seed {seed}: {summary}" + "\n")
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+
+
+def test_a_request_is_the_same_for_the_same_seed_and_number() -> None:
+    assert [request(7, number) for number in range(50)] == [request(7, number) for number in range(50)]
+    assert request(7, 1) != request(8, 1)
+    assert len({request(7, number) for number in range(50)}) == 50

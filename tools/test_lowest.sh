@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Run the fast tests with the oldest versions that pyproject.toml allows of what the package needs.
+# uv finds them (pip cannot look for the lowest) and stands, like them, in an environment of its own
+# below build/lowest. The test tools are as new as these versions let them be.
+# Arguments are handed to pytest. Needs the network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=build/lowest
+uv=$folder/uv/bin/uv
+python=$folder/venv/bin/python
+tests=(tests/unit tests/property)
+tools=(hypothesis packaging pytest pytest-xdist)
+
+rm -rf "$folder"
+mkdir -p "$folder"
+.venv/bin/python -m venv "$folder/uv"
+"$folder/uv/bin/python" -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/lowest.txt
+"$uv" pip compile --quiet --resolution lowest-direct --no-header --no-annotate \
+    --python .venv/bin/python --output-file "$folder/run.txt" pyproject.toml
+"$uv" venv --quiet --python .venv/bin/python "$folder/venv"
+"$uv" pip install --quiet --python "$python" -r "$folder/run.txt"
+"$uv" pip install --quiet --python "$python" --constraint "$folder/run.txt" "${tools[@]}"
+"$uv" pip install --quiet --python "$python" -r requirements/build.txt
+"$uv" pip install --quiet --python "$python" --no-deps --no-build-isolation --editable .
+"$uv" pip list --python "$python"
+# Old versions warn of what newer ones of Python deprecate: that is not what is asked here.
+"$python" -m pytest -q -n 2 -W default -m "not databases and not journey and not slow" "$@" "${tests[@]}"
