@@ -20,7 +20,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims replay lock lock-check reference docs clean lint types imports databases
+.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims replay lock lock-check reference dist docs clean lint types imports databases
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ lock-check: $(VENV)/.test ## see that the locks match pyproject.toml and pin eve
 reference: $(VENV)/.run ## write docs/reference/api again from the tables of the source
 	$(BIN)/python tools/generate_reference.py
 	$(BIN)/python tools/generate_operations.py
+
+dist: $(VENV)/.run ## build wheel and sdist into ./dist
+	@rm -rf dist
+	$(BIN)/python -m hatchling build
+	@ls dist
 
 docs: $(VENV)/.docs ## build the documentation into ./site
 	$(BIN)/mkdocs build --strict

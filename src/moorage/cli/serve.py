@@ -11,13 +11,13 @@ import threading
 import time
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server
 
 from moorage.cli import access
 from moorage.cli.common import chosen, database_options, stderr, stdout, without_password
@@ -34,6 +34,7 @@ from moorage.cli.wiring import (
     set_up_logs,
     settings_of_process,
 )
+from moorage.cli.workers import DIRECTORY_VARIABLE, Draining, Workers, announce_ready, drain_on_signal
 from moorage.model.errors import ConfigurationError
 from moorage.service.facade import Service
 
@@ -52,7 +53,7 @@ BODY_READERS: Final = 48
 the rest of the threads is for what has no body, searches above all."""
 
 STOP_SECONDS: Final = 30
-"""How long a worker may finish its requests after SIGTERM: as long as a write may be retried."""
+"""How long a worker may finish its requests unless told otherwise: as long as a write may be retried."""
 
 READY_POLL_SECONDS: Final = 0.05
 READY_SECONDS: Final = 600.0
@@ -79,6 +80,13 @@ WORKER_TARGET: Final = "moorage.cli.serve:worker_application"
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes."
 )
+@click.option(
+    "--stop-seconds",
+    default=STOP_SECONDS,
+    show_default=True,
+    type=click.IntRange(1, 3600),
+    help="How long a worker may finish its requests when it is to stop; then it is killed.",
+)
 @click.option("--demo", is_flag=True, help="Load the sample cloud, if the database has no providers yet.")
 @click.option("--insecure", is_flag=True, help="Let noauth2, which believes every client, off loopback.")
 @database_options
@@ -86,6 +94,7 @@ def serve(
     host: str,
     port: int,
     workers: int,
+    stop_seconds: int,
     demo: bool,
     insecure: bool,
     config_file: Path | None,
@@ -108,34 +117,39 @@ def serve(
     announce.start()
     # Workers are spawned, not forked: they share neither threads nor connections with this process.
     multiprocessing.set_start_method("spawn", force=True)
-    Server(
-        WORKER_TARGET,
-        factory=True,
-        address=address,
-        port=port,
-        interface=Interfaces.WSGI,
-        # Only this version closes connections on which nothing was ever asked.
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=server.idle_seconds * 1000,
-            max_buffer_size=server.head_bytes + READ_AHEAD_BYTES,
-        ),
-        workers=workers,
-        blocking_threads=THREADS_PER_WORKER,
-        backpressure=server.max_connections,
-        websockets=False,
-        workers_kill_timeout=STOP_SECONDS,
-        respawn_failed_workers=True,
-        log_level=LogLevels.error,
-    ).serve()
+    with TemporaryDirectory(prefix="moorage-workers-") as directory:
+        os.environ[DIRECTORY_VARIABLE] = directory
+        Workers(
+            WORKER_TARGET,
+            Path(directory),
+            factory=True,
+            address=address,
+            port=port,
+            interface=Interfaces.WSGI,
+            # Only this version closes connections on which nothing was ever asked.
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=server.idle_seconds * 1000,
+                max_buffer_size=server.head_bytes + READ_AHEAD_BYTES,
+            ),
+            workers=workers,
+            blocking_threads=THREADS_PER_WORKER,
+            backpressure=server.max_connections,
+            websockets=False,
+            workers_kill_timeout=stop_seconds,
+            respawn_failed_workers=True,
+            log_level=LogLevels.error,
+        ).serve()
 
 
 def worker_application() -> WsgiApplication:
     """The application of one worker process, built before its first request."""
+    draining = drain_on_signal()
     settings = settings_of_process()
     set_up_logs(settings)
     application = build_application(settings, prepared=True)
-    return BoundedReading(application, BODY_READERS)
+    announce_ready()
+    return Draining(BoundedReading(application, BODY_READERS), draining)
 
 
 def require_guarded(host: str, strategy: str, *, insecure: bool) -> None:

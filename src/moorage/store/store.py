@@ -107,13 +107,6 @@ def _everything(connection: sa.Connection) -> Everything:
     return Everything(changelog.current(connection), trees.read_names(connection), trees.read_all(connection))
 
 
-def _unavailable(error: UnavailableError | ConnectionLostError) -> UnavailableError:
-    """What a caller who cannot try again is told."""
-    if isinstance(error, UnavailableError):
-        return error
-    return UnavailableError("the database cannot be reached")
-
-
 class Store:
     """A database with our tables. Safe for use by several threads."""
 
@@ -139,16 +132,32 @@ class Store:
 
         Raises UnavailableError, and what else the action raises.
         """
+        address = self.engines.single.url.render_as_string(hide_password=True)
+        retries, pause = self._settings.connect_retries, self._settings.connect_retry_seconds
         attempts = 0
         while True:
             try:
-                return action()
+                result = action()
             except (UnavailableError, ConnectionLostError) as error:
                 attempts += 1
-                if 0 <= self._settings.connect_retries < attempts:
-                    raise _unavailable(error) from error
-                LOG.warning("The database cannot be reached yet; trying again (%d).", attempts)
-                time.sleep(self._settings.connect_retry_seconds)
+                if 0 <= retries < attempts:
+                    reason = (
+                        error.reason
+                        if isinstance(error, UnavailableError)
+                        else "the database cannot be reached"
+                    )
+                    raise UnavailableError(f"{address}: {reason} (tried {attempts} times)") from error
+                LOG.warning(
+                    "Waiting for the database %s: it cannot be reached; trying again in %d s (%s).",
+                    address,
+                    pause,
+                    f"{attempts} of {retries}" if retries >= 0 else f"{attempts}, without end",
+                )
+                time.sleep(pause)
+            else:
+                if attempts:
+                    LOG.warning("The database %s is there now.", address)
+                return result
 
     def migrate(self) -> None:
         """Create the schema, take over Placement's, or upgrade our own. Safe to repeat."""

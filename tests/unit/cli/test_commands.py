@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -471,21 +472,24 @@ def test_serve_hands_its_settings_to_the_server_and_its_workers(monkeypatch: pyt
     started: list[dict[str, Any]] = []
 
     class Recorder:
-        def __init__(self, target: str, **options: Any) -> None:
+        def __init__(self, target: str, directory: Path, **options: Any) -> None:
+            assert directory.is_dir()
             started.append({"target": target, **options})
 
         def serve(self) -> None:
             started[0]["settings"] = settings_of_process()
             started[0]["application"] = serving.worker_application()
 
-    monkeypatch.setattr(serving, "Server", Recorder)
+    monkeypatch.setattr(serving, "Workers", Recorder)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(serving, "announce_when_ready", lambda *_: None)
     monkeypatch.setattr(multiprocessing, "set_start_method", lambda *_, **__: None)
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    result = run("serve", "--port", "0", "--workers", "3", "--demo")
+    result = run("serve", "--port", "0", "--workers", "3", "--stop-seconds", "7", "--demo")
     assert result.exit_code == 0, result.output
     [options] = started
     assert (options["address"], options["workers"], options["factory"]) == ("127.0.0.1", 3, True)
+    assert options["workers_kill_timeout"] == 7
     assert options["blocking_threads"] >= 32
     assert options["settings"].store.url.endswith("moorage-data/moorage.sqlite")
     assert callable(options["application"])

@@ -48,17 +48,19 @@ def test_waiting_ends_after_as_many_attempts_as_the_settings_say(
     pauses: list[float] = []
     monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
     store = Store(StoreSettings(NOBODY_LISTENS, connect_retries=2, connect_retry_seconds=3))
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError, match=r"cannot be reached \(tried 3 times\)"):
         store.wait_until_reachable()
     assert pauses == [3, 3]
-    assert caplog.messages[-1] == "The database cannot be reached yet; trying again (2)."
+    assert "it cannot be reached; trying again in 3 s (2 of 2)." in caplog.messages[-1]
     for method in (store.revision, store.transaction):
         with pytest.raises((UnavailableError, ConnectionLostError)):
             method()
     store.close()
 
 
-def test_waiting_without_a_bound_ends_when_the_database_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_without_a_bound_ends_when_the_database_comes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     pauses: list[float] = []
     store = Store(StoreSettings(NOBODY_LISTENS, connect_retries=-1))
     monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
@@ -70,6 +72,8 @@ def test_waiting_without_a_bound_ends_when_the_database_comes(monkeypatch: pytes
     monkeypatch.setattr(Store, "read", read)
     store.wait_until_reachable()
     assert pauses == [10] * 20
+    assert "(20, without end)" in caplog.messages[-2]
+    assert caplog.messages[-1].endswith("is there now.")
 
 
 def test_an_action_that_the_database_leaves_in_the_middle_is_begun_anew(

@@ -1,0 +1,189 @@
+"""Worker processes that are replaced one by one without a refused request.
+
+Granian replaces workers on SIGHUP, but lets each listen on a socket of its own and stops the old one after a
+fixed time: connections in that socket's queue are refused, and so is everybody if the new one takes longer to
+build its index. Here all workers accept from one socket, the old one goes on until the new one is ready, and
+then tells its clients to close their connections before it stops.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# Granian's own processes carry no types.
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from granian._granian import SocketHolder
+from granian.server.mp import MPServer, WorkerProcess
+
+from moorage.cli.wiring import WsgiApplication
+
+DIRECTORY_VARIABLE: Final = "MOORAGE_WORKERS_DIRECTORY"
+"""Names the folder in which a worker leaves a file when it is ready."""
+
+DRAIN_SIGNAL: Final = signal.SIGUSR1
+"""Tells a worker that it will be stopped."""
+
+DRAIN_SECONDS: Final = 2.0
+"""How long a worker that will be stopped asks its clients to connect anew: most of them ask more often."""
+
+READY_SECONDS: Final = 600.0
+"""How long a new worker may take to be ready; until then the old one serves."""
+
+POLL_SECONDS: Final = 0.05
+
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted, as Granian has it."""
+
+LOG: Final = logging.getLogger(__name__)
+
+
+def listening_socket(address: str, port: int) -> socket.socket:
+    """The socket that all workers accept from. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.create_server((address, port), family=family, backlog=BACKLOG)
+    listening.setblocking(False)
+    return listening
+
+
+class Workers(MPServer):
+    """Granian's server, with one socket for all workers and another way to replace them.
+
+    ``directory`` is where new workers say that they are ready.
+    """
+
+    def __init__(self, target: str, directory: Path, **options: Any) -> None:
+        super().__init__(target, **options)
+        self._directory = directory
+
+    def _init_shared_socket(self) -> None:
+        self._sso = listening_socket(self.bind_addr, self.bind_port)
+        self._ssp = None
+        self._shd = None
+
+    def _spawn_worker(
+        self, idx: Any, target: Any, callback_loader: Any, socket_loader: Any = None
+    ) -> WorkerProcess:
+        return super()._spawn_worker(idx, partial(on_shared_socket, target), callback_loader)
+
+    def _respawn_workers(
+        self, workers: Sequence[int], spawn_target: Any, target_loader: Any, delay: float = 0
+    ) -> None:
+        for index in workers:
+            self.respawned_wrks[index] = time.monotonic()
+            self._replace(index, spawn_target, target_loader)
+
+    def _replace(self, index: int, spawn_target: Any, target_loader: Any) -> None:
+        old = self.wrks[index]
+        new = self._spawn_worker(index, spawn_target, target_loader)
+        # Until it is ready nobody misses it.
+        new.interrupt_by_parent = True
+        new.start()
+        if not self._is_ready(new):
+            new.kill()
+            if old.is_alive():
+                LOG.error("A new worker could not start; the old one goes on.")
+            else:
+                self._report_dead(index)
+            return
+        self.wrks[index] = new
+        new.interrupt_by_parent = False
+        if not new.is_alive():
+            self._report_dead(index)
+        if old.is_alive():
+            self._retire(old)
+
+    def _report_dead(self, index: int) -> None:
+        """Let the main loop know, as Granian's own watchers do."""
+        self.interrupt_children.append(index)
+        self.main_loop_interrupt.set()
+
+    def _is_ready(self, worker: WorkerProcess) -> bool:
+        """Wait until it says so; False if it ended, took too long, or everything is to stop."""
+        said = ready_file(self._directory, worker._id())
+        until = time.monotonic() + READY_SECONDS
+        while not said.exists():
+            if not worker.is_alive() or self.interrupt_signal or time.monotonic() > until:
+                return False
+            time.sleep(POLL_SECONDS)
+        said.unlink()
+        return True
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        worker.interrupt_by_parent = True
+        os.kill(worker._id(), DRAIN_SIGNAL)
+        self._pause(DRAIN_SECONDS)
+        worker.terminate()
+        worker.join(self.workers_kill_timeout)
+        if worker.is_alive():
+            LOG.error("A worker had to be killed: it did not finish within the time to stop.")
+            worker.kill()
+            worker.join()
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.interrupt_signal:
+            time.sleep(POLL_SECONDS)
+
+
+def on_shared_socket(
+    target: Callable[..., None],
+    worker_id: int,
+    process_name: str | None,
+    callback_loader: Any,
+    sockets: tuple[Any, socket.socket],
+    *rest: Any,
+) -> None:
+    """Run Granian's worker on the socket that was handed over, in the worker's process."""
+    _, listening = sockets
+    # Its stub does not tell what it is made of: descriptor, whether it is a Unix socket, backlog.
+    holder = SocketHolder(listening.fileno(), False, BACKLOG)  # type: ignore[call-arg]
+    target(worker_id, process_name, callback_loader, ((None, holder), listening), *rest)
+
+
+# In a worker.
+
+
+def ready_file(directory: Path, process_id: int) -> Path:
+    """The file by which a worker says that it is ready."""
+    return directory / str(process_id)
+
+
+def announce_ready() -> None:
+    """Say that this worker can serve, if somebody wants to know."""
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    if directory:
+        ready_file(Path(directory), os.getpid()).touch()
+
+
+def drain_on_signal() -> threading.Event:
+    """An event that DRAIN_SIGNAL sets. To be called in the main thread."""
+    draining = threading.Event()
+    signal.signal(DRAIN_SIGNAL, lambda *_: draining.set())
+    return draining
+
+
+class Draining:
+    """An application that asks clients to close their connections once ``draining`` is set."""
+
+    def __init__(self, application: WsgiApplication, draining: threading.Event) -> None:
+        self._application = application
+        self._draining = draining
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not self._draining.is_set():
+            return self._application(environ, start_response)
+
+        def closing(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            return start_response(status, [*headers, ("Connection", "close")], *rest)
+
+        return self._application(environ, closing)
