@@ -85,6 +85,9 @@ class Workers(MPServer):
     def _replace(self, index: int, spawn_target: Any, target_loader: Any) -> None:
         old = self.wrks[index]
         new = self._spawn_worker(index, spawn_target, target_loader)
+        # Process ids are used again: what others said before is not about this one.
+        for said in self._directory.iterdir():
+            said.unlink()
         # Until it is ready nobody misses it.
         new.interrupt_by_parent = True
         new.start()
