@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from moorage.cli import options
 from moorage.cli.kept_options import DEFAULT_GROUP
+from moorage.watch.table import METRICS
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -145,7 +146,42 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"configuration.md": configuration}
+METRICS_INTRODUCTION: Final = """\
+# Metrics
+
+What `/metrics` answers, in the formats of Prometheus. How to open it is told in
+[see what a service does](../how-to/monitor.md). A histogram has the series `…_bucket`, `…_sum` and `…_count`.
+
+Where several worker processes serve, counters, histograms and gauges are the sum over all of them, also over
+those that have ended; gauges of a process have a label `pid`, and go with it.
+
+"""
+
+
+def metrics() -> str:
+    """The page of metrics."""
+    parts = [NOTE, METRICS_INTRODUCTION]
+    rows = [
+        (
+            f"`{metric.name}`",
+            metric.kind.value,
+            ", ".join(f"`{label}`" for label in (*metric.labels, *(["pid"] if metric.per_process else ()))),
+            metric.about.replace("|", "\\|"),
+        )
+        for metric in METRICS
+    ]
+    parts.append(table(("Metric", "Kind", "Labels", "What it tells"), rows))
+    parts.append("\n## Buckets\n\n")
+    bounds = [
+        (f"`{metric.name}`", ", ".join(f"{bound:g}" for bound in metric.buckets))
+        for metric in METRICS
+        if metric.buckets
+    ]
+    parts.append(table(("Metric", "Upper bounds"), bounds))
+    return "".join(parts)
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {"configuration.md": configuration, "metrics.md": metrics}
 
 
 def stale(folder: Path) -> list[str]:

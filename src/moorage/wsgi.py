@@ -20,7 +20,7 @@ _settings = settings_of_process()
 
 def _build() -> WsgiApplication:
     set_up_logs(_settings)
-    return build_application(_settings)
+    return build_application(_settings, listens=True)
 
 
 application = LazyApplication(_build)

@@ -32,7 +32,7 @@ class KilledError(Exception):
 
 def test_every_revision_is_described_as_it_was_released() -> None:
     described_ones = sorted(path.stem for path in released_schemas.FOLDER.iterdir())
-    assert described_ones == REVISIONS, "run `python -m tests.databases.released_schemas`"
+    assert described_ones == list(REVISIONS), "run `python -m tests.databases.released_schemas`"
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -8,8 +8,9 @@ content type (415), policy (403), the provider in the path (404), body or query 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ import orjson
 
 from moorage.api import accept, body, encode, errors, limits, openapi, query, render, versions
 from moorage.api.exchange import NO_BODY, Answer, Call
+from moorage.api.observer import NO_ROUTE, OTHER_METHOD, Ended, Observer
 from moorage.api.routes import ROUTES, Methods, Operation
 from moorage.api.schemas import Validator
 from moorage.api.settings import ApiSettings, Limits
@@ -50,6 +52,7 @@ def create(
     settings: ApiSettings | None = None,
     authenticator: Authenticator | None = None,
     policy: Policy | None = None,
+    observers: Sequence[Observer] = (),
 ) -> WsgiApplication:
     """The Placement API on top of ``service``, for any WSGI server and under any prefix.
 
@@ -57,7 +60,9 @@ def create(
     """
     settings = settings or ApiSettings()
     gate = Gate(authenticator or NoAuth(), settings.limits)
-    application: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[gate])
+    # Falcon asks the last one first on the way back, so that observers see what the gate added.
+    middleware: list[Gate | Watch] = [Watch(observers), gate] if observers else [gate]
+    application: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=middleware)
     application.router_options.default_to_on_request = True
     # An answer without a body shall not claim a type; Falcon's own type says "str" here.
     application.resp_options.default_media_type = None  # type: ignore[assignment]
@@ -67,6 +72,45 @@ def create(
     for kind in (Exception, falcon.HTTPError, falcon.HTTPStatus):
         application.add_error_handler(kind, _answer_error)
     return application
+
+
+class Watch:
+    """Tells observers of every request."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._begun = [observer.request_begun for observer in observers]
+        self._ended = [observer.request_ended for observer in observers]
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Tell that it came."""
+        request.context.begun = perf_counter()
+        request_id = _request_id(request)
+        for tell in self._begun:
+            tell(request_id, request.env)
+
+    def process_response(
+        self,
+        request: falcon.Request,
+        response: falcon.Response,
+        resource: object,
+        succeeded: bool,
+    ) -> None:
+        """Tell how it went."""
+        context = request.context
+        method, _, route = getattr(context, "operation", f"{OTHER_METHOD} {NO_ROUTE}").partition(" ")
+        ended = Ended(
+            request_id=_request_id(request),
+            method=method,
+            route=route,
+            minor=getattr(context, "minor", None),
+            status=response.status_code,
+            seconds=perf_counter() - context.begun,
+            identity=getattr(context, "identity", None),
+            environ=request.env,
+            length=len(response.data or b""),
+        )
+        for tell in self._ended:
+            tell(ended)
 
 
 class Gate:
@@ -79,7 +123,7 @@ class Gate:
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
         """Raises WireError (400, 401, 404, 406, 414, 431, 503)."""
         context = request.context
-        context.request_id = f"req-{uuid4()}"
+        _request_id(request)
         limits.check_head(request.env, self._limits)
         context.identity = self._identity(request)
         try:

@@ -23,8 +23,13 @@ SQL_LOGGER: Final = "sqlalchemy.engine"
 _log = logging.getLogger(__name__)
 
 
+QUIET: Final = ("alembic=WARNING",)
+"""Libraries that tell of each look at the schema, and shall not unless default_log_levels says so."""
+
+
 def _options() -> Sequence[cfg.Opt]:
     """The options of oslo.log, from where it publishes them."""
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *QUIET])
     (published,) = metadata.entry_points(group="oslo.config.opts", name="oslo.log")
     return [option for _, options in published.load()() for option in options]
 

@@ -29,6 +29,7 @@ from moorage.auth import policy
 from moorage.cli import logs
 from moorage.cli.kept_options import DEFAULT_GROUP, PATH_OPTIONS, REASONS, no_effect
 from moorage.cli.limits import LIMIT_OPTIONS
+from moorage.cli.watching import WATCH_OPTIONS
 from moorage.cli.writes import WRITE_OPTIONS
 from moorage.model.errors import ConfigurationError
 from moorage.model.requests import DEFAULT_STEP_LIMIT
@@ -185,6 +186,7 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
     ),
     *WRITE_OPTIONS,
     *LIMIT_OPTIONS,
+    *WATCH_OPTIONS,
 ]
 
 _DEFAULT_OPTIONS: Final[list[cfg.Opt]] = [

@@ -33,6 +33,7 @@ from moorage.cli.wiring import (
     resolve,
     set_up_logs,
     settings_of_process,
+    watch_workers,
 )
 from moorage.cli.workers import DIRECTORY_VARIABLE, Draining, Workers, announce_ready, drain_on_signal
 from moorage.model.errors import ConfigurationError
@@ -112,6 +113,7 @@ def serve(
     address, port = listening_address(host, port)
     text = start_up(resolved, url_of(address, port), demo=demo)
     os.environ.update(resolved.environment)
+    os.environ.update(watch_workers(resolved.settings))
     server = resolved.settings.server
     announce = threading.Thread(target=announce_when_ready, args=(address, port, text), daemon=True)
     announce.start()

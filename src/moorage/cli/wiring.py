@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +22,23 @@ from moorage.auth.policy import OsloPolicy
 from moorage.cli import access, logs, options
 from moorage.cli.limits import ServerSettings, limits_from, server_from
 from moorage.cli.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
+from moorage.cli.watching import (
+    DIRECTORY_VARIABLE,
+    Watch,
+    WatchSettings,
+    serve_metrics,
+    shared_directory,
+    watch_from,
+)
 from moorage.cli.writes import change_log_settings_from, commit_settings_from
-from moorage.model.errors import ConfigurationError
+from moorage.model.errors import ConfigurationError, MoorageError
 from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
+from moorage.watch.health import HEALTH_PATH, READINESS_PATH, Front, healthy, not_ready
+from moorage.watch.sources import Sources
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -56,6 +66,7 @@ class Settings:
     conf: cfg.ConfigOpts
     sync_on_startup: bool = False
     server: ServerSettings = field(default_factory=ServerSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +206,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
         conf=conf,
         sync_on_startup=database("sync_on_startup"),
         server=server_from(moorage),
+        watch=watch_from(moorage),
     )
 
 
@@ -243,11 +255,15 @@ def set_up_logs(settings: Settings) -> None:
     logs.set_up(conf, options.ineffective(conf), value_of(conf, DATABASE_GROUP, "connection_debug"))
 
 
-def build_application(settings: Settings, *, prepared: bool = False) -> WsgiApplication:
+def build_application(
+    settings: Settings, *, prepared: bool = False, listens: bool = False
+) -> WsgiApplication:
     """The whole application for one process, for as long as the process lives.
 
-    ``prepared``: someone else has synchronised schema and names already.
+    ``prepared``: someone else has synchronised schema and names already. ``listens``: it opens the
+    address for metrics, or takes it over from a process that ends.
     """
+    watch = Watch(settings.watch)
     policy = OsloPolicy(settings.conf)
     store = Store(settings.store)
     try:
@@ -256,7 +272,7 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
             store.patiently(store.check_schema)
         else:
             prepare(store, migrate=settings.sync_on_startup)
-        service = Service(store, settings.service)
+        service = Service(store, settings.service, watch.service)
         store.patiently(service.warm_up)
         service.start_upkeep()
         # What is there now stays: who looks through it for garbage, again and again, finds none,
@@ -266,15 +282,33 @@ def build_application(settings: Settings, *, prepared: bool = False) -> WsgiAppl
     except BaseException:
         store.close()
         raise
-    application: WsgiApplication = api_application.create(service, settings.api, authenticator, policy)
-    return behind_proxy(with_cors(application, settings.conf), settings.conf)
+    application: WsgiApplication = api_application.create(
+        service, settings.api, authenticator, policy, watch.requests
+    )
+    application = behind_proxy(with_cors(application, settings.conf), settings.conf)
+    sources = Sources(service.revision, service.totals)
+    return watch.front(application, service.check_ready, sources, listens=listens)
+
+
+def watch_workers(settings: Settings) -> dict[str, str]:
+    """Serve the figures of worker processes from this one, which is over them.
+
+    Returns the environment that the workers need. Raises ConfigurationError.
+    """
+    if not settings.watch.has_metrics:
+        return {}
+    directory = shared_directory(os.environ)
+    store = Store(replace(settings.store, max_pool_size=1))
+    serve_metrics(settings.watch, directory, store.revision, Sources(store.revision, store.totals))
+    return {DIRECTORY_VARIABLE: str(directory)}
 
 
 class LazyApplication:
     """An application that is built at a process's first request.
 
     A WSGI server may import the module, then fork: connections and threads made before the fork
-    would be shared or lost, so they are made after it, once per process.
+    would be shared or lost, so they are made after it, once per process. Until then it says itself
+    that it lives, and that it is not ready: who asks that has it built, and need not wait for it.
     """
 
     def __init__(self, build: Callable[[], WsgiApplication]) -> None:
@@ -285,9 +319,15 @@ class LazyApplication:
     def _forget(self) -> None:
         self._lock = threading.Lock()
         self._built: WsgiApplication | None = None
+        self._beginning = threading.Lock()
+        self._building: threading.Thread | None = None
+        self._trouble = ""
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         built = self._built
+        if built is None and environ.get("PATH_INFO") in (HEALTH_PATH, READINESS_PATH):
+            own = {HEALTH_PATH: healthy, READINESS_PATH: self._unready}
+            return Front(self._unready, own)(environ, start_response)
         if built is None:
             try:
                 built = self._build_once()
@@ -299,6 +339,22 @@ class LazyApplication:
                 )
                 return [b"The service cannot start now; its log says why.\n"]
         return built(environ, start_response)
+
+    def _unready(self, _environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        with self._beginning:
+            if self._building is None or not self._building.is_alive():
+                self._building = threading.Thread(target=self._try, daemon=True, name="start")
+                self._building.start()
+        return not_ready(start_response, [self._trouble or "it is starting"])
+
+    def _try(self) -> None:
+        try:
+            self._build_once()
+        except MoorageError as error:
+            self._trouble = str(error)
+        except Exception:  # noqa: BLE001 - the server goes on, and says so to whoever asks
+            self._trouble = "it cannot start; its log says why"
+            _log.exception("The service cannot start.")
 
     def _build_once(self) -> WsgiApplication:
         with self._lock:

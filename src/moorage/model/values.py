@@ -175,3 +175,16 @@ class NamedItem:
 
     name: str
     modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTotal:
+    """What all providers have of a resource class, and what of it is used.
+
+    ``capacity`` is the sum of what may be claimed of each inventory. ``used`` may be more.
+    """
+
+    name: str
+    providers: int
+    capacity: int
+    used: int

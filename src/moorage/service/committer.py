@@ -31,6 +31,7 @@ from moorage.model.errors import (
 from moorage.model.values import Requester
 from moorage.rules.decide import decide, must_stand_alone, touch
 from moorage.rules.state import State, Touch
+from moorage.service.observer import Observer, Setback, Unobserved
 from moorage.service.settings import CommitSettings
 from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.store import Store
@@ -106,14 +107,20 @@ class _LostInCommitError(Exception):
 class Committer:
     """Carries out commands for all threads of a process."""
 
-    def __init__(self, store: Store, settings: CommitSettings) -> None:
+    def __init__(self, store: Store, settings: CommitSettings, observer: Observer | None = None) -> None:
         self._store = store
+        self._observer: Observer = observer or Unobserved()
         self._settings = settings
         # Guards what waits and whether anybody leads; held for moments only.
         self._mutex = threading.Lock()
         self._waiting: deque[Ticket] = deque()
         self._led = False
         self._random = random.Random()  # noqa: S311 - only spreads retries in time
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a group."""
+        return len(self._waiting)
 
     def execute(self, command: Command[ResultT], requester: Requester) -> ResultT:
         """Returns when the command is durable. Raises the ``MoorageError`` that refuses it."""
@@ -166,6 +173,7 @@ class Committer:
     def _lead(self) -> None:
         with self._mutex:
             group = self._next_group()
+        begun = time.perf_counter()
         try:
             self._commit_group(group)
         except MoorageError as error:
@@ -177,7 +185,9 @@ class Committer:
             if not isinstance(error, Exception):
                 raise
         finally:
+            waiting = len(self._waiting)
             self._hand_over()
+            self._observer.group_ended(len(group), waiting, time.perf_counter() - begun)
 
     def _next_group(self) -> list[Ticket]:
         group: list[Ticket] = []
@@ -203,7 +213,9 @@ class Committer:
                 if constraints_met == CONSTRAINT_ATTEMPTS:
                     self._commit_singly(group, error)
                     return
+                self._observer.group_set_back(Setback.CONSTRAINT)
             except _LostInCommitError as lost:
+                self._observer.group_set_back(Setback.LOST_COMMIT)
                 if self._settled(group, lost, transaction_id):
                     return
                 if isinstance(lost.__cause__, UnavailableError):
@@ -211,6 +223,8 @@ class Committer:
                     raise lost.__cause__ from lost
             except (WriteConflictError, ConnectionLostError) as error:
                 LOG.debug("A group of %d writes is tried again: %r.", len(group), error)
+                lost_connection = isinstance(error, ConnectionLostError)
+                self._observer.group_set_back(Setback.CONNECTION if lost_connection else Setback.CONFLICT)
             else:
                 return
             group = _in_time(

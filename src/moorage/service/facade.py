@@ -8,6 +8,7 @@ from typing import TypeVar
 from moorage.model.commands import Command
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
 from moorage.model.values import (
+    ClassTotal,
     ConsumerAllocations,
     NamedItem,
     Provider,
@@ -24,6 +25,7 @@ from moorage.search.memory import Memory
 from moorage.service.committer import Committer
 from moorage.service.compactor import Compactor
 from moorage.service.live_index import LiveIndex
+from moorage.service.observer import Observer
 from moorage.service.settings import ServiceSettings
 from moorage.store import queries
 from moorage.store.store import Store
@@ -37,12 +39,14 @@ class Service:
     Safe for use by several threads. Every method may raise UnavailableError.
     """
 
-    def __init__(self, store: Store, settings: ServiceSettings | None = None) -> None:
+    def __init__(
+        self, store: Store, settings: ServiceSettings | None = None, observer: Observer | None = None
+    ) -> None:
         settings = settings or ServiceSettings()
         self._store = store
         self._settings = settings
-        self._committer = Committer(store, settings.commit)
-        self._index = LiveIndex(store)
+        self._committer = Committer(store, settings.commit, observer)
+        self._index = LiveIndex(store, observer)
         self._memory = Memory()
         self._compactor = Compactor(store, settings.change_log)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
@@ -59,6 +63,26 @@ class Service:
     def warm_up(self) -> None:
         """Build the index now rather than at the first search."""
         self._index.ask(len)
+
+    def check_ready(self) -> int:
+        """The revision that answers would be at, if all is as it must be to give any.
+
+        Raises UnavailableError if the database cannot be reached, SchemaError if its schema is not
+        the one that is needed.
+        """
+        self._store.check_schema()
+        self._index.ask(len)
+        revision = self._index.revision
+        assert revision is not None, "an index that was asked is at a revision"
+        return revision
+
+    def totals(self) -> list[ClassTotal]:
+        """Capacity and use of each resource class that anybody provides, by its id."""
+        return self._store.totals()
+
+    def revision(self) -> int:
+        """The last write that was committed."""
+        return self._store.revision()
 
     def execute(self, command: Command[ResultT], requester: Requester) -> ResultT:
         """Carry out ``command``; when this returns, it is durable.

@@ -10,11 +10,13 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TypeVar
 
 from moorage.model.errors import UnavailableError
 from moorage.search.index import Index
 from moorage.search.snapshot import Snapshot
+from moorage.service.observer import Observer, Stage, Unobserved
 from moorage.service.shared_poll import SharedPoll
 from moorage.store.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Everything, Store
@@ -38,8 +40,9 @@ class State:
 class LiveIndex:
     """An index and the revision it is at. Safe for use by several threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, observer: Observer | None = None) -> None:
         self._store = store
+        self._observer: Observer = observer or Unobserved()
         self._poll = SharedPoll(self._look)
         self._changing = threading.Lock()
         self._index = Index()
@@ -60,12 +63,19 @@ class LiveIndex:
         UnavailableError, and what the question raises.
         """
         known = self.revision
+        begun = perf_counter()
         wanted = self._poll.ask()
+        polled = perf_counter()
+        self._observer.stage_ended(Stage.POLL, polled - begun)
         state = self._state
         if state is None or wanted != state.revision:
             with self._changing:
                 state = self._caught_up(known, wanted)
-        return question(state.snapshot)
+            begun, polled = polled, perf_counter()
+            self._observer.stage_ended(Stage.CATCH_UP, polled - begun)
+        answer = question(state.snapshot)
+        self._observer.stage_ended(Stage.SEARCH, perf_counter() - polled)
+        return answer
 
     def _look(self) -> int:
         """The database's revision.
@@ -97,6 +107,7 @@ class LiveIndex:
         if news.revision != state.revision:
             self._index.set_used(news.root_ids, news.used)
             self._state = state = State(news.revision, self._index.snapshot())
+            self._observer.index_changed(news.revision, len(self._index))
         return state
 
     def _caught_up(self, known: int | None, wanted: int) -> State:
@@ -120,6 +131,7 @@ class LiveIndex:
             self._index.set_names(*refresh.names)
         self._index.replace_trees(refresh.root_ids, refresh.records)
         self._state = State(refresh.revision, self._index.snapshot())
+        self._observer.index_changed(refresh.revision, len(self._index))
         return self._state
 
     @staticmethod
@@ -132,6 +144,7 @@ class LiveIndex:
         return known is not None and wanted < known and wanted < present
 
     def _build(self) -> State:
+        begun = perf_counter()
         for _ in range(BUILD_ATTEMPTS):
             try:
                 index, revision = self._built()
@@ -139,6 +152,8 @@ class LiveIndex:
                 continue
             self._index, self._state = index, State(revision, index.snapshot())
             LOG.info("Index of %d providers built at revision %d.", len(index), revision)
+            self._observer.index_built(perf_counter() - begun)
+            self._observer.index_changed(revision, len(index))
             return self._state
         raise UnavailableError("the database cannot be reached")
 

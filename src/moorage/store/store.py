@@ -14,7 +14,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from moorage.model.errors import SchemaError, UnavailableError
-from moorage.model.values import ProviderRecord
+from moorage.model.values import ClassTotal, ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.store import audit, changelog, migrations, names, tables, trees
 from moorage.store.direct import DirectQuery
@@ -24,6 +24,7 @@ from moorage.store.migrations import adoption
 from moorage.store.reading import Registries
 from moorage.store.settings import StoreSettings
 from moorage.store.tables import utcnow
+from moorage.store.totals import totals
 from moorage.store.transaction import WriteTransaction
 from moorage.store.usage_news import UsageNews, UsageReader
 
@@ -206,6 +207,10 @@ class Store:
     def forget(self) -> None:
         """Forget remembered ids: the database was put back to an older state."""
         self._registries = Registries()
+
+    def totals(self) -> list[ClassTotal]:
+        """Capacity and use of each resource class that anybody provides. Raises UnavailableError."""
+        return self.read(totals)
 
     def transaction(self) -> WriteTransaction:
         """A new write transaction. Raises ConnectionLostError, UnavailableError."""

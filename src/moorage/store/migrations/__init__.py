@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -61,10 +62,11 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
             connection.execute(sa.select(sa.func.release_lock(LOCK_NAME)))
 
 
-def revisions() -> list[str]:
+@cache
+def revisions() -> tuple[str, ...]:
     """All revisions of our own tables, oldest first: every one of them has been released."""
     scripts = ScriptDirectory.from_config(configuration()).walk_revisions()
-    return [script.revision for script in scripts][::-1]
+    return tuple(reversed([script.revision for script in scripts]))
 
 
 def upgrade(engine: sa.Engine, revision: str = HEAD) -> None:

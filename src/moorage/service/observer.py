@@ -1,0 +1,69 @@
+"""What the service tells whoever watches it, in its own words: counts and seconds."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+
+class Stage(Enum):
+    """A part of answering from the index."""
+
+    POLL = "poll"
+    CATCH_UP = "catch_up"
+    SEARCH = "search"
+
+
+class Setback(Enum):
+    """Why a group of writes was done again."""
+
+    CONFLICT = "conflict"
+    CONSTRAINT = "constraint"
+    CONNECTION = "connection"
+    LOST_COMMIT = "lost_commit"
+
+
+class Observer(Protocol):
+    """Is told of things when they are over, by the thread that did them, many at a time.
+
+    It must neither raise nor take long: those who wait for an answer wait for it.
+    """
+
+    def stage_ended(self, stage: Stage, seconds: float) -> None:
+        """A part of answering from the index took so long."""
+        ...
+
+    def index_changed(self, revision: int, providers: int) -> None:
+        """The index is at ``revision`` now and holds so many providers."""
+        ...
+
+    def index_built(self, seconds: float) -> None:
+        """The index was read anew, whole."""
+        ...
+
+    def group_ended(self, commands: int, waiting: int, seconds: float) -> None:
+        """A group of so many writes was answered, conflicts included; so many wait for the next one."""
+        ...
+
+    def group_set_back(self, reason: Setback) -> None:
+        """A group of writes has to be done again."""
+        ...
+
+
+class Unobserved:
+    """Nobody watches."""
+
+    def stage_ended(self, stage: Stage, seconds: float) -> None:
+        """See ``Observer``."""
+
+    def index_changed(self, revision: int, providers: int) -> None:
+        """See ``Observer``."""
+
+    def index_built(self, seconds: float) -> None:
+        """See ``Observer``."""
+
+    def group_ended(self, commands: int, waiting: int, seconds: float) -> None:
+        """See ``Observer``."""
+
+    def group_set_back(self, reason: Setback) -> None:
+        """See ``Observer``."""

@@ -1,0 +1,16 @@
+"""Where figures that are looked up come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from moorage.model.values import ClassTotal
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Both raise MoorageError if the database is away."""
+
+    revision: Callable[[], int]
+    totals: Callable[[], Sequence[ClassTotal]]

@@ -1,0 +1,118 @@
+"""Which of metrics, logs and traces there are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from moorage.cli.options import read_options, value_of
+from moorage.cli.watching import (
+    DIRECTORY_VARIABLE,
+    Watch,
+    WatchSettings,
+    directory_of,
+    serve_metrics,
+    shared_directory,
+    watch_from,
+)
+from moorage.model.errors import ConfigurationError
+from moorage.watch.sources import Sources
+from tests.journeys.client import Client, free_port
+from tests.unit.watch.calls import get
+from tests.unit.watch.test_health import inner
+
+SOURCES = Sources(lambda: 7, list)
+
+
+def settings(**options: str) -> WatchSettings:
+    environment = {f"OS_PLACEMENT_MOORAGE__{name.upper()}": value for name, value in options.items()}
+    conf = read_options(environment=environment)
+    return watch_from(lambda name: value_of(conf, "moorage", name))
+
+
+def test_the_options_say_what_there_is() -> None:
+    assert settings() == WatchSettings()
+    assert not settings().has_metrics
+    told = settings(metrics_listen="127.0.0.1:9778", access_log="true", traces="true")
+    assert told == WatchSettings(("127.0.0.1", 9778), access_log=True, traces=True)
+    assert told.has_metrics
+    assert settings(metrics_on_api="true").has_metrics
+    with pytest.raises(ConfigurationError, match="metrics_listen"):
+        settings(metrics_listen="everywhere")
+
+
+def test_nothing_is_counted_unless_somebody_can_ask() -> None:
+    watch = Watch(WatchSettings())
+    assert watch.service is None
+    assert len(watch.requests) == 1
+    app = watch.front(inner, lambda: 1, SOURCES, listens=True)
+    assert get(app, "/metrics").status == 418
+    assert get(app, "/healthz").status == 200
+    assert get(app, "/readyz").json["revision"] == 1
+
+
+def test_metrics_are_answered_where_the_options_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DIRECTORY_VARIABLE, raising=False)
+    port = free_port()
+    watch = Watch(WatchSettings(("127.0.0.1", port)))
+    assert watch.service is not None
+    watch.service.group_ended(5, 0, 0.1)
+    app = watch.front(inner, lambda: 1, SOURCES, listens=False)
+    assert get(app, "/metrics").status == 418
+
+    watch = Watch(WatchSettings(("127.0.0.1", port), metrics_on_api=True))
+    assert watch.service is not None
+    watch.service.group_ended(5, 0, 0.1)
+    app = watch.front(inner, lambda: 1, SOURCES, listens=True)
+    assert b"moorage_commit_group_writes_sum 5.0" in get(app, "/metrics").body
+    with Client(port) as client:
+        for _ in range(100):
+            try:
+                answer = client.request("GET", "/metrics")
+                break
+            except ConnectionRefusedError:
+                client.close()
+        assert b"moorage_commit_group_writes_sum 5.0" in answer.body
+        client.close()
+        assert client.request("GET", "/healthz").status == 200
+        client.close()
+        assert client.request("GET", "/resource_providers").status == 404
+
+
+def test_traces_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "moorage.watch.traces", None)
+    with pytest.raises(ConfigurationError, match="pip install 'moorage\\[otel\\]'"):
+        Watch(WatchSettings(traces=True))
+
+
+def test_traces_observe_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    from moorage.watch import traces
+
+    made = traces.Traces(traces.SpanProcessor())
+    monkeypatch.setattr(traces, "exporting", lambda: made)
+    watch = Watch(WatchSettings(traces=True))
+    assert made in watch.requests
+    assert watch.service is not None
+
+
+def test_figures_of_an_earlier_run_are_forgotten(tmp_path: Path) -> None:
+    assert directory_of({}) is None
+    told = {DIRECTORY_VARIABLE: str(tmp_path / "figures")}
+    assert shared_directory(told) == tmp_path / "figures"
+    (tmp_path / "figures" / "counter_1.db").write_text("left")
+    (tmp_path / "figures" / "notes").write_text("kept")
+    shared_directory(told)
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["notes"]
+    made = shared_directory({})
+    assert made.is_dir()
+    made.rmdir()
+
+
+def test_the_process_over_the_workers_serves_their_figures(tmp_path: Path) -> None:
+    serve_metrics(WatchSettings(metrics_on_api=True), tmp_path, lambda: 1, SOURCES)
+    port = free_port()
+    serve_metrics(WatchSettings(("127.0.0.1", port)), tmp_path, lambda: 1, SOURCES)
+    with Client(port) as client:
+        assert b"moorage_revision 7.0" in client.request("GET", "/metrics").body
