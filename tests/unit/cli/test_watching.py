@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -68,17 +69,22 @@ def test_metrics_are_answered_where_the_options_say(monkeypatch: pytest.MonkeyPa
     app = watch.front(inner, lambda: 1, SOURCES, listens=True)
     assert b"moorage_commit_group_writes_sum 5.0" in get(app, "/metrics").body
     with Client(port) as client:
-        for _ in range(100):
-            try:
-                answer = client.request("GET", "/metrics")
-                break
-            except ConnectionRefusedError:
-                client.close()
+        while not listens(port):
+            pass
+        answer = client.request("GET", "/metrics")
         assert b"moorage_commit_group_writes_sum 5.0" in answer.body
         client.close()
         assert client.request("GET", "/healthz").status == 200
         client.close()
         assert client.request("GET", "/resource_providers").status == 404
+
+
+def listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=30):
+            return True
+    except ConnectionRefusedError:
+        return False
 
 
 def test_traces_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,9 +94,11 @@ def test_traces_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_traces_observe_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.sdk.trace import SpanProcessor
+
     from moorage.watch import traces
 
-    made = traces.Traces(traces.SpanProcessor())
+    made = traces.Traces(SpanProcessor())
     monkeypatch.setattr(traces, "exporting", lambda: made)
     watch = Watch(WatchSettings(traces=True))
     assert made in watch.requests

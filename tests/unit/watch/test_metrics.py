@@ -102,7 +102,7 @@ def test_sums_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> Non
         return []
 
     now = [100.0]
-    monkeypatch.setattr(scrape.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("moorage.watch.scrape.time.monotonic", lambda: now[0])
     app = Scrape(Sources(lambda: 1, totals), CollectorRegistry())
     get(app, "/metrics")
     get(app, "/metrics")

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -105,7 +105,11 @@ def test_what_happens_outside_of_requests_stands_alone(exported: InMemorySpanExp
 def test_spans_go_to_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1/")
     made: list[Any] = []
-    monkeypatch.setattr(traces, "BatchSpanProcessor", lambda exporter: made.append(exporter) or exporter)
-    monkeypatch.setattr(traces.TracerProvider, "add_span_processor", lambda *_: None)
+
+    def processor(exporter: Any) -> SpanProcessor:
+        made.append(exporter)
+        return SpanProcessor()
+
+    monkeypatch.setattr(traces, "BatchSpanProcessor", processor)
     traces.exporting()
     assert made[0]._endpoint == "http://127.0.0.1:1/v1/traces"
