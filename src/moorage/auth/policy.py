@@ -220,7 +220,7 @@ class OsloPolicy:
 def read_book(conf: cfg.ConfigOpts, stamps: tuple[Stamp, ...]) -> RuleBook:
     """The rules as the files say now. Raises ConfigurationError."""
     for path, *_ in stamps:
-        if not os.access(path, os.R_OK):
+        if Path(path).is_dir() or not os.access(path, os.R_OK):
             raise ConfigurationError(f"The policy file {path} cannot be read.")
     enforcer = policy.Enforcer(conf)
     # Every rule has a new default, and each would be warned of.

@@ -223,6 +223,12 @@ def test_a_file_that_may_not_be_read_stops_the_start(
         OsloPolicy(conf)
 
 
+def test_a_folder_in_the_place_of_the_file_stops_the_start(conf: cfg.ConfigOpts, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        OsloPolicy(conf)
+
+
 def test_a_check_that_makes_no_sense_allows_nobody(conf: cfg.ConfigOpts, write: Write) -> None:
     write(f'"{RULE}": "role:admin and and"')
     assert not allowed(OsloPolicy(conf), identity("admin"), RULE)
