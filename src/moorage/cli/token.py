@@ -17,7 +17,7 @@ from moorage.auth.tokens import ROLES, id_of, issue
 from moorage.cli import access
 from moorage.cli.common import chosen, database_options
 from moorage.cli.console import aligned, stderr, stdout
-from moorage.cli.options import TOKEN
+from moorage.cli.options import API_GROUP, TOKEN, is_set
 from moorage.cli.wiring import Resolved, opened_store, resolve
 from moorage.model.errors import TokenNotFoundError
 from moorage.model.tokens import TokenRecord
@@ -97,9 +97,10 @@ def create(role: str, project: str | None, name: str | None, expires: int | None
     console.print(
         f"Token {record.id} for {record.name}, role {role}{ends}. It is not shown again.", markup=False
     )
-    strategy = access.strategy(resolved.settings.conf)
-    if strategy != TOKEN:
-        console.print(f"[api] auth_strategy is {strategy}: tokens count where it is {TOKEN}.", markup=False)
+    conf = resolved.settings.conf
+    if access.strategy(conf) != TOKEN:
+        here = access.strategy(conf) if is_set(conf, API_GROUP, "auth_strategy") else "not set"
+        console.print(f"Tokens count where [api] auth_strategy is {TOKEN}; here it is {here}.", markup=False)
 
 
 @token.command("list", short_help="Show all tokens, without their secrets.")

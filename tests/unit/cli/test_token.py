@@ -64,8 +64,13 @@ def test_only_the_token_goes_to_stdout_and_what_else_is_to_be_known_to_stderr() 
     result = run("create", "--role", "admin", "--expires", "12h")
     assert result.stdout.startswith("moorage_")
     assert "It is not shown again." in result.stderr
-    assert "tokens count where it is token" in result.stderr
+    assert "Tokens count where [api] auth_strategy is token; here it is not set." in result.stderr
     assert result.stdout.strip() not in result.stderr
+
+
+def test_another_strategy_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_PLACEMENT_API__AUTH_STRATEGY", "noauth2")
+    assert "here it is noauth2." in run("create", "--role", "admin").stderr
 
 
 def test_nothing_is_said_of_the_strategy_where_it_is_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
