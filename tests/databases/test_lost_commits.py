@@ -196,3 +196,20 @@ def test_a_connection_that_the_server_ends_before_commit_costs_nothing(
     assert met
     assert server_service.provider_usages(provider).usages == {VCPU: 3}
     assert server_store.revision() == start + 1
+
+
+def test_a_commit_that_never_reaches_the_database_leaves_nothing_open(store: Store, service: Service) -> None:
+    """The transaction would still be there when its connection is used again."""
+    provider, start = add_provider(service, VCPU=4), store.revision()
+    failures: list[Exception] = [WriteConflictError(), ConnectionLostError()]
+
+    def on_commit(_connection: sa.Connection) -> None:
+        if failures:
+            raise failures.pop()
+
+    sa.event.listen(store.engines.write, "commit", on_commit)
+    order(service, claim(new_uuid(), {provider: {VCPU: 3}}))
+    sa.event.remove(store.engines.write, "commit", on_commit)
+    assert not failures
+    assert service.provider_usages(provider).usages == {VCPU: 3}
+    assert store.revision() == start + 1

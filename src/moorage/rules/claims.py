@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from moorage.model.commands import KEEP, Claim, DeleteAllocations, ReplaceAllocations
 from moorage.model.errors import (
@@ -34,9 +33,13 @@ def touch_claims(claims: Iterable[Claim]) -> Touch:
         inventories=providers,
         used=providers,
         consumers=frozenset(claim.consumer for claim in claims),
-        resource_classes=frozenset(
-            name for claim in claims for resources in claim.allocations.values() for name in resources
-        ),
+        resource_classes=_resource_classes(claims),
+    )
+
+
+def _resource_classes(claims: Iterable[Claim]) -> frozenset[str]:
+    return frozenset(
+        name for claim in claims for resources in claim.allocations.values() for name in resources
     )
 
 
@@ -48,7 +51,7 @@ def touch_replace(command: ReplaceAllocations) -> Touch:
 def decide_replace(state: State, command: ReplaceAllocations) -> Changes[None]:
     """See ``check_claims`` and ``granted``."""
     check_claims(state, command.claims)
-    check_classes_exist(state, sorted(touch_claims(command.claims).resource_classes))
+    check_classes_exist(state, sorted(_resource_classes(command.claims)))
     return granted(state, command.claims)
 
 
@@ -147,12 +150,13 @@ def _consumer(state: State, claim: Claim) -> ConsumerRow:
     row = state.consumers[claim.consumer] or ConsumerRow(
         claim.consumer, claim.project_id, claim.user_id, None, 0
     )
-    return replace(
-        row,
+    return ConsumerRow(
+        uuid=row.uuid,
         project_id=claim.project_id,
         user_id=claim.user_id,
         consumer_type=row.consumer_type if claim.consumer_type is KEEP else claim.consumer_type,
         generation=row.generation + 1,
+        id=row.id,
     )
 
 

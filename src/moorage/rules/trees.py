@@ -32,7 +32,17 @@ def existing(state: State, uuid: str) -> ProviderRow:
 
 def bumped(row: ProviderRow) -> ProviderRow:
     """The row with the next generation."""
-    return replace(row, generation=row.generation + 1)
+    # Every claim does this, and ``replace`` takes some times as long as the rest of its decision.
+    return ProviderRow(
+        row.uuid,
+        row.name,
+        row.generation + 1,
+        row.parent_uuid,
+        row.root_uuid,
+        row.id,
+        row.created_at,
+        row.updated_at,
+    )
 
 
 def subtree(state: State, uuid: str) -> list[ProviderRow]:
