@@ -194,6 +194,16 @@ def figures(told: Told, cpu_seconds: float) -> dict[str, Any]:
     return found
 
 
+def ratios(ours: dict[str, Any], theirs: dict[str, Any], seconds: float) -> dict[str, float]:
+    """How many times as often Moorage succeeds; at least so, if the reference never did in its ``seconds``."""
+    rate = ours.get("per_second")
+    if rate is None or "per_second" not in theirs:
+        return {}
+    if theirs["per_second"]:
+        return {"ratio": round(rate / theirs["per_second"], 1)}
+    return {"ratio_at_least": round(rate * seconds, 1)}
+
+
 def mistakes(row: dict[str, Any]) -> int:
     """Answers in a run of Moorage that there should not have been."""
     refused = row.get(Moorage.name, {}).get("refused", {})
@@ -270,8 +280,7 @@ class Contest:
             row[service.name] = figures(told, service.cpu_seconds() - before)
             account.add(told)
         ours, theirs = (row.get(each.name, {}) for each in (Moorage, Reference))
-        if theirs.get("per_second"):
-            row["ratio"] = round(ours.get("per_second", 0) / theirs["per_second"], 1)
+        row |= ratios(ours, theirs, self._plan.seconds * REFERENCE_PATIENCE)
         row["p99_ratio"] = ratio(ours.get("claim_p99_ms"), theirs.get("claim_p99_ms"))
         return row
 
