@@ -195,7 +195,10 @@ def figures(told: Told, cpu_seconds: float) -> dict[str, Any]:
 
 
 def ratios(ours: dict[str, Any], theirs: dict[str, Any], seconds: float) -> dict[str, float]:
-    """How many times as often Moorage succeeds; at least so, if the reference never did in its ``seconds``."""
+    """How often Moorage succeeds for each time that the reference, with so many seconds, does.
+
+    If that never did, it is a lower bound.
+    """
     rate = ours.get("per_second")
     if rate is None or "per_second" not in theirs:
         return {}
