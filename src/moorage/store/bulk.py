@@ -120,7 +120,7 @@ def _given(dialect: sa.Dialect, columns: Sequence[sa.ColumnClause[Any]]) -> str:
         return f"unnest({arrays}) AS {GIVEN}({', '.join(types)})"
     if dialect.name == "sqlite":
         parts = ", ".join(f"value->>{place} AS {name}" for place, name in enumerate(types))
-        return f"(SELECT {parts} FROM json_each(:{GIVEN})) AS {GIVEN}"  # noqa: S608
+        return f"(SELECT {parts} FROM json_each(:{GIVEN})) AS {GIVEN}"  # noqa: S608  # nosec B608
     parts = ", ".join(
         f"{name} {type_} PATH '$[{place}]' ERROR ON ERROR"
         for place, (name, type_) in enumerate(types.items())
@@ -163,7 +163,7 @@ class Insertion(PerDatabase):
         listed = ", ".join(self._names)
         given = ", ".join(f"{GIVEN}.{name}" for name in self._names)
         return _text(
-            f"INSERT INTO {self._table.name} ({listed}, created_at) "  # noqa: S608 - names of our own tables
+            f"INSERT INTO {self._table.name} ({listed}, created_at) "  # noqa: S608  # nosec B608
             f"SELECT {given}, :{NOW} FROM {_given(dialect, self._columns)}"
         )
 
@@ -210,10 +210,10 @@ class Bumping(PerDatabase):
         if dialect.name == "mysql":
             # The given rows lead: the other way round the whole table would be read, and locked.
             return _text(
-                f"UPDATE {given} STRAIGHT_JOIN {name} ON {same} SET "  # noqa: S608
+                f"UPDATE {given} STRAIGHT_JOIN {name} ON {same} SET "  # noqa: S608  # nosec B608
                 f"{name}.generation = {name}.generation + {GIVEN}.step, {name}.updated_at = :{NOW}"
             )
         return _text(
-            f"UPDATE {name} SET generation = {name}.generation + {GIVEN}.step, "  # noqa: S608
+            f"UPDATE {name} SET generation = {name}.generation + {GIVEN}.step, "  # noqa: S608  # nosec B608
             f"updated_at = :{NOW} FROM {given} WHERE {same}"
         )
