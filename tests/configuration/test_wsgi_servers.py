@@ -144,3 +144,37 @@ def test_a_configuration_that_cannot_work_ends_the_server_with_the_reason(tmp_pa
     )
     assert ended.returncode != 0
     assert "[placement] max_allocation_candidates: " in ended.stderr
+
+
+@pytest.mark.databases
+def test_the_file_that_devstack_writes_starts_the_service_without_an_edit(
+    mariadb_url: str, tmp_path: Path
+) -> None:
+    """Only where the database is differs. There is no Keystone, so that nobody gets in."""
+    written = (Path(__file__).parent / "devstack.conf").read_text()
+    placeholder = "mysql+pymysql://root:secretdatabase@127.0.0.1/placement"
+    assert placeholder in written
+    (tmp_path / "placement.conf").write_text(written.replace(placeholder, mariadb_url))
+    environment = {"OS_PLACEMENT_CONFIG_DIR": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-m", "moorage", "db", "sync"],
+        env=os.environ | environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    with running(SERVERS["uwsgi, loaded in each process"], tmp_path, environment) as port:
+        with Client(port, keep_alive=False) as client:
+            assert client.request("GET", "/healthz").status == 200
+            until = time.monotonic() + START_SECONDS
+            while client.request("GET", "/readyz").status != 200:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+        with Client(port, {}, keep_alive=False) as stranger:
+            assert stranger.request("GET", "/").json["versions"][0]["id"] == "v1.0"
+            assert stranger.request("GET", "/resource_providers").status == 401
+            token = {"X-Auth-Token": "gAAAAA-a-token-that-nobody-shall-read"}
+            assert stranger.request("GET", "/resource_providers", headers=token).status == 503
+    log = (tmp_path / "server.log").read_text()
+    assert "DEBUG" in log
+    for secret in ("secretservice", "that-nobody-shall-read", ":moorage@", "SECRET_KEY"):
+        assert secret not in log

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "provider": "client.provider:provider",
     "resource-class": "client.resource_class:resource_class",
     "serve": "serve:serve",
+    "status": "status:status",
     "token": "token:token",  # nosec B105 - where a command stands
     "trait": "client.trait:trait",
     "usage": "client.usage:usage",
