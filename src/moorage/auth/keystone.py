@@ -5,6 +5,7 @@ Source: ``[keystone_authtoken]`` of placement.conf, and what auth_token adds to 
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -45,6 +46,7 @@ class Keystone:
                 f"[api] auth_strategy is keystone, but [{GROUP}] does not say how to reach it: set "
                 "auth_type, auth_url and the credentials of a service user there, as for OpenStack Placement."
             )
+        do_without_memcached(conf)
         try:
             self._middleware: _Application = auth_token.AuthProtocol(_behind, {"oslo_config_config": conf})
         except (ClientException, auth_token.ConfigurationError, cfg.Error, ValueError) as error:
@@ -91,6 +93,21 @@ def register_options(conf: cfg.ConfigOpts) -> None:
         except ClientException as error:
             raise ConfigurationError(f"[{section}] auth_type: {error}") from error
         conf.register_opts(loading.get_auth_plugin_conf_options(plugin), group=section)
+
+
+def do_without_memcached(conf: cfg.ConfigOpts) -> None:
+    """Remember tokens in each process where the client for ``memcached_servers`` is not installed.
+
+    The middleware would fail at every request. It takes no such client along, and who has Placement
+    has got it from elsewhere.
+    """
+    if conf[GROUP].memcached_servers and importlib.util.find_spec("memcache") is None:
+        LOG.warning(
+            "[%s] memcached_servers has no effect: python-memcached is not installed. Each process "
+            "remembers tokens by itself.",
+            GROUP,
+        )
+        conf.set_override("memcached_servers", None, group=GROUP)
 
 
 def identity_of(environ: Mapping[str, Any]) -> Identity:
