@@ -116,7 +116,7 @@ def test_a_service_that_does_not_answer_is_told_of(filled_url: str, metrics_url:
     assert status == 1
     assert f"unknown: the service does not answer at {wrong}" in text.replace("\n", " ")
     assert "VCPU" in text
-    status, text = told("--database", filled_url, "--metrics", "file:///etc/passwd")
+    status, text = told("--database", filled_url, "--metrics", "ftp://127.0.0.1/metrics")
     assert status == 1
     assert "is no address" in text
 
