@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import requests
 
 from moorage.cli.client.show import bar, pairs, table
 from moorage.cli.common import chosen, database_options, stdout, without_password
@@ -154,11 +153,15 @@ def fetched(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"--metrics: {url} is no address: http://HOST:PORT/metrics.")
     try:
-        with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer:  # noqa: S310 - checked above
-            text: str = answer.read().decode()
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        raise NotFetchedError(url, str(getattr(error, "reason", error))) from error
-    return text
+        answer = requests.get(url, timeout=FETCH_SECONDS)
+        answer.raise_for_status()
+    except requests.HTTPError as error:
+        raise NotFetchedError(url, f"status {error.response.status_code}") from error
+    except requests.Timeout as error:
+        raise NotFetchedError(url, f"it took more than {FETCH_SECONDS:.0f} seconds") from error
+    except requests.RequestException as error:
+        raise NotFetchedError(url, "it cannot be reached") from error
+    return answer.text
 
 
 def show(account: Account, found: Sequence[Worker] | None, unknown: str) -> None:

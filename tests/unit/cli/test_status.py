@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import sqlalchemy as sa
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
@@ -22,6 +23,7 @@ from moorage.watch.listener import listening
 from moorage.watch.scrape import Scrape
 from moorage.watch.sources import Sources
 from tests.databases.prepared import prepare_schema
+from tests.journeys.client import free_port
 from tests.unit.watch.test_health import inner
 
 
@@ -114,7 +116,7 @@ def test_a_service_that_does_not_answer_is_told_of(filled_url: str, metrics_url:
     wrong = metrics_url.replace("/metrics", "/elsewhere")
     status, text = told("--database", filled_url, "--metrics", wrong)
     assert status == 1
-    assert f"unknown: the service does not answer at {wrong}" in text.replace("\n", " ")
+    assert f"unknown: the service does not answer at {wrong}: status 418" in text.replace("\n", " ")
     assert "VCPU" in text
     status, text = told("--database", filled_url, "--metrics", "ftp://127.0.0.1/metrics")
     assert status == 1
@@ -125,6 +127,20 @@ def test_a_database_without_a_schema_is_told_of(sqlite_url: str, tmp_path: Path)
     status, text = told("--database", f"sqlite:///{tmp_path / 'new.sqlite'}")
     assert status == 1
     assert "run 'moorage db sync'" in text
+
+
+def silent(*_: object, **__: object) -> None:
+    raise requests.Timeout
+
+
+@pytest.mark.parametrize(("get", "reason"), [(requests.get, "cannot be reached"), (silent, "10 seconds")])
+def test_a_service_that_is_not_there_is_told_of(
+    get: object, reason: str, filled_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "get", get)
+    status, text = told("--database", filled_url, "--metrics", f"http://127.0.0.1:{free_port()}/metrics")
+    assert status == 1
+    assert reason in text
 
 
 @pytest.mark.parametrize(
