@@ -178,8 +178,8 @@ def is_loopback(host: str) -> bool:
 def listening_address(host: str, port: int) -> tuple[str, int]:
     """The numeric address and the port to listen on; port 0 becomes a free one.
 
-    Raises ConfigurationError if the name is unknown or the port cannot be had. Workers listen
-    with SO_REUSEPORT, which would let a second service share the port silently: hence this test.
+    Raises ConfigurationError if the name is unknown or the port cannot be had: before anything is done
+    to the database, and before the socket is made that all workers accept from.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -12,6 +12,20 @@ from moorage.cli.client import lookup, show, syntax
 from moorage.cli.client.call import Call, client_command, complete_provider, provider_argument
 from moorage.cli.client.connection import Service
 from moorage.cli.client.drawing import Node, draw
+from moorage.model.values import MAX_INT
+
+SHOWN_FIELDS: Final = {
+    "total": "total",
+    "reserved": "reserved",
+    "allocation_ratio": "ratio",
+    "min_unit": "min",
+    "max_unit": "max",
+    "step_size": "step",
+}
+"""Fields of an inventory and their headings: the narrower the better."""
+
+MOST_NAMED: Final = 50
+"""Parents that are not in a list themselves and are shown by their names: each costs a request."""
 
 MOST_DRAWN: Final = 500
 """Providers drawn at once without being told so: each costs two requests, and some lines to read."""
@@ -52,27 +66,27 @@ def list_providers(
         found = call.service.get("/resource_providers", {"name": name, **wanted.query("")})[
             "resource_providers"
         ]
-    call.show(
-        found,
-        lambda: show.table(
-            ("name", "uuid", "generation", "parent"),
-            [
-                (
-                    each["name"],
-                    each["uuid"],
-                    each["generation"],
-                    _name_of(found, each["parent_provider_uuid"]),
-                )
-                for each in found
-            ],
-            numbers=("generation",),
-        ),
+    call.show(found, lambda: _draw_list(call.service, found))
+
+
+def _draw_list(service: Service, providers: list[dict[str, Any]]) -> None:
+    names: dict[str, str] = {each["uuid"]: each["name"] for each in providers}
+    strangers = {each["parent_provider_uuid"] for each in providers} - names.keys() - {None}
+    if len(strangers) <= MOST_NAMED:
+        names |= lookup.provider_names(service, strangers)
+    show.table(
+        ("name", "uuid", "generation", "parent"),
+        [
+            (
+                each["name"],
+                each["uuid"],
+                each["generation"],
+                names.get(each["parent_provider_uuid"], each["parent_provider_uuid"]),
+            )
+            for each in providers
+        ],
+        numbers=("generation",),
     )
-
-
-def _name_of(providers: list[dict[str, Any]], uuid: str | None) -> str:
-    """Name of a provider of a list; its UUID if it is not in it."""
-    return next((each["name"] for each in providers if each["uuid"] == uuid), uuid or "")
 
 
 @provider.command(name="show", short_help="Show a provider with all that it has.")
@@ -120,21 +134,25 @@ def _held_by(count: int) -> str:
 
 def inventory_table(inventories: dict[str, dict[str, Any]], usages: dict[str, int]) -> None:
     """Print inventories with their use."""
-    columns = ("total", "reserved", "min_unit", "max_unit", "step_size", "allocation_ratio")
     show.table(
-        ("class", "used", "capacity", "use", *columns),
+        ("class", "used", "capacity", "use", *SHOWN_FIELDS.values()),
         [
             (
                 name,
                 usages.get(name, 0),
                 show.capacity(inventory),
                 show.bar(usages.get(name, 0), show.capacity(inventory)),
-                *(inventory[column] for column in columns),
+                *(_shown(inventory[field]) for field in SHOWN_FIELDS),
             )
             for name, inventory in sorted(inventories.items())
         ],
-        numbers=("used", "capacity", *columns),
+        numbers=("used", "capacity", *SHOWN_FIELDS.values()),
     )
+
+
+def _shown(value: float) -> object:
+    """A number; the largest there is means that there is no limit."""
+    return "any" if value == MAX_INT else value
 
 
 @provider.command(name="tree", short_help="Draw provider trees with their use.")

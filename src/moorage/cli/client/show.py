@@ -17,13 +17,13 @@ BAR_CELLS: Final = 16
 SHOWN_SHARE: Final = 0.005
 """A smaller share would be rounded to nothing."""
 
-PLAIN_WIDTH: Final = 250
-"""Columns of a line where nobody looks at a terminal: nothing is cut off in a pipe."""
+WIDTH: Final = 250
+"""Columns that a line may have: more than any table takes, so that nothing is folded or cut off."""
 
 
 def screen() -> Console:
-    """A console for tables: as wide as the terminal, or as wide as it takes."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    """A console for tables, as wide as they take: a UUID that a terminal wraps can still be copied."""
+    return Console(highlight=False, width=WIDTH)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> None:
@@ -32,7 +32,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Seq
     if not cells:
         click.echo("None.")
         return
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
     for name in columns:
         drawn.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in cells:

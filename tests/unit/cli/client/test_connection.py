@@ -114,7 +114,7 @@ def test_older_service_is_spoken_to_in_its_own_version() -> None:
 
     with answering(stub(answers)) as url:
         terminal = Terminal(url)
-        assert "VCPU       3" in terminal.does("usage", "--project", "p")
+        assert "VCPU      3" in terminal.does("usage", "--project", "p")
         assert seen == ["placement 1.39", "placement 1.36"]
         with Service(url, "x") as service:
             service.get("/usages")

@@ -36,7 +36,9 @@ def test_providers_are_created_with_a_uuid_of_ones_own_or_a_new_one(terminal: Te
     assert made["parent_provider_uuid"] == uuid
 
 
-def test_providers_are_listed_by_what_they_are_and_have_room_for(host: Terminal) -> None:
+def test_providers_are_listed_by_what_they_are_and_have_room_for(
+    host: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = lines(host.does("provider", "list"))
     assert text[0] == "name uuid generation parent"
     assert [line.split()[0] for line in text[2:]] == ["host1", "gpu1"]
@@ -53,7 +55,9 @@ def test_providers_are_listed_by_what_they_are_and_have_room_for(host: Terminal)
     host.does("aggregate", "set", "host1", AGGREGATES[0])
     assert names("--member-of", f"{AGGREGATES[0]}|{AGGREGATES[1]}") == ["host1"]
     assert host.does("provider", "list", "--name", "nobody") == "None.\n"
-    # A parent that is not in the list is shown by its UUID.
+    assert lines(host.does("provider", "list", "--name", "gpu1"))[2].endswith(" host1")
+    # A parent that is not in the list costs a request: if there are too many, it is shown by its UUID.
+    monkeypatch.setattr(provider, "MOST_NAMED", 0)
     assert host.json("provider", "show", "host1")["uuid"] in host.does("provider", "list", "--name", "gpu1")
 
 
@@ -63,7 +67,7 @@ def test_provider_is_shown_with_all_that_it_has(host: Terminal) -> None:
     assert "held by 1 consumer" in text
     assert "root host1" in text
     [cores] = [line for line in text if line.startswith("VCPU")]
-    assert cores.startswith("VCPU 2 8 ████░░░░░░░░░░░░ 25% 8 0 1")
+    assert cores == "VCPU 2 8 ████░░░░░░░░░░░░ 25% 8 0 1.0 1 any 1"
     assert "parent host1" in lines(host.does("provider", "show", "gpu1"))
     data = host.json("provider", "show", "host1")
     assert data["consumers"] == [CONSUMER]
