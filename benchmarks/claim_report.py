@@ -89,7 +89,18 @@ def conditions_line(run: Row) -> str:
     return (
         f"{run['cores']} cores ({run['processor']}) for services, clients and database together, "
         f"{NAMES[run['database']]} {run['database_version']}, {versions}; seed {run['seed']}, "
-        f"{run['seconds']:g} s per row."
+        f"{run['seconds']:g} s per row, twice as long for the reference."
+        f"{busy(run['load'], run['cores'])}"
+    )
+
+
+def busy(load: float, cores: int) -> str:
+    """A word of warning if the machine had other work when the run began, in processes that want to run."""
+    if load <= cores / 2:
+        return ""
+    return (
+        f" Other work was going on at the same time ({load:g} processes for {cores} cores), which slows both "
+        "services down: compare within a row."
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -307,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found["run"] = described_machine(plan.kind, options.output) | {
             "seed": plan.seed,
             "seconds": plan.seconds,
+            "load": round(os.getloadavg()[1], 1),
             "scenarios": {each.name: each.about for each in SCENARIOS if each.name in plan.scenarios},
         }
         for workers in plan.workers:

@@ -137,8 +137,11 @@ def test_tables_show_both_services_beside_each_other() -> None:
         "versions": {},
         "seed": 7,
         "seconds": 2.0,
+        "load": 31.0,
         "scenarios": {"hot": "one provider"},
     }
     text = claim_report.markdown({"run": run, "results": rows, "audits": audits})
     assert "| hot | 1 | 1 | 2,000 | 10 ms | 10 ms | 0.5 ms | none | - | - | - | - | - | 50 x | - |" in text
     assert "| moorage | 1 | 0 | 0 | 0 | 2 |" in text
+    assert "(31 processes for 2 cores)" in text
+    assert not claim_report.busy(0.5, 2)
