@@ -54,16 +54,13 @@ def cells(row: Row) -> tuple[str, ...]:
             *(milliseconds(found.get(name)) for name in ("claim_p50_ms", "claim_p99_ms", "cpu_ms")),
             refusals(found.get("refused", {})) if found else "-",
         ]
-    ratio = row.get("ratio", row.get("ratio_at_least"))
-    told = "-" if ratio is None else f"{'' if 'ratio' in row else '> '}{times(ratio)}"
-    p99_ratio = row.get("p99_ratio")
+    ratios = (row.get(name) for name in ("ratio", "p99_ratio"))
     return (
         row["scenario"],
         str(row["clients"]),
         str(row["workers"]),
         *own,
-        told,
-        "-" if p99_ratio is None else times(p99_ratio),
+        *("-" if value is None else times(value) for value in ratios),
     )
 
 

@@ -195,17 +195,11 @@ def figures(told: Told, cpu_seconds: float) -> dict[str, Any]:
     return found
 
 
-def ratios(ours: dict[str, Any], theirs: dict[str, Any], seconds: float) -> dict[str, float]:
-    """How often Moorage succeeds for each time that the reference, with so many seconds, does.
-
-    If that never did, it is a lower bound.
-    """
-    rate = ours.get("per_second")
-    if rate is None or "per_second" not in theirs:
-        return {}
-    if theirs["per_second"]:
-        return {"ratio": round(rate / theirs["per_second"], 1)}
-    return {"ratio_at_least": round(rate * seconds, 1)}
+def rate_ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> float | None:
+    """How often Moorage succeeds for each time that the reference does; None if either never did."""
+    if not ours.get("per_second") or not theirs.get("per_second"):
+        return None
+    return round(float(ours["per_second"] / theirs["per_second"]), 1)
 
 
 def mistakes(row: dict[str, Any]) -> int:
@@ -284,7 +278,7 @@ class Contest:
             row[service.name] = figures(told, service.cpu_seconds() - before)
             account.add(told)
         ours, theirs = (row.get(each.name, {}) for each in (Moorage, Reference))
-        row |= ratios(ours, theirs, self._plan.seconds * REFERENCE_PATIENCE)
+        row["ratio"] = rate_ratio(ours, theirs)
         row["p99_ratio"] = ratio(ours.get("claim_p99_ms"), theirs.get("claim_p99_ms"))
         return row
 
