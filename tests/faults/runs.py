@@ -15,6 +15,9 @@ from pathlib import Path
 
 from moorage.model.commands import CreateTrait
 from moorage.service.settings import CommitSettings
+from moorage.service.verification import verify
+from moorage.store.settings import StoreSettings
+from moorage.store.store import Store
 from tests.faults.auditor import Beginning, Verdict, audit, check_readings
 from tests.faults.clients import Recorder
 from tests.faults.fleet import ADDRESSES, Fleet
@@ -232,10 +235,25 @@ def _under_fire(target: Target, service: Service, history: History, plan: Plan) 
         nemesis.stop()
         target.heal()
         problems = _recovered(service, history)
-        time.sleep(AFTERMATH_SECONDS)
+        problems += _verified(target)
     finally:
         workload.stop()
     return nemesis, problems
+
+
+def _verified(target: Target) -> list[str]:
+    """What ``moorage verify`` says while the clients go on."""
+    store = Store(StoreSettings(target.direct_url))
+    try:
+        found = verify(store, AFTERMATH_SECONDS)
+    finally:
+        store.close()
+    return [
+        f"verify: {check.name}: {finding}"
+        for check in found.checks
+        for finding in check.findings
+        if not finding.warning
+    ]
 
 
 def _recovered(service: Service, history: History) -> list[str]:
