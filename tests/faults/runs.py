@@ -122,10 +122,10 @@ def run(target: Target, plan: Plan) -> Report:
             service.hosts[0].synchronise()
             service.start()
             beginning = _beginning(target)
-            nemesis, problems = _under_fire(target, service, history, plan)
+            nemesis, recovered, problems = _under_fire(target, service, history, plan)
             verdict = Verdict()
-            if not problems:
-                problems = _last_questions(target, service, history, plan, beginning, verdict)
+            if recovered:
+                problems += _last_questions(target, service, history, plan, beginning, verdict)
             if target.comes_back:
                 problems += _given_up_early(history)
             return Report(
@@ -222,7 +222,9 @@ class Nemesis:
             self._failure = failure
 
 
-def _under_fire(target: Target, service: Service, history: History, plan: Plan) -> tuple[Nemesis, list[str]]:
+def _under_fire(
+    target: Target, service: Service, history: History, plan: Plan
+) -> tuple[Nemesis, bool, list[str]]:
     workload = Workload(history, service.port, plan.seed)
     workload.prepare()
     service.arm()
@@ -235,10 +237,11 @@ def _under_fire(target: Target, service: Service, history: History, plan: Plan) 
         nemesis.stop()
         target.heal()
         problems = _recovered(service, history)
+        recovered = not problems
         problems += _verified(target)
     finally:
         workload.stop()
-    return nemesis, problems
+    return nemesis, recovered, problems
 
 
 def _verified(target: Target) -> list[str]:

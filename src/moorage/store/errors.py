@@ -46,9 +46,9 @@ _SHUTDOWN_STATES = frozenset(
 in a transaction or is one too many, or it leads to a standby that only reads: another one may lead
 to the present writer."""
 
-_LOST_NUMBERS = frozenset((1040, 1047, 1053, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 4031))
-"""MariaDB and MySQL: too many connections, Galera node not ready, shutdown, read-only server, connection
-not to be had, killed, gone or idle for too long."""
+_LOST_NUMBERS = frozenset((1040, 1047, 1053, 1180, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 4031))
+"""MariaDB and MySQL: too many connections, Galera node not ready, or cut off from the others in COMMIT,
+shutdown, read-only server, connection not to be had, killed, gone or idle for too long."""
 
 _CONFLICT_NUMBERS = frozenset((1020, 1205, 1213, 3101))
 """MariaDB and MySQL: record changed, lock wait timeout, deadlock or Galera certification."""

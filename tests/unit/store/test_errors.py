@@ -57,6 +57,7 @@ CONFLICTS = {
 }
 
 LOSSES = {
+    "Galera node cut off in COMMIT": wrapped(mariadb_error(1180)),
     "named by oslo.db": oslo.DBConnectionError(wrapped(mariadb_error(2013))),
     "PostgreSQL, nobody at the port": wrapped(psycopg.OperationalError("some words")),
     "invalidated": wrapped(mariadb_error(9999), lost=True),
