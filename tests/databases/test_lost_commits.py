@@ -213,3 +213,20 @@ def test_a_commit_that_never_reaches_the_database_leaves_nothing_open(store: Sto
     assert not failures
     assert service.provider_usages(provider).usages == {VCPU: 3}
     assert store.revision() == start + 1
+
+
+def test_a_commit_that_happened_is_not_denied_for_how_its_connection_ends(
+    sqlite_store: Store, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sa.Connection.close
+    ends: list[None] = []
+
+    def close(connection: sa.Connection) -> None:
+        real(connection)
+        if connection.engine is sqlite_store.engines.write:
+            ends.append(None)
+            raise RuntimeError("it does not want to go")
+
+    monkeypatch.setattr(sa.Connection, "close", close)
+    assert order(sqlite_service, CreateTrait("CUSTOM_T")) is True
+    assert ends

@@ -143,6 +143,11 @@ class Connection(sqlite3.Connection):
     fault: Fault | None = None
     statements = 0
 
+    @property
+    def in_transaction(self) -> bool:
+        """A connection that is lost is in none."""
+        return not self.lost and super().in_transaction
+
     def cursor(self, factory: Any = Cursor) -> Any:
         return super().cursor(factory)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,9 +12,11 @@ from moorage.model.values import Requester
 from moorage.rules.state import State, Touch
 from moorage.store import changelog
 from moorage.store.engines import Engines
-from moorage.store.errors import ConnectionLostError, translated
+from moorage.store.errors import translated
 from moorage.store.reading import Reader, Registries
 from moorage.store.writing import Writer
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,11 @@ class WriteTransaction:
         try:
             with translated():
                 self._connection.close()
-        except ConnectionLostError:
-            if not self._committed:
+        except Exception as closing:
+            # What COMMIT said, or what went wrong before, must not be hidden by how the connection ended.
+            if error is None and not self._committed:
                 raise
+            LOG.debug("A connection could not be given back: %r.", closing)
 
     def read(self, touch: Touch) -> State:
         """The state to decide on; it is the caller's to change."""
