@@ -20,7 +20,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims replay lock lock-check reference dist docs clean lint types imports databases
+.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims replay lock lock-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,20 @@ replay: $(VENV)/.run ## replay a cluster trace (REPLAY_ARGS="--trace DIR --pods 
 lock: $(VENV)/.lock ## write requirements/*.txt again (LOCK_ARGS=--upgrade for newer versions)
 	tools/lock.sh $(LOCK_ARGS)
 
+audit: $(VENV)/.audit ## look all locked versions up among known vulnerabilities (needs the network; 1: found, 2: not known)
+	@$(VENV)/audit/bin/python tools/audit.py requirements/*.txt
+
+sbom: $(VENV)/.audit ## write dist/moorage-<version>.cdx.json: a bill of materials (CycloneDX) of what is locked to run with
+	@tools/sbom.sh
+
+update-deps: ## lock the newest versions of everything, audit them, and run all tests with them
+	$(MAKE) lock LOCK_ARGS=--upgrade
+	$(MAKE) audit || test $$? -eq 2 -a -n "$(UNAUDITED)"
+	$(MAKE) test
+
+test-lowest: $(VENV)/.run ## run the fast tests with the oldest versions that pyproject.toml allows (needs the network)
+	tools/test_lowest.sh $(PYTEST_ARGS)
+
 lock-check: $(VENV)/.test ## see that the locks match pyproject.toml and pin everything by hash
 	$(BIN)/python -m pytest -q tests/tidy/test_locks.py
 
@@ -73,9 +87,10 @@ reference: $(VENV)/.run ## write docs/reference/api again from the tables of the
 	$(BIN)/python tools/generate_reference.py
 	$(BIN)/python tools/generate_operations.py
 
-dist: $(VENV)/.run ## build wheel and sdist into ./dist
+dist: $(VENV)/.run $(VENV)/.audit ## build wheel, sdist and their bill of materials into ./dist
 	@rm -rf dist
 	$(BIN)/python -m hatchling build
+	@tools/sbom.sh
 	@ls dist
 
 docs: $(VENV)/.docs ## build the documentation into ./site
@@ -125,6 +140,12 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.run
 
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.run
 	@$(INSTALL) -r requirements/docs.txt
+	@touch $@
+
+# In an environment of its own: what looks at the locks shall not be bound by what it looks at.
+$(VENV)/.audit: requirements/audit.txt | $(VENV)/.python
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/audit.txt
 	@touch $@
 
 $(VENV)/.lock: requirements/lock.txt $(VENV)/.run
