@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 folder=build/lowest
 uv=$folder/uv/bin/uv
 python=$folder/venv/bin/python
-tests=(tests/unit tests/property)
+tests=(${MOORAGE_LOWEST_TESTS:-tests/unit tests/property})
 tools=(hypothesis packaging pytest pytest-xdist)
 
 rm -rf "$folder"

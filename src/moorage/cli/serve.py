@@ -7,6 +7,7 @@ import ipaddress
 import multiprocessing
 import os
 import socket
+import ssl
 import threading
 import time
 from importlib import resources
@@ -25,6 +26,7 @@ from moorage.cli.guide import example, guide
 from moorage.cli.loading import load, read_document
 from moorage.cli.options import NOAUTH
 from moorage.cli.slow_bodies import BoundedReading
+from moorage.cli.tls import Tls, connection_to, tls_from, tls_options
 from moorage.cli.wiring import (
     Resolved,
     WsgiApplication,
@@ -90,6 +92,7 @@ WORKER_TARGET: Final = "moorage.cli.serve:worker_application"
 )
 @click.option("--demo", is_flag=True, help="Load the sample cloud, if the database has no providers yet.")
 @click.option("--insecure", is_flag=True, help="Let noauth2, which believes every client, off loopback.")
+@tls_options
 @database_options
 def serve(
     host: str,
@@ -98,6 +101,10 @@ def serve(
     stop_seconds: int,
     demo: bool,
     insecure: bool,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    tls_minimum: str,
     config_file: Path | None,
     database: str | None,
     data_dir: Path,
@@ -108,14 +115,15 @@ def serve(
     every client (noauth2). A database that was named is only checked, not changed, unless
     sync_on_startup or --demo says so: create its schema with moorage db sync.
     """
+    tls = tls_from(tls_certificate, tls_key, tls_client_ca, tls_minimum)
     resolved = resolve(chosen(config_file, database, data_dir), serving=True)
     require_guarded(host, access.strategy(resolved.settings.conf), insecure=insecure)
     address, port = listening_address(host, port)
-    text = start_up(resolved, url_of(address, port), demo=demo)
+    text = start_up(resolved, url_of(address, port, tls), demo=demo)
     os.environ.update(resolved.environment)
     os.environ.update(watch_workers(resolved.settings))
     server = resolved.settings.server
-    announce = threading.Thread(target=announce_when_ready, args=(address, port, text), daemon=True)
+    announce = threading.Thread(target=announce_when_ready, args=(address, port, text, tls), daemon=True)
     announce.start()
     # Workers are spawned, not forked: they share neither threads nor connections with this process.
     multiprocessing.set_start_method("spawn", force=True)
@@ -141,6 +149,7 @@ def serve(
             workers_kill_timeout=stop_seconds,
             respawn_failed_workers=True,
             log_level=LogLevels.error,
+            **(tls.server_options() if tls else {}),
         ).serve()
 
 
@@ -202,9 +211,9 @@ def listening_address(host: str, port: int) -> tuple[str, int]:
     return str(taken[0]), int(taken[1])
 
 
-def url_of(address: str, port: int) -> str:
+def url_of(address: str, port: int, tls: Tls | None = None) -> str:
     """URL by which this machine reaches the service."""
-    return f"http://{_bracketed(_reachable(address))}:{port}"
+    return f"{'https' if tls else 'http'}://{_bracketed(_reachable(address))}:{port}"
 
 
 def start_up(resolved: Resolved, url: str, *, demo: bool) -> str:
@@ -235,22 +244,27 @@ def load_demo(service: Service) -> bool:
     return True
 
 
-def announce_when_ready(address: str, port: int, text: str) -> None:
+def announce_when_ready(address: str, port: int, text: str, tls: Tls | None = None) -> None:
     """Show ``text`` as soon as a worker answers; say so if none does."""
-    if wait_until_ready(_reachable(address), port, READY_SECONDS):
+    if wait_until_ready(_reachable(address), port, READY_SECONDS, tls):
         stdout().print(f"\n{text}\n\nStop it with Ctrl-C.", markup=False)
     else:
         stderr().print(f"No worker has answered within {READY_SECONDS:.0f} seconds.", markup=False)
 
 
-def wait_until_ready(address: str, port: int, seconds: float) -> bool:
+def wait_until_ready(address: str, port: int, seconds: float, tls: Tls | None = None) -> bool:
     """Ask for the root document until it is answered; False if it is not in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        connection = http.client.HTTPConnection(address, port, timeout=max(0.1, until - time.monotonic()))
+        connection = connection_to(address, port, max(0.1, until - time.monotonic()), tls)
         try:
             connection.request("GET", "/")
             connection.getresponse().read()
+        except ssl.SSLError:
+            if tls is not None and tls.client_ca is not None:
+                # Whoever refuses us for want of a certificate is there.
+                return True
+            time.sleep(READY_POLL_SECONDS)
         except (OSError, http.client.HTTPException):
             time.sleep(READY_POLL_SECONDS)
         else:
