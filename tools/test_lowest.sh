@@ -10,7 +10,7 @@ folder=build/lowest
 uv=$folder/uv/bin/uv
 python=$folder/venv/bin/python
 tests=(${MOORAGE_LOWEST_TESTS:-tests/unit tests/property})
-tools=(hypothesis packaging pytest pytest-xdist)
+tools=(hypothesis opentelemetry-exporter-otlp-proto-http opentelemetry-sdk packaging pytest pytest-xdist)
 
 rm -rf "$folder"
 mkdir -p "$folder"
