@@ -186,19 +186,19 @@ class GaleraTarget(Target):
             self.nodes[0].begin_cluster()
             for node in self.nodes[1:]:
                 node.join()
+            self.writer = self.nodes[0]
+            self._database = create_database(self.writer.url)
+            self.writer.execute(
+                "CREATE DATABASE ballast",
+                "USE ballast",
+                "CREATE TABLE ballast.ballast (id INTEGER PRIMARY KEY, weight INTEGER NOT NULL)",
+                f"INSERT INTO ballast.ballast SELECT seq, 0 FROM seq_1_to_{BALLAST_ROWS}",
+            )
+            self.proxy = Proxy(("127.0.0.1", self.writer.port), proxy.MYSQL)
+            self.url = self._database.set(port=self.proxy.port).render_as_string(hide_password=False)
         except BaseException:
             self._remove_nodes()
             raise
-        self.writer = self.nodes[0]
-        self._database = create_database(self.writer.url)
-        self.writer.execute(
-            "CREATE DATABASE ballast",
-            "USE ballast",
-            "CREATE TABLE ballast.ballast (id INTEGER PRIMARY KEY, weight INTEGER NOT NULL)",
-            f"INSERT INTO ballast.ballast SELECT seq, 0 FROM seq_1_to_{BALLAST_ROWS}",
-        )
-        self.proxy = Proxy(("127.0.0.1", self.writer.port), proxy.MYSQL)
-        self.url = self._database.set(port=self.proxy.port).render_as_string(hide_password=False)
 
     @property
     def direct_url(self) -> str:  # type: ignore[override]
