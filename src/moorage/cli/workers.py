@@ -33,7 +33,7 @@ DIRECTORY_VARIABLE: Final = "MOORAGE_WORKERS_DIRECTORY"
 DRAIN_SIGNAL: Final = signal.SIGUSR1
 """Tells a worker that it will be stopped."""
 
-DRAIN_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 5.0
 """How long a worker that will be stopped asks its clients to connect anew: most of them ask more often."""
 
 READY_SECONDS: Final = 600.0
