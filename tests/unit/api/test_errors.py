@@ -46,7 +46,7 @@ SAMPLES: list[model.MoorageError] = [
     model.OutcomeUnknownError("reason"),
     model.EqualNameError(),
 ]
-UNFORESEEN = {model.SchemaError, model.ConfigurationError}
+UNFORESEEN = {model.SchemaError, model.ConfigurationError, model.TokenNotFoundError}
 FAMILIES = {
     model.MoorageError,
     model.NotFoundError,

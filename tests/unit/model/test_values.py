@@ -11,8 +11,10 @@ from moorage.model.commands import (
     KEEP,
     Claim,
     Command,
+    ConsumerCopy,
     Keep,
     NewInventories,
+    ProviderCopy,
     SetInventories,
     UpdateProvider,
 )
@@ -61,7 +63,12 @@ def test_a_command_may_reserve_all_unless_it_says_otherwise() -> None:
 
 def test_every_command_is_one() -> None:
     kinds = {kind for kind in EVERY_VALUE if kind.__module__ == commands.__name__}
-    assert {kind for kind in kinds if not issubclass(kind, Command)} == {Claim, NewInventories}
+    assert {kind for kind in kinds if not issubclass(kind, Command)} == {
+        Claim,
+        ConsumerCopy,
+        NewInventories,
+        ProviderCopy,
+    }
 
 
 def test_values_by_default_share_no_mapping() -> None:
