@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 folder=build/lowest
 uv=$folder/uv/bin/uv
 python=$folder/venv/bin/python
-tests=(${MOORAGE_LOWEST_TESTS:-tests/unit tests/property})
+tests=(${MOORAGE_LOWEST_TESTS:-tests/unit tests/property tests/databases tests/schedules})
 tools=(hypothesis "openapi-spec-validator>=0.7" packaging pytest pytest-xdist)
 
 rm -rf "$folder"
