@@ -176,17 +176,28 @@ def drain_on_signal() -> threading.Event:
 
 
 class Draining:
-    """An application that asks clients to close their connections once ``draining`` is set."""
+    """An application that asks clients to close their connections once ``draining`` is set.
+
+    The same after a 401 to a request with a body: a stranger's body is not read, so that the server
+    closes the connection, and a client that is not told would meet a closed one.
+    """
 
     def __init__(self, application: WsgiApplication, draining: threading.Event) -> None:
         self._application = application
         self._draining = draining
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if not self._draining.is_set():
+        draining = self._draining.is_set()
+        if not draining and environ.get("CONTENT_LENGTH") in _NO_BODY:
             return self._application(environ, start_response)
 
         def closing(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            return start_response(status, [*headers, ("Connection", "close")], *rest)
+            if draining or status.startswith("401"):
+                headers = [*headers, ("Connection", "close")]
+            return start_response(status, headers, *rest)
 
         return self._application(environ, closing)
+
+
+_NO_BODY: Final = (None, "", "0")
+"""Content lengths of requests without a body."""

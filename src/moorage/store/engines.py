@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pymysql
 import sqlalchemy as sa
 from oslo_db.sqlalchemy import exc_filters
+from pymysql.constants import SERVER_STATUS
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
@@ -133,7 +136,34 @@ def create_engines(settings: StoreSettings) -> Engines:
     if engines.single.dialect.name == "postgresql":
         _plan_as_written(engines.single)
     _bound_waits(engines.write)
+    _end_open_transactions(engines.write)
     return engines
+
+
+def _end_open_transactions(engine: sa.Engine) -> None:
+    """Leave no transaction on a connection that is given back.
+
+    A COMMIT may fail and leave its transaction open: SQLite refuses one and goes on, a driver fails
+    before it has sent it. SQLAlchemy takes the transaction for done, and would hand the connection
+    on as it is: what was not committed would be seen by the next group, and be committed with it.
+    """
+
+    @sa.event.listens_for(engine, "reset")
+    def on_reset(connection: DBAPIConnection, _entry: ConnectionPoolEntry, _state: object) -> None:
+        # If this fails, the pool throws the connection away.
+        if in_transaction(connection):
+            connection.rollback()
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether a driver's connection is in a transaction, as far as it knows without asking; else True."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection.in_transaction
+    if isinstance(connection, psycopg.Connection):
+        return connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
+    if isinstance(connection, pymysql.Connection):
+        return bool(connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
+    return True
 
 
 _WAITS = {
@@ -190,13 +220,6 @@ def _prepare_sqlite(engine: sa.Engine, name: str, *, full: bool) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
-
-    @sa.event.listens_for(engine, "checkin")
-    def on_checkin(connection: DBAPIConnection | None, _entry: ConnectionPoolEntry) -> None:
-        # SQLite may refuse a COMMIT and go on with the transaction, and with its lock on the file;
-        # SQLAlchemy takes the transaction for done, and would hand the connection on as it is.
-        if connection is not None and getattr(connection, "in_transaction", False):
-            connection.rollback()
 
     if name in _BEGIN:
 
