@@ -19,6 +19,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --require-hashes
 SOURCES := src tests tools benchmarks
 
+# The tests start hundreds of processes, and each would compile all sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check fuzz peer faults format bench bench-full bench-claims replay lock lock-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest
 
@@ -30,7 +33,7 @@ run: $(VENV)/.run ## start Moorage on loopback, with a sample cloud in ./moorage
 
 test: $(VENV)/.test $(VENV)/.docs databases lint types imports ## everything: style, types, rooms, all tests on all databases, coverage, docs
 	@rm -f .coverage .coverage.* coverage.json
-	MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS) tests
+	MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS) tests
 	$(BIN)/coverage json -q
 	$(BIN)/python tools/coverage_gate.py coverage.json
 	$(BIN)/mkdocs build --quiet --strict
