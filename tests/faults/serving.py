@@ -19,6 +19,7 @@ from moorage.cli.wiring import prepare
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
 from tests.journeys.client import Client, free_port
+from tests.servers.keeper import without_coverage
 
 ROOT = Path(__file__).parents[2]
 CHILD_FOLDER = Path(__file__).parent / "child"
@@ -109,7 +110,8 @@ class Serving:
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join((str(CHILD_FOLDER), str(ROOT / "src"), str(ROOT)))
         return {
-            **os.environ,
+            # Most of these processes are killed, and what they have counted is lost with them.
+            **without_coverage(os.environ),
             # A worker that starts while its database is away looks for it again soon, and for ever.
             "OS_PLACEMENT_PLACEMENT_DATABASE__RETRY_INTERVAL": "1",
             "OS_PLACEMENT_PLACEMENT_DATABASE__MAX_RETRIES": "-1",

@@ -15,6 +15,7 @@ from typing import Any
 import requests
 
 from tests.journeys.client import free_port
+from tests.servers.keeper import without_coverage
 
 START_SECONDS = 120
 PASSWORD = "correct horse battery staple"
@@ -142,6 +143,7 @@ def running_keystone(folder: Path) -> Iterator[Keystone]:
     log = folder / "keystone.log"
     manage = [str(Path(sys.executable).with_name("keystone-manage")), "--config-dir", str(folder)]
     owner = ["--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid())]
+    environment = without_coverage(os.environ)
     with log.open("wb") as output:
         for words in (
             ["db_sync"],
@@ -151,13 +153,13 @@ def running_keystone(folder: Path) -> Iterator[Keystone]:
                 *("--bootstrap-public-url", url, "--bootstrap-internal-url", url),
             ],
         ):
-            subprocess.run([*manage, *words], check=True, stdout=output, stderr=output)
+            subprocess.run([*manage, *words], check=True, stdout=output, stderr=output, env=environment)
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.keystone.process", str(port)],
             stdout=output,
             stderr=output,
             cwd=Path(__file__).parents[2],
-            env=os.environ | {"OS_KEYSTONE_CONFIG_DIR": str(folder)},
+            env=environment | {"OS_KEYSTONE_CONFIG_DIR": str(folder)},
         )
         try:
             _wait_for(url, process, log)

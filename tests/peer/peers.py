@@ -5,6 +5,7 @@ The reference's is an SQLite file, and so is Moorage's unless another one is nam
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from tests.databases.prepared import empty, prepare_schema, store_on
 from tests.peer import state
 from tests.peer.exchange import Answer, Request, WsgiApplication, call
 from tests.peer.state import State
+from tests.servers.keeper import without_coverage
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -99,6 +101,7 @@ class Reference:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=REPOSITORY,
+                env=without_coverage(os.environ),
             )
         try:
             self._result()

@@ -27,7 +27,7 @@ def launch(kind: str, session: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "tests.servers.keeper", kind, str(session)],
         cwd=root,
-        env=_without_coverage(os.environ),
+        env=without_coverage(os.environ),
         check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -67,7 +67,8 @@ def _report(kind: str, session: Path, report: Mapping[str, str]) -> None:
     draft.rename(target)
 
 
-def _without_coverage(environment: Mapping[str, str]) -> dict[str, str]:
+def without_coverage(environment: Mapping[str, str]) -> dict[str, str]:
+    """For a process that is not what is tested: measuring would only make it slow."""
     return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
 
 
