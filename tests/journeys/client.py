@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from moorage.cli.wiring import prepare
+from moorage.store.settings import StoreSettings
+from moorage.store.store import Store
+
 START_SECONDS = 120
 """How long a service may take to answer for the first time on a busy machine."""
 
@@ -138,7 +142,10 @@ def free_port() -> int:
 def running_service(
     database: str, folder: Path, *, workers: int = 1, variables: Mapping[str, str] | None = None
 ) -> Iterator[int]:
-    """Serve ``database`` with so many worker processes, under ``variables``; gives the port."""
+    """Serve ``database`` with so many worker processes, under ``variables``; gives the port.
+
+    Its schema is made here: ``moorage db sync`` would take seconds to begin.
+    """
     port = free_port()
     command = [sys.executable, "-m", "moorage"]
     environment = {
@@ -146,7 +153,11 @@ def running_service(
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
         **(variables or {}),
     }
-    subprocess.run([*command, "db", "sync", "--database", database], check=True, env=environment)
+    store = Store(StoreSettings(database, sqlite_synchronous_full=False))
+    try:
+        prepare(store, migrate=True)
+    finally:
+        store.close()
     log = folder / f"serve-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
