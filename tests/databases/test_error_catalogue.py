@@ -151,7 +151,8 @@ CLOUD: list[Asked] = [
     ),
 ]
 
-Dump = dict[str, list[tuple[Any, ...]]]
+Dump = dict[str, frozenset[tuple[Any, ...]]]
+"""All rows by table; each has a key of its own."""
 
 
 @dataclass
@@ -201,7 +202,7 @@ class Bench:
         """All rows of all tables."""
         with self.store.engines.snapshot.connect() as connection:
             return {
-                table.name: sorted(map(tuple, connection.execute(table.select())), key=repr)
+                table.name: frozenset(map(tuple, connection.execute(table.select()).all()))
                 for table in tables.metadata.sorted_tables
             }
 

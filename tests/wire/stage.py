@@ -6,7 +6,9 @@ import os
 import unittest
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -69,6 +71,13 @@ SETTINGS: Final = {
 """By the name under which a file asks for it."""
 
 
+@cache
+def content_of(path: Path) -> dict[str, Any]:
+    """What a file says. It is read once, though it is played on each kind of database."""
+    content: dict[str, Any] = utils.load_yaml(yaml_file=str(path), safe=True)
+    return content
+
+
 class Stage:
     """One prepared database without providers, and the application that a file plays against."""
 
@@ -118,7 +127,7 @@ class Stage:
 
     def play(self, path: Path) -> Outcome:
         """Send all requests of a file, in its order."""
-        content = utils.load_yaml(yaml_file=str(path), safe=True)
+        content = deepcopy(content_of(path))
         suite = suitemaker.test_suite_from_dict(
             unittest.TestLoader(),
             path.stem,

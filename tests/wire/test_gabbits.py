@@ -6,12 +6,11 @@ from pathlib import Path
 
 import placement
 import pytest
-from gabbi import utils
 
 from tests.databases.prepared import Prepare
 from tests.servers.binaries import MARIADB, POSTGRESQL
 from tests.servers.databases import SQLITE
-from tests.wire.stage import SETTINGS, Stage
+from tests.wire.stage import SETTINGS, Stage, content_of
 
 FOLDER = Path(placement.__file__).parent / "tests" / "functional" / "gabbits"
 
@@ -25,7 +24,7 @@ def files() -> list[Path]:
 
 
 def test_all_files_of_the_reference_are_there() -> None:
-    contents = [utils.load_yaml(yaml_file=str(path), safe=True) for path in files()]
+    contents = [content_of(path) for path in files()]
     assert len(contents) == FILES
     assert sum(len(content["tests"]) for content in contents) == EXCHANGES
     assert {name for content in contents for name in content["fixtures"]} == SETTINGS.keys()

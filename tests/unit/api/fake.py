@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import falcon.testing
 
 from moorage.api import application
 from moorage.api.settings import ApiSettings
+from moorage.auth.policy import Policy, default_policy
 from moorage.model import commands
 from moorage.model.commands import Command
 from moorage.model.errors import ProviderNotFoundError
@@ -191,6 +193,12 @@ class Result:
         return cast(str, error["detail"])
 
 
+@cache
+def usual_policy() -> Policy:
+    """The default rules, read once: that takes longer than most tests that ask by them."""
+    return default_policy()
+
+
 class Client:
     """Asks an application as somebody who may do all, at some microversion.
 
@@ -200,7 +208,7 @@ class Client:
 
     def __init__(self, service: FakeService, settings: ApiSettings | None = None) -> None:
         self.service = service
-        self.app = application.create(service, settings)
+        self.app = application.create(service, settings, policy=usual_policy())
 
     def ask(
         self,

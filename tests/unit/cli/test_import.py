@@ -118,6 +118,7 @@ def test_second_run_writes_nothing(world: World) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("requests", range(1, 46, 4))
 def test_interrupted_import_goes_on_where_it_stopped(
     world: World, requests: int, monkeypatch: pytest.MonkeyPatch

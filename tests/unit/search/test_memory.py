@@ -67,10 +67,10 @@ def test_a_search_with_memory_finds_and_counts_what_one_without_does(
     records = hosts(5, full=3)
     index = index_of(*(records if nested else records[::3]))
     request, memory = request_, Memory()
+    limits = [SearchSettings(step_limit=steps, truncate=truncate) for steps in (-1, *range(1, 90))]
+    all_without = [asked(index, request, settings, None) for settings in limits]
     for _ in range(2):
-        for steps in (-1, *range(1, 90)):
-            settings = SearchSettings(step_limit=steps, truncate=truncate)
-            without = asked(index, request, settings, None)
+        for settings, without in zip(limits, all_without, strict=True):
             again = asked(index, request, settings, memory)
             assert again[0] == without[0]
             if without[0] is not None and not truncate:
