@@ -55,7 +55,9 @@ def instance_of(schema: dict[str, Any], random: Random) -> Any:
                 made[key] = instance_of(part, random)
         return made
     if kind == "array":
-        return [instance_of(schema.get("items", {}), random) for _ in range(random.randrange(4))]
+        items = [instance_of(schema.get("items", {}), random) for _ in range(random.randrange(4))]
+        # Now and then something twice.
+        return items + deepcopy(items[:1]) if random.randrange(4) == 0 else items
     if kind == "string":
         return random.choice([UUID, "VCPU", "CUSTOM_X", "A\n", "", "1", *schema.get("enum", ())])
     if kind in {"integer", "number"}:
