@@ -88,6 +88,8 @@ def test_rounds_go_on_whatever_happens_until_the_service_is_closed(
     done, threads = threading.Event(), []
 
     def compact(compactor: Compactor) -> int:
+        if compactor is not sqlite_service._compactor:
+            return 0  # of a service that another test left behind
         threads.append(threading.current_thread())
         if outcomes:
             return outcomes.pop(0)()
