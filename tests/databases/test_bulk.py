@@ -92,9 +92,11 @@ def test_generations_go_up_where_they_are_what_was_read(store: Store, service: S
     with store.engines.write.begin() as connection:
         one, two, three = connection.execute(query).all()
         bumping = Bumping(resource_providers)
-        assert bumping.execute(connection, [])
-        assert bumping.execute(connection, [(two.id, two.generation, 2), (one.id, one.generation, 1)])
-        assert not bumping.execute(connection, [(two.id, two.generation, 1), (three.id, three.generation, 1)])
+        assert bumping.execute(connection, []).is_complete()
+        there = [(two.id, two.generation, 2), (one.id, one.generation, 1)]
+        assert bumping.execute(connection, there).is_complete()
+        not_all = [(two.id, two.generation, 1), (three.id, three.generation, 1)]
+        assert not bumping.execute(connection, not_all).is_complete()
         after = connection.execute(query).all()
     steps = [now.generation - was.generation for was, now in zip((one, two, three), after, strict=True)]
     assert steps == [1, 2, 1]

@@ -100,43 +100,32 @@ def answers_before_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WriteTransaction, "commit", commit)
 
 
-def _logged(patch: pytest.MonkeyPatch, spoil: Callable[[sa.Connection, int], object]) -> None:
+LAST = changes.c.revision == changelog.CURRENT.scalar_subquery()
+
+
+def _logged(patch: pytest.MonkeyPatch, spoil: sa.Executable) -> None:
     real = changelog.append
 
-    def append(connection: sa.Connection, entries: Sequence[changelog.LogEntry], transaction_id: str) -> int:
-        last = real(connection, entries, transaction_id)
-        spoil(connection, last)
-        return last
+    def append(connection: sa.Connection, entries: Sequence[changelog.LogEntry], transaction_id: str) -> None:
+        real(connection, entries, transaction_id)
+        connection.execute(spoil)
 
     patch.setattr(changelog, "append", append)
 
 
 def loses_a_line_of_the_log(patch: pytest.MonkeyPatch) -> None:
     """The last revision of a group is counted, but not told."""
-    _logged(
-        patch,
-        lambda connection, last: connection.execute(changes.delete().where(changes.c.revision == last)),
-    )
+    _logged(patch, changes.delete().where(LAST))
 
 
 def tells_of_another_tree(patch: pytest.MonkeyPatch) -> None:
     """Revisions are dense, but the log names a tree that did not change."""
-    _logged(
-        patch,
-        lambda connection, last: connection.execute(
-            changes.update().where(changes.c.revision == last).values(root_provider_id=4_711)
-        ),
-    )
+    _logged(patch, changes.update().where(LAST).values(root_provider_id=4_711))
 
 
 def counts_once_too_often(patch: pytest.MonkeyPatch) -> None:
     """A revision that no write has."""
-    _logged(
-        patch,
-        lambda connection, _: connection.execute(
-            revisions.update().values(revision=revisions.c.revision + 1)
-        ),
-    )
+    _logged(patch, revisions.update().values(revision=revisions.c.revision + 1))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def touch_claims(claims: Iterable[Claim]) -> Touch:
         inventories=providers,
         used=providers,
         consumers=frozenset(claim.consumer for claim in claims),
+        newcomers=frozenset(claim.consumer for claim in claims if claim.generation is None),
         resource_classes=_resource_classes(claims),
     )
 

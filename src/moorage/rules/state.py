@@ -83,7 +83,8 @@ class Touch:
 
     ``providers`` are locked. ``trees``: all providers of the trees of these providers are read
     too. ``consumers``: their rows, what they hold, and the providers that they hold it of, with
-    their use. ``kept_classes`` must not go before the command's transaction ends.
+    their use. ``newcomers`` are those of them that the client takes for new: a hint, which need not
+    be true. ``kept_classes`` must not go before the command's transaction ends.
     """
 
     providers: frozenset[str] = frozenset()
@@ -94,6 +95,7 @@ class Touch:
     aggregates: frozenset[str] = frozenset()
     trees: frozenset[str] = frozenset()
     consumers: frozenset[str] = frozenset()
+    newcomers: frozenset[str] = frozenset()
     resource_classes: frozenset[str] = frozenset()
     kept_classes: frozenset[str] = frozenset()
     resource_class_use: frozenset[str] = frozenset()

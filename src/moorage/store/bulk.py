@@ -2,14 +2,16 @@
 
 A statement keeps its text however many values there are, so that neither SQLAlchemy nor the server
 has to look at a new text for each number of values; and many rows cost one round trip, not one
-each. PostgreSQL takes arrays; SQLite, MariaDB and MySQL take JSON, which is far cheaper to make here
-than thousands of bound parameters. Older servers without JSON tables get ordinary statements.
+each. Rows are given as JSON, which is far cheaper to make here than thousands of bound parameters.
+Older servers without JSON tables get ordinary statements.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -22,6 +24,7 @@ from moorage.store.tables import utcnow
 WANTED = "wanted"
 GIVEN = "given"
 NOW = "now"
+OFFSET = "offset_"
 
 LIST_DRIVERS = frozenset(("pymysql", "mysqldb"))
 """Drivers for MariaDB and MySQL that write a list into the statement by themselves, quoted."""
@@ -83,26 +86,68 @@ class Selection(PerDatabase):
 
     def _results(self, connection: sa.Connection, values: Iterable[object]) -> Iterable[Any]:
         dialect = connection.dialect
-        as_json = dialect.name == "sqlite" and makes_tables(dialect)
         for batch in batches(values):
-            wanted = orjson.dumps(batch).decode() if as_json else batch
-            yield connection.execute(self.statement(dialect), {WANTED: wanted})
+            yield connection.execute(self.statement(dialect), {WANTED: _listed(dialect, batch)})
 
     def _build(self, dialect: sa.Dialect) -> Any:
-        return self._unbound.where(self._is_wanted(dialect))
+        return self._unbound.where(_is_wanted(dialect, self._column, WANTED))
 
-    def _is_wanted(self, dialect: sa.Dialect) -> sa.ColumnElement[bool]:
-        column = self._column
-        if dialect.name == "postgresql":
-            # A cast to the column's own type would cut texts that are too long, and find others.
-            single = sa.Text() if isinstance(column.type, sa.String) else column.type
-            return column == sa.any_(sa.bindparam(WANTED, type_=postgresql.ARRAY(single)))
-        if dialect.name == "mysql" and dialect.driver in LIST_DRIVERS:
-            return column.bool_op("IN")(sa.bindparam(WANTED, type_=sa.types.NullType()))
-        if dialect.name == "sqlite" and makes_tables(dialect):
-            listed = sa.func.json_each(sa.bindparam(WANTED, type_=sa.String())).table_valued("value")
-            return column.in_(sa.select(listed.c.value))
-        return column.in_(sa.bindparam(WANTED, expanding=True))
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A query for the rows in which ``column`` has one of the values that are given under ``name``.
+
+    ``nothing`` is a value that no row has.
+    """
+
+    query: sa.Select[Any]
+    column: sa.ColumnElement[Any]
+    name: str
+    nothing: object
+
+
+class Selections(PerDatabase):
+    """Several queries with the same number of columns in one statement."""
+
+    def __init__(self, *parts: Part) -> None:
+        super().__init__()
+        self._parts = parts
+        self._nothing = {part.name: part.nothing for part in parts}
+
+    def rows(self, connection: sa.Connection, **values: Iterable[object]) -> list[Any]:
+        """All rows that they find for the values, which are given by the parts' names."""
+        dialect = connection.dialect
+        found: list[Any] = []
+        for batch in zip_longest(*map(batches, values.values()), fillvalue=[]):
+            # A list of nothing is no list everywhere.
+            wanted = {name: given or [self._nothing[name]] for name, given in zip(values, batch, strict=True)}
+            bound = {name: _listed(dialect, given) for name, given in wanted.items()}
+            found += connection.execute(self.statement(dialect), bound)
+        return found
+
+    def _build(self, dialect: sa.Dialect) -> Any:
+        return sa.union_all(
+            *(part.query.where(_is_wanted(dialect, part.column, part.name)) for part in self._parts)
+        )
+
+
+def _listed(dialect: sa.Dialect, values: Sequence[object]) -> object:
+    """Values as the parameter that ``_is_wanted`` is about."""
+    as_json = dialect.name == "sqlite" and makes_tables(dialect)
+    return orjson.dumps(values).decode() if as_json else values
+
+
+def _is_wanted(dialect: sa.Dialect, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    if dialect.name == "postgresql":
+        # A cast to the column's own type would cut texts that are too long, and find others.
+        single = sa.Text() if isinstance(column.type, sa.String) else column.type
+        return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(single)))
+    if dialect.name == "mysql" and dialect.driver in LIST_DRIVERS:
+        return column.bool_op("IN")(sa.bindparam(name, type_=sa.types.NullType()))
+    if dialect.name == "sqlite" and makes_tables(dialect):
+        listed = sa.func.json_each(sa.bindparam(name, type_=sa.String())).table_valued("value")
+        return column.in_(sa.select(listed.c.value))
+    return column.in_(sa.bindparam(name, expanding=True))
 
 
 def _wide(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
@@ -116,8 +161,11 @@ def _given(dialect: sa.Dialect, columns: Sequence[sa.ColumnClause[Any]]) -> str:
     """A table named ``given`` of these columns, whose rows are bound as ``_bound`` says."""
     types = {column.name: _wide(column.type).compile(dialect) for column in columns}
     if dialect.name == "postgresql":
-        arrays = ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in types.items())
-        return f"unnest({arrays}) AS {GIVEN}({', '.join(types)})"
+        parts = ", ".join(
+            f"CAST(value->>{place} AS {type_}) AS {name}" for place, (name, type_) in enumerate(types.items())
+        )
+        table = f"json_array_elements(CAST(:{GIVEN} AS JSON))"
+        return f"(SELECT {parts} FROM {table}) AS {GIVEN}"  # noqa: S608  # nosec B608
     if dialect.name == "sqlite":
         parts = ", ".join(f"value->>{place} AS {name}" for place, name in enumerate(types))
         return f"(SELECT {parts} FROM json_each(:{GIVEN})) AS {GIVEN}"  # noqa: S608  # nosec B608
@@ -128,10 +176,8 @@ def _given(dialect: sa.Dialect, columns: Sequence[sa.ColumnClause[Any]]) -> str:
     return f"JSON_TABLE(:{GIVEN}, '$[*]' COLUMNS ({parts})) AS {GIVEN}"
 
 
-def _bound(dialect: sa.Dialect, names: Sequence[str], rows: Sequence[Row]) -> dict[str, Any]:
-    if dialect.name == "postgresql":
-        return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    return {GIVEN: orjson.dumps(rows).decode()}
+def _bound(rows: Sequence[Row]) -> dict[str, Any]:
+    return {GIVEN: orjson.dumps(rows).decode(), NOW: utcnow()}
 
 
 def _text(words: str) -> sa.TextClause:
@@ -140,32 +186,67 @@ def _text(words: str) -> sa.TextClause:
 
 
 class Insertion(PerDatabase):
-    """An INSERT of many rows, each a tuple in the order of ``names``; ``created_at`` is now."""
+    """An INSERT of many rows, each a tuple in the order of ``names``; ``created_at`` is now.
 
-    def __init__(self, table: sa.Table, *names: str) -> None:
+    ``origin``: a query without parameters for the number from which the first column counts.
+    """
+
+    def __init__(self, table: sa.Table, *names: str, origin: sa.Select[Any] | None = None) -> None:
         super().__init__()
         self._table = table
         self._columns = [table.c[name] for name in names]
         self._names = names
+        self._origin = origin
 
     def execute(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
         """Insert ``rows``; nothing is asked without any."""
         dialect = connection.dialect
         for batch in batches(rows):
             if makes_tables(dialect):
-                bound = _bound(dialect, self._names, batch) | {NOW: utcnow()}
-                connection.execute(self.statement(dialect), bound)
+                connection.execute(self.statement(dialect), _bound(batch))
             else:
                 named = [dict(zip(self._names, row, strict=True)) for row in batch]
-                connection.execute(self._table.insert(), named)
+                # Inline: without asking for the ids that the database gives.
+                statement = self._table.insert().inline()
+                if self._origin is not None:
+                    first = self._names[0]
+                    counted = self._origin.scalar_subquery() + sa.bindparam(OFFSET, type_=sa.BigInteger)
+                    statement = statement.values({first: counted})
+                    named = [{OFFSET if name == first else name: row[name] for name in row} for row in named]
+                connection.execute(statement, named)
 
     def _build(self, dialect: sa.Dialect) -> Any:
         listed = ", ".join(self._names)
-        given = ", ".join(f"{GIVEN}.{name}" for name in self._names)
+        values = [f"{GIVEN}.{name}" for name in self._names]
+        if self._origin is not None:
+            values[0] = f"({self._origin.compile(dialect=dialect)}) + {values[0]}"
         return _text(
             f"INSERT INTO {self._table.name} ({listed}, created_at) "  # noqa: S608  # nosec B608
-            f"SELECT {given}, :{NOW} FROM {_given(dialect, self._columns)}"
+            f"SELECT {', '.join(values)}, :{NOW} FROM {_given(dialect, self._columns)}"
         )
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How many rows statements were to find. To be asked once all of them have been carried out."""
+
+    _wanted: int = 0
+    _found: int = 0
+    _cursors: list[Any] = field(default_factory=list)
+
+    def add(self, wanted: int, result: sa.CursorResult[Any]) -> None:
+        """Of one statement."""
+        self._wanted += wanted
+        if result.rowcount < 0:
+            # Its answer has not come yet: see ``together``.
+            self._cursors.append(result.context.cursor)
+        else:
+            self._found += result.rowcount
+
+    def is_complete(self) -> bool:
+        """Whether they found all."""
+        found: int = self._found + sum(cursor.rowcount for cursor in self._cursors)
+        return found == self._wanted
 
 
 class Bumping(PerDatabase):
@@ -176,33 +257,27 @@ class Bumping(PerDatabase):
         self._table = table
         self._columns = [table.c.id, table.c.generation, sa.column("step", sa.Integer)]
 
-    def execute(self, connection: sa.Connection, rows: Iterable[Bump]) -> bool:
-        """Whether all of them were. Nothing is asked without rows."""
+    def execute(self, connection: sa.Connection, rows: Iterable[Bump]) -> Outcome:
+        """Tells whether all of them were. Nothing is asked without rows."""
         dialect = connection.dialect
+        outcome = Outcome()
         # In order of id: whoever locks rows only now meets others in the same order.
-        done = True
         for batch in batches(sorted(rows)):
             if makes_tables(dialect):
-                bound = _bound(dialect, ("id", "generation", "step"), batch) | {NOW: utcnow()}
-                updated = connection.execute(self.statement(dialect), bound).rowcount
+                outcome.add(len(batch), connection.execute(self.statement(dialect), _bound(batch)))
             else:
-                updated = self._step_by_step(connection, batch)
-            done = done and updated == len(batch)
-        return done
+                self._step_by_step(connection, batch, outcome)
+        return outcome
 
-    def _step_by_step(self, connection: sa.Connection, rows: Sequence[Bump]) -> int:
+    def _step_by_step(self, connection: sa.Connection, rows: Sequence[Bump], outcome: Outcome) -> None:
         table = self._table
         steps: Mapping[int, list[tuple[int, int]]] = defaultdict(list)
         for id_, generation, step in rows:
             steps[step].append((id_, generation))
-        return sum(
-            connection.execute(
-                table.update()
-                .where(sa.tuple_(table.c.id, table.c.generation).in_(pairs))
-                .values(generation=table.c.generation + step)
-            ).rowcount
-            for step, pairs in sorted(steps.items())
-        )
+        for step, pairs in sorted(steps.items()):
+            guarded = table.update().where(sa.tuple_(table.c.id, table.c.generation).in_(pairs))
+            raised = guarded.values(generation=table.c.generation + step)
+            outcome.add(len(pairs), connection.execute(raised))
 
     def _build(self, dialect: sa.Dialect) -> Any:
         name, given = self._table.name, _given(dialect, self._columns)

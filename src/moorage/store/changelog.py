@@ -33,7 +33,9 @@ NEW_CHANGES = Insertion(
     "user_id",
     "project_id",
     "request_id",
+    origin=CURRENT,
 )
+"""Their revisions count from the last one."""
 
 _NAME_LENGTH = 255
 _REQUEST_ID_LENGTH = 64
@@ -75,16 +77,17 @@ def missed_since(connection: sa.Connection, revision: int) -> Missed | None:
     return Missed(row.revision, frozenset(root for root in roots if root is not None), None in roots)
 
 
-def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_id: str) -> int:
+def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_id: str) -> None:
     """Count and log writes: to be called last, for its row lock orders the commits.
 
-    Returns the last revision.
+    The lock on the row is held until COMMIT. So revisions become visible in their order, without
+    gaps, on every database.
     """
-    last = _count(connection, len(entries))
-    first = last - len(entries) + 1
+    number = revisions.c.revision + len(entries)
+    connection.execute(revisions.update().where(revisions.c.id == THE_ROW).values(revision=number))
     rows = [
         (
-            first + offset,
+            offset,
             position,
             root_id,
             entry.kind,
@@ -93,31 +96,10 @@ def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_i
             entry.requester.project_id[:_NAME_LENGTH],
             entry.requester.request_id[:_REQUEST_ID_LENGTH],
         )
-        for offset, entry in enumerate(entries)
+        for offset, entry in enumerate(entries, 1 - len(entries))
         for position, root_id in enumerate(_trees(entry))
     ]
     NEW_CHANGES.execute(connection, rows)
-    return last
-
-
-def _count(connection: sa.Connection, writes: int) -> int:
-    """Count so many writes; returns the number of the last one.
-
-    The lock on the row is held until COMMIT. So revisions become visible in their order, without
-    gaps, on every database.
-    """
-    number = revisions.c.revision + writes
-    counted = revisions.update().where(revisions.c.id == THE_ROW)
-    if connection.dialect.update_returning:
-        return int(
-            connection.execute(counted.values(revision=number).returning(revisions.c.revision)).scalar_one()
-        )
-    if connection.dialect.name == "mysql":
-        # This server hands the number back with the row count, and not in a query's way.
-        result = connection.execute(counted.values(revision=sa.func.last_insert_id(number)))
-        return int(result.lastrowid)
-    connection.execute(counted.values(revision=number))
-    return current(connection)
 
 
 def _trees(entry: LogEntry) -> Iterable[int | None]:

@@ -7,7 +7,7 @@ counted by kinds of things, not by things: their number does not grow with the d
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from moorage.model.values import CUSTOM_PREFIX, Inventory
 from moorage.rules.state import ConsumerRow, NameRow, ProviderRow, State, Touch
-from moorage.store.bulk import Selection
+from moorage.store.bulk import Part, Selection, Selections
+from moorage.store.changelog import THE_ROW
 from moorage.store.errors import WriteConflictError
 from moorage.store.inventory_rows import FIELDS
 from moorage.store.registry import ClassRegistry, Registry
@@ -30,9 +31,11 @@ from moorage.store.tables import (
     provider_traits,
     resource_classes,
     resource_providers,
+    revisions,
     traits,
     users,
 )
+from moorage.store.usage_memory import UsageMemory
 
 
 class Registries:
@@ -73,7 +76,6 @@ UUIDS = Selection(sa.select(resource_providers.c.id, resource_providers.c.uuid),
 NAMESAKES = Selection(
     sa.select(resource_providers.c.name, resource_providers.c.uuid), resource_providers.c.name
 )
-CONSUMERS = Selection(_consumers, consumers.c.uuid)
 LOCKED_CONSUMERS = Selection(_consumers.with_for_update(), consumers.c.uuid)
 HELD = Selection(
     sa.select(
@@ -86,23 +88,68 @@ HELD = Selection(
     ),
     allocations.c.consumer_id,
 )
-INVENTORIES = Selection(
-    sa.select(
-        inventories.c.resource_provider_id,
-        inventories.c.resource_class_id,
-        *(inventories.c[name] for name in FIELDS),
-    ),
+_INVENTORY, _CONSUMER, _HELD, _USED, _REVISION = range(5)
+
+
+def _number(value: int) -> sa.ColumnElement[int]:
+    return sa.literal_column(str(value), sa.Integer)
+
+
+# Without a type, so that a ratio keeps its own in the union: another number would make it a longer one.
+_no_ratio: sa.ColumnElement[Any] = sa.null()
+_no_text = sa.literal_column("''", sa.String)
+
+
+def _row(sort: int, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """A query for rows of one sort: seven numbers, a ratio and a text."""
+    *numbers, ratio, text = columns
+    return sa.select(_number(sort), *numbers, *[_number(0)] * (7 - len(numbers)), ratio, text)
+
+
+_inventories = _row(
+    _INVENTORY,
     inventories.c.resource_provider_id,
+    inventories.c.resource_class_id,
+    *(inventories.c[name] for name in FIELDS),
+    _no_text,
 )
-USED = Selection(
-    sa.select(
-        allocations.c.resource_provider_id,
-        allocations.c.resource_class_id,
-        # The bare sum is a decimal number on MariaDB.
-        sa.cast(sa.func.sum(allocations.c.used), sa.BigInteger).label("used"),
-    ).group_by(allocations.c.resource_provider_id, allocations.c.resource_class_id),
+_others = _row(
+    _CONSUMER,
+    consumers.c.id,
+    consumers.c.project_id,
+    consumers.c.user_id,
+    consumers.c.consumer_type_id,
+    consumers.c.generation,
+    _no_ratio,
+    consumers.c.uuid,
+)
+_held = _row(
+    _HELD,
     allocations.c.resource_provider_id,
+    allocations.c.resource_class_id,
+    allocations.c.used,
+    _no_ratio,
+    allocations.c.consumer_id,
 )
+# The bare sum is a decimal number on MariaDB.
+_sum = sa.cast(sa.func.sum(allocations.c.used), sa.BigInteger)
+_used = _row(
+    _USED, allocations.c.resource_provider_id, allocations.c.resource_class_id, _sum, _no_ratio, _no_text
+).group_by(allocations.c.resource_provider_id, allocations.c.resource_class_id)
+
+_revision = _row(_REVISION, revisions.c.revision, _number(0), _no_ratio, _no_text)
+
+FACTS = Selections(
+    # The first one has the ratio, from which the others take its type.
+    Part(_inventories, inventories.c.resource_provider_id, "inventories", 0),
+    Part(_others, consumers.c.uuid, "consumers", ""),
+    Part(_held, allocations.c.consumer_id, "holders", ""),
+    Part(_used, allocations.c.resource_provider_id, "used", 0),
+    Part(_revision, revisions.c.id, "revision", 0),
+)
+"""What claims are decided by, in one statement: inventories, consumers that are not locked, what consumers
+hold, how much of inventories is used, and at which revision all that is so."""
+
 PROVIDER_TRAITS = Selection(
     sa.select(provider_traits.c.resource_provider_id, traits.c.id, traits.c.name).join_from(
         provider_traits, traits
@@ -142,6 +189,10 @@ class Known:
     traits: dict[str, int] = field(default_factory=dict)
 
 
+class NotNewError(Exception):
+    """A consumer that a client takes for new is there already, so that other locks come before its own."""
+
+
 class Reader:
     """Reads one group's ``Touch`` into a ``State``."""
 
@@ -152,34 +203,121 @@ class Reader:
         self._names: dict[int, str] = {}
         self._classes: dict[int, str] = {}
         self.known = Known()
+        self._memory = UsageMemory.of(connection, registries)
+        self._revision: int | None = None
 
     def read(self, touch: Touch) -> State:
-        """Raises WriteConflictError if what is to be locked changed meanwhile."""
+        """Raises NotNewError, and WriteConflictError if what is to be locked changed meanwhile."""
         state = State()
-        held = self._held(touch.consumers)
-        holders = {provider for items in held.values() for provider, _ in items}
+        known = touch.consumers - touch.newcomers
+        holders = {provider for items in self._held(known).values() for provider, _ in items}
         self._read_providers(state, touch, touch.providers | holders)
         self._read_provider_names(state, touch)
-        if touch.consumers:
-            self._read_consumers(state, touch.consumers)
-            # One that held something when it was asked may be gone by now, and its lock with it.
-            if self._locks and (any(state.consumers.values()) or any(held.values())):
-                held = self._held(touch.consumers)
-                holders = {provider for items in held.values() for provider, _ in items}
-                if not holders <= state.providers.keys():
-                    raise WriteConflictError
-            state.held.update(held)
-        self._read_inventories(state, touch.inventories)
-        self._read_used(state, touch.used | holders)
+        self._read_claims(state, touch, holders)
         self._read_traits(state, touch.traits)
         self._read_aggregates(state, touch.aggregates)
         self._read_resource_classes(state, touch)
         self._read_trait_names(state, touch)
         return state
 
-    def _named(self, rows: Iterable[Any]) -> dict[int, str]:
-        """Names of the classes in these rows, and of all met before, by id."""
-        unknown = {row.resource_class_id for row in rows} - self._classes.keys()
+    def _read_claims(self, state: State, touch: Touch, holders: set[str]) -> None:
+        """Consumers, what they hold, inventories and their use. Providers have been read."""
+        lockable = touch.consumers - touch.newcomers if self._locks else frozenset[str]()
+        locked = LOCKED_CONSUMERS.rows(self._connection, sorted(lockable))
+        inventory_ids = self._existing(state, touch.inventories)
+        used_ids = self._existing(state, touch.used | holders)
+        recalled = self._memory.recall({id_: _generation(state, uuid) for id_, uuid in used_ids.items()})
+        sorts = self._facts(
+            inventories=sorted(inventory_ids),
+            consumers=sorted(touch.consumers.difference(row.uuid for row in locked)),
+            holders=sorted(touch.consumers),
+            used=sorted(used_ids.keys() - recalled.keys()),
+            revision=[THE_ROW] if used_ids else [],
+        )
+        for self._revision, *_ in sorts[_REVISION]:
+            if recalled and not self._memory.holds(self._revision):
+                sorts[_USED] += self._facts(used=sorted(recalled))[_USED]
+                recalled = {}
+        names = self._class_names({class_id for each in (0, 2, 3) for _, class_id, *_ in sorts[each]})
+        self._take_held(state, touch, sorts[_HELD], used_ids, names)
+        self._take_consumers(state, touch, locked, sorts[_CONSUMER])
+        inventory: dict[int, dict[str, Inventory]] = {id_: {} for id_ in inventory_ids}
+        for provider_id, class_id, *values, _ in sorts[_INVENTORY]:
+            inventory[provider_id][names[class_id]] = Inventory(*values)
+        state.inventories.update({inventory_ids[id_]: items for id_, items in inventory.items()})
+        used: dict[int, dict[str, int]] = {id_: dict(recalled.get(id_, {})) for id_ in used_ids}
+        for provider_id, class_id, amount, *_ in sorts[_USED]:
+            used[provider_id][names[class_id]] = amount
+        state.used.update({used_ids[id_]: items for id_, items in used.items()})
+
+    def _facts(self, **values: Sequence[object]) -> list[list[Any]]:
+        """What ``FACTS`` finds, by sort."""
+        names = ("inventories", "consumers", "holders", "used", "revision")
+        sorts: list[list[Any]] = [[] for _ in names]
+        for sort, *fact in FACTS.rows(self._connection, **{name: values.get(name, ()) for name in names}):
+            sorts[sort].append(fact)
+        return sorts
+
+    def remember(self, after: State, writes: int) -> None:
+        """Once claims that led to ``after`` are committed, as so many writes: know what is in use."""
+        if self._revision is not None:
+            left = {
+                id_: (_generation(after, uuid), after.used[uuid])
+                for id_, uuid in self._existing(after, after.used).items()
+            }
+            self._memory.learn(self._revision, self._revision + writes, left)
+
+    def forget(self) -> None:
+        """Know no more what is in use."""
+        self._memory.forget()
+
+    def _take_held(
+        self,
+        state: State,
+        touch: Touch,
+        facts: Iterable[Sequence[Any]],
+        counted: Mapping[int, str],
+        names: Mapping[int, str],
+    ) -> None:
+        """``counted``: the providers whose use has been read, by id."""
+        held: dict[str, dict[tuple[str, str], int]] = {uuid: {} for uuid in touch.consumers}
+        for provider_id, class_id, amount, *_, consumer in facts:
+            if consumer in touch.newcomers:
+                raise NotNewError
+            # Only a collation could give a consumer that was not asked for.
+            if consumer in held:
+                provider = counted.get(provider_id)
+                if provider is None:
+                    # It was given to the consumer after that had been asked what it holds.
+                    raise WriteConflictError
+                held[consumer][provider, names[class_id]] = amount
+        state.held.update(held)
+
+    def _take_consumers(
+        self, state: State, touch: Touch, locked: Iterable[Any], facts: Iterable[Sequence[Any]]
+    ) -> None:
+        rows = [(row.uuid, row.id, *row[2:]) for row in locked if row.uuid in touch.consumers]
+        for *numbers, _, _, _, uuid in facts:
+            if uuid in touch.newcomers:
+                raise NotNewError
+            if uuid in touch.consumers:
+                if self._locks:
+                    # It came in after the others had been locked.
+                    raise WriteConflictError
+                rows.append((uuid, *numbers))
+        state.consumers.update(dict.fromkeys(touch.consumers))
+        known = self._registries
+        projects = known.projects.names(self._connection, (row[2] for row in rows))
+        users = known.users.names(self._connection, (row[3] for row in rows))
+        types = known.consumer_types.names(self._connection, {row[4] for row in rows} - {None})
+        for uuid, id_, project_id, user_id, type_id, generation in rows:
+            state.consumers[uuid] = ConsumerRow(
+                uuid, projects[project_id], users[user_id], types.get(type_id), generation, id_
+            )
+
+    def _class_names(self, ids: set[int]) -> Mapping[int, str]:
+        """Names of these classes, and of all met before, by id."""
+        unknown = ids - self._classes.keys()
         if unknown:
             found = self._registries.resource_classes.names(self._connection, unknown)
             self._classes |= found
@@ -189,7 +327,7 @@ class Reader:
     def _held(self, wanted: Iterable[str]) -> dict[str, dict[tuple[str, str], int]]:
         held: dict[str, dict[tuple[str, str], int]] = {consumer: {} for consumer in wanted}
         rows = HELD.rows(self._connection, held)
-        names = self._named(rows)
+        names = self._class_names({row.resource_class_id for row in rows})
         for consumer, provider, class_id, used in rows:
             # Only a collation could give a consumer that was not asked for.
             if consumer in held:
@@ -245,25 +383,6 @@ class Reader:
             if name in touch.provider_names:
                 state.provider_names[name] = uuid
 
-    def _read_consumers(self, state: State, wanted: frozenset[str]) -> None:
-        state.consumers.update(dict.fromkeys(wanted))
-        selection = LOCKED_CONSUMERS if self._locks else CONSUMERS
-        rows = [row for row in selection.rows(self._connection, sorted(wanted)) if row.uuid in wanted]
-        known = self._registries
-        project_names = known.projects.names(self._connection, (row.project_id for row in rows))
-        user_names = known.users.names(self._connection, (row.user_id for row in rows))
-        type_ids = {row.consumer_type_id for row in rows} - {None}
-        types = known.consumer_types.names(self._connection, type_ids)
-        for row in rows:
-            state.consumers[row.uuid] = ConsumerRow(
-                uuid=row.uuid,
-                project_id=project_names[row.project_id],
-                user_id=user_names[row.user_id],
-                consumer_type=types.get(row.consumer_type_id),
-                generation=row.generation,
-                id=row.id,
-            )
-
     def _existing(self, state: State, uuids: Iterable[str]) -> dict[int, str]:
         """Those of the providers that exist: uuid by id."""
         return {
@@ -271,24 +390,6 @@ class Reader:
             for uuid in uuids
             if (row := state.providers.get(uuid)) is not None and row.id is not None
         }
-
-    def _read_inventories(self, state: State, uuids: Iterable[str]) -> None:
-        ids = self._existing(state, uuids)
-        found: dict[int, dict[str, Any]] = {id_: {} for id_ in ids}
-        rows = INVENTORIES.rows(self._connection, sorted(ids))
-        names = self._named(rows)
-        for provider_id, class_id, *values in rows:
-            found[provider_id][names[class_id]] = Inventory(*values)
-        state.inventories.update({ids[id_]: items for id_, items in found.items()})
-
-    def _read_used(self, state: State, uuids: Iterable[str]) -> None:
-        ids = self._existing(state, uuids)
-        found: dict[int, dict[str, int]] = {id_: {} for id_ in ids}
-        rows = USED.rows(self._connection, sorted(ids))
-        names = self._named(rows)
-        for provider_id, class_id, used in rows:
-            found[provider_id][names[class_id]] = used
-        state.used.update({ids[id_]: items for id_, items in found.items()})
 
     def _read_traits(self, state: State, uuids: Iterable[str]) -> None:
         ids = self._existing(state, uuids)
@@ -325,3 +426,9 @@ class Reader:
             if name in touch.trait_names:
                 self.known.traits[name] = id_
                 state.trait_names[name] = NameRow(exists=True, in_use=name in used)
+
+
+def _generation(state: State, uuid: str) -> int:
+    row = state.providers[uuid]
+    assert row is not None, "only providers that exist have been read"
+    return row.generation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +13,9 @@ from moorage.rules.state import State, Touch
 from moorage.store import changelog
 from moorage.store.engines import Engines
 from moorage.store.errors import translated
-from moorage.store.reading import Reader, Registries
+from moorage.store.pipelines import together
+from moorage.store.reading import NotNewError, Reader, Registries
+from moorage.store.usage_news import CLAIM_KINDS
 from moorage.store.writing import Writer
 
 LOG = logging.getLogger(__name__)
@@ -40,9 +42,10 @@ class WriteTransaction:
         self._registries = registries
         self._before = State()
         self._committed = False
+        self._claimed: tuple[State, int] | None = None
         with translated():
             self._connection = engines.write.connect()
-        self._reader = Reader(self._connection, registries, locks=not engines.serializes_writes)
+        self._reader = self._new_reader()
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +56,10 @@ class WriteTransaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is not None or (self._committed and self._claimed is None):
+            self._reader.forget()
+        elif self._committed and self._claimed is not None:
+            self._reader.remember(*self._claimed)
         try:
             with translated():
                 self._connection.close()
@@ -66,17 +73,31 @@ class WriteTransaction:
         """The state to decide on; it is the caller's to change."""
         with translated():
             self._connection.begin()
-            self._before = self._reader.read(touch)
+            try:
+                self._before = self._reader.read(touch)
+            except NotNewError:
+                # Locks are taken in one order: those of what it holds come before what was locked.
+                self._connection.rollback()
+                self._connection.begin()
+                self._reader = self._new_reader()
+                self._before = self._reader.read(replace(touch, newcomers=frozenset()))
         return self._before.copy()
+
+    def _new_reader(self) -> Reader:
+        return Reader(self._connection, self._registries, locks=not self._engines.serializes_writes)
 
     def write(self, after: State, writes: Sequence[Write], transaction_id: str) -> Writer:
         """Bring the database to ``after`` and log who did what. Returns what ``commit`` needs."""
         with translated():
             writer = Writer(self._connection, self._registries, self._reader.known)
             writer.write(self._before, after)
-            changelog.append(
-                self._connection, [self._entry(writer, after, write) for write in writes], transaction_id
-            )
+            with together(self._connection):
+                writer.write_claims(self._before, after)
+                entries = [self._entry(writer, after, write) for write in writes]
+                changelog.append(self._connection, entries, transaction_id)
+            writer.check()
+        if all(write.kind in CLAIM_KINDS for write in writes):
+            self._claimed = after, len(writes)
         return writer
 
     def _entry(self, writer: Writer, after: State, write: Write) -> changelog.LogEntry:

@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from moorage.rules.state import ConsumerRow, ProviderRow, State
+from moorage.rules.state import ConsumerRow, Held, ProviderRow, State
 from moorage.store.batches import batches
-from moorage.store.bulk import Bump, Bumping, Insertion, Selection
+from moorage.store.bulk import Bump, Bumping, Insertion, Outcome, Selection
 from moorage.store.errors import WriteConflictError
 from moorage.store.inventory_rows import values_of
 from moorage.store.reading import Known, Registries
@@ -50,10 +50,12 @@ class Writer:
         # A provider that makes way for a new one of its uuid had another id: the log needs both.
         self._ids_before = dict(known.providers)
         self._renamed_root_ids: set[int] = set()
+        self._references: dict[str, dict[str, int | None]] = {}
+        self._outcomes: list[Outcome] = []
         self.added: list[tuple[Any, dict[str, int]]] = []
 
     def write(self, before: State, after: State) -> None:
-        """Raises WriteConflictError if a guarded row is not as it was read."""
+        """Everything but claims and generations."""
         self._write_resource_classes(before, after)
         self._write_traits(before, after)
         removed = _removed_providers(before, after)
@@ -64,9 +66,19 @@ class Writer:
         self._write_inventories(before, after)
         self._write_provider_traits(before, after)
         self._write_provider_aggregates(before, after)
+        self._references = self._consumer_references(_changed_consumers(before, after))
+        self._class_ids({name for held in _replaced(before, after).values() for _, name in held})
+
+    def write_claims(self, before: State, after: State) -> None:
+        """What follows ``write``: statements that none waits for the answer of another."""
         self._write_consumers(before, after)
         self._write_allocations(before, after)
         self._bump(PROVIDER_GENERATIONS, _provider_steps(before, after))
+
+    def check(self) -> None:
+        """Raises WriteConflictError if a guarded row was not as it was read."""
+        if not all(outcome.is_complete() for outcome in self._outcomes):
+            raise WriteConflictError
 
     def root_ids(self, before: State, after: State, providers: Iterable[str]) -> frozenset[int]:
         """Database ids of the roots of all trees that these providers were or are in.
@@ -324,9 +336,8 @@ class Writer:
             if was is not None and was.id is not None and _is_gone(after.consumers[uuid])
         ]
         GONE_CONSUMERS.execute(self._connection, gone)
-        changed = [row for row in after.consumers.values() if row is not None]
-        changed = [row for row in changed if row != before.consumers[row.uuid]]
-        ids = self._consumer_references(changed)
+        changed = _changed_consumers(before, after)
+        ids = self._references
         NEW_CONSUMERS.execute(
             self._connection,
             [(row.uuid, row.generation, *ids[row.uuid].values()) for row in changed if row.id is None],
@@ -368,14 +379,11 @@ class Writer:
         }
 
     def _write_allocations(self, before: State, after: State) -> None:
-        # wire: what a consumer holds is written anew even if it is the same: its date is seen.
-        replaced = {
-            consumer: held for consumer, held in after.held.items() if held is not before.held[consumer]
-        }
+        replaced = _replaced(before, after)
         GONE_ALLOCATIONS.execute(
             self._connection, [consumer for consumer in replaced if before.held[consumer]]
         )
-        class_ids = self._class_ids({name for held in replaced.values() for _, name in held})
+        class_ids = self._known.resource_classes
         NEW_ALLOCATIONS.execute(
             self._connection,
             [
@@ -386,8 +394,18 @@ class Writer:
         )
 
     def _bump(self, generations: Bumping, rows: Iterable[Bump]) -> None:
-        if not generations.execute(self._connection, rows):
-            raise WriteConflictError
+        self._outcomes.append(generations.execute(self._connection, rows))
+
+
+def _changed_consumers(before: State, after: State) -> list[ConsumerRow]:
+    """Rows to be written."""
+    return [row for row in after.consumers.values() if row is not None and row != before.consumers[row.uuid]]
+
+
+def _replaced(before: State, after: State) -> dict[str, Held]:
+    """What consumers hold now, of those that were given anything anew, or nothing."""
+    # wire: what a consumer holds is written anew even if it is the same: its date is seen.
+    return {consumer: held for consumer, held in after.held.items() if held is not before.held[consumer]}
 
 
 def _attributes(row: ConsumerRow) -> tuple[str, str, str | None]:
