@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -173,15 +174,15 @@ def values_of(target: Target) -> dict[str, str]:
 class OsloPolicy:
     """The rules with an operator's overrides, which are read again when their files change.
 
-    A changed file counts from the next request on, a new one within ``LOOKUP_SECONDS``. If it cannot
-    be understood, the rules that were in force remain so, and the log says why. Source: oslo.policy.
+    A changed, new or deleted file counts within ``LOOK_SECONDS``. If it cannot be understood, the rules
+    that were in force remain so, and the log says why. Source: oslo.policy.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises ConfigurationError if the files cannot be read."""
         conf.register_opts(OPTIONS, group=GROUP)
         self._conf = conf
-        self._files = PolicyFiles(conf)
+        self._files = PolicyFiles(conf, clock)
         self._lock = threading.Lock()
         self._stamps = self._files.stamps()
         self._book = read_book(conf, self._stamps)

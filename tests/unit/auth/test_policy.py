@@ -75,6 +75,23 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
+class Clock:
+    """Stands still unless a test says that so much time has passed that files are looked at again."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_long_enough(self) -> None:
+        self.now += policy_files.LOOK_SECONDS
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.mark.parametrize("role", ["admin", "service", "Admin"])
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize("rule", [name for name in DESCRIPTIONS if name != RESHAPE])
@@ -150,7 +167,7 @@ def test_an_override_counts_in_place_of_the_default(conf: cfg.ConfigOpts, write:
 
 
 def test_files_of_the_directory_count_more_than_the_file_and_each_other_in_order(
-    conf: cfg.ConfigOpts, write: Write, tmp_path: Path
+    conf: cfg.ConfigOpts, write: Write, clock: Clock, tmp_path: Path
 ) -> None:
     write(f'"{RULE}": "role:first"')
     folder = tmp_path / "policy.d"
@@ -159,30 +176,35 @@ def test_files_of_the_directory_count_more_than_the_file_and_each_other_in_order
     (folder / "a.yaml").write_text(f'"{RULE}": "role:second"')
     (folder / ".hidden.yaml").write_text(f'"{RULE}": "role:hidden"')
     (folder / "sub").mkdir()
-    policy = OsloPolicy(conf)
+    policy = OsloPolicy(conf, clock)
     assert allowed(policy, identity("third"), RULE)
     (folder / "b.yaml").unlink()
+    clock.pass_long_enough()
     assert allowed(policy, identity("second"), RULE)
     assert not allowed(policy, identity("third"), RULE)
     (folder / "a.yaml").unlink()
     folder.joinpath("sub").rmdir()
     (folder / ".hidden.yaml").unlink()
     folder.rmdir()
+    clock.pass_long_enough()
     assert allowed(policy, identity("first"), RULE)
 
 
-def test_a_changed_file_counts_from_the_next_question_on(
-    conf: cfg.ConfigOpts, write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_changed_file_counts_after_a_second(
+    conf: cfg.ConfigOpts, write: Write, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(f'"{RULE}": "role:one"')
-    policy = OsloPolicy(conf)
+    policy = OsloPolicy(conf, clock)
     assert allowed(policy, identity("one"), RULE)
     write(f'"{RULE}": "role:two"')
+    assert allowed(policy, identity("one"), RULE)
+    clock.pass_long_enough()
     with caplog.at_level(logging.INFO):
         assert not allowed(policy, identity("one"), RULE)
     assert f"read again: {tmp_path / 'policy.yaml'}" in caplog.text
     assert allowed(policy, identity("two"), RULE)
     (tmp_path / "policy.yaml").unlink()
+    clock.pass_long_enough()
     assert allowed(policy, identity("admin"), RULE)
     assert "the defaults hold" in caplog.text
 
@@ -198,19 +220,22 @@ def test_a_changed_file_counts_from_the_next_question_on(
     ],
 )
 def test_a_file_that_makes_no_sense_stops_the_start_and_is_passed_over_later(
-    conf: cfg.ConfigOpts, write: Write, text: str, caplog: pytest.LogCaptureFixture
+    conf: cfg.ConfigOpts, write: Write, clock: Clock, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(f'"{RULE}": "role:one"')
-    policy = OsloPolicy(conf)
+    policy = OsloPolicy(conf, clock)
     write(text)
+    clock.pass_long_enough()
     assert allowed(policy, identity("one"), RULE)
     assert "The policy stays as it was." in caplog.text
     caplog.clear()
+    clock.pass_long_enough()
     assert allowed(policy, identity("one"), RULE)
     assert not caplog.text
     with pytest.raises(ConfigurationError, match=r"policy\.yaml"):
         OsloPolicy(conf)
     write(f'"{RULE}": "role:two"')
+    clock.pass_long_enough()
     assert allowed(policy, identity("two"), RULE)
 
 
@@ -234,23 +259,45 @@ def test_a_check_that_makes_no_sense_allows_nobody(conf: cfg.ConfigOpts, write: 
     assert not allowed(OsloPolicy(conf), identity("admin"), RULE)
 
 
-def test_a_reference_to_nothing_allows_nobody(conf: cfg.ConfigOpts, write: Write) -> None:
+def test_a_reference_to_nothing_allows_nobody(conf: cfg.ConfigOpts, write: Write, clock: Clock) -> None:
     write(f'"{RULE}": "rule:nothing"')
-    policy = OsloPolicy(conf)
+    policy = OsloPolicy(conf, clock)
     assert not allowed(policy, identity("admin"), RULE)
     write(f'"{RULE}": "rule:nothing"\n"default": "role:fallback"')
+    clock.pass_long_enough()
     assert allowed(policy, identity("fallback"), RULE)
 
 
-def test_a_new_file_is_found_after_a_while(conf: cfg.ConfigOpts, write: Write) -> None:
-    now = [0.0]
-    files = policy_files.PolicyFiles(conf, clock=lambda: now[0])
+def test_a_new_file_is_found_after_a_second(conf: cfg.ConfigOpts, write: Write, clock: Clock) -> None:
+    files = policy_files.PolicyFiles(conf, clock)
     assert files.stamps() == ()
     write("")
     assert files.stamps() == ()
-    now[0] += policy_files.LOOKUP_SECONDS
+    clock.pass_long_enough()
     (stamp,) = files.stamps()
     assert stamp[0] == conf[GROUP].policy_file
+
+
+def test_files_are_looked_at_once_a_second_however_many_ask(
+    conf: cfg.ConfigOpts, write: Write, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(f'"{RULE}": "role:one"')
+    policy = OsloPolicy(conf, clock)
+    looked: list[str] = []
+    find_file = conf.find_file
+
+    def counted(name: str) -> str | None:
+        looked.append(name)
+        return find_file(name)
+
+    monkeypatch.setattr(conf, "find_file", counted)
+    for _ in range(100):
+        assert allowed(policy, identity("one"), RULE)
+    assert looked == []
+    clock.pass_long_enough()
+    for _ in range(100):
+        assert allowed(policy, identity("one"), RULE)
+    assert looked == [conf[GROUP].policy_file, *conf[GROUP].policy_dirs]
 
 
 def test_two_who_notice_a_change_at_once_read_the_files_once(
@@ -311,12 +358,13 @@ def count_judgements(monkeypatch: pytest.MonkeyPatch, instead: Callable[[], bool
 
 
 def test_decisions_that_were_remembered_are_forgotten_when_the_rules_change(
-    conf: cfg.ConfigOpts, write: Write
+    conf: cfg.ConfigOpts, write: Write, clock: Clock
 ) -> None:
     write("")
-    policy = OsloPolicy(conf)
+    policy = OsloPolicy(conf, clock)
     assert policy.book().decide(RULE, identity("admin"), Target()) is Decision.ALLOWED
     write(f'"{RULE}": "!"')
+    clock.pass_long_enough()
     assert policy.book().decide(RULE, identity("admin"), Target()) is Decision.FORBIDDEN
 
 
