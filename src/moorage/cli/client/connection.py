@@ -54,6 +54,14 @@ NO_ROOM_ADVICE: Final = (
     "'moorage usage --provider PROVIDER' shows what is left, 'moorage candidates' where it fits."
 )
 
+WHENCE_TOKENS: Final[Mapping[str, str]] = {
+    "keystone": "with Keystone: 'openstack token issue -f value -c id'",
+    "token": "without: 'moorage token create', where the service runs",  # nosec B105 - a hint
+}
+"""Where a token comes from, by the scheme of the WWW-Authenticate header of who refuses one."""
+
+ANY_WHENCE: Final = "; ".join(WHENCE_TOKENS.values())
+
 
 @dataclass(eq=False)
 class ServiceError(MoorageError):
@@ -180,14 +188,18 @@ class Service:
     def _refusal(self, answer: requests.Response) -> MoorageError:
         error = _first_error(answer)
         if answer.status_code == requests.codes.unauthorized:
+            scheme = answer.headers.get("WWW-Authenticate", "").partition(" ")[0].lower()
             return ServiceError(
                 f"{self.url} does not accept this token. --token or MOORAGE_TOKEN names another one "
-                "(with Keystone: 'openstack token issue -f value -c id')."
+                f"({WHENCE_TOKENS.get(scheme, ANY_WHENCE)})."
             )
         detail = _told(str(error.get("detail", ""))) or f"{answer.status_code} {answer.reason}"
         code = str(error.get("code", ""))
         if answer.status_code == requests.codes.forbidden:
-            return ServiceError(f"This token may not do that: {detail}")
+            return ServiceError(
+                f"This token may not do that: {detail}\n"
+                f"--token or MOORAGE_TOKEN names one that has another role ({ANY_WHENCE})."
+            )
         advice = ADVICE.get(code, "") if answer.status_code == requests.codes.conflict else ""
         if answer.status_code == requests.codes.conflict and not advice:
             advice = NO_ROOM_ADVICE

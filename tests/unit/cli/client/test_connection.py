@@ -24,12 +24,19 @@ from moorage.cli.client.show import table
 from tests.unit.cli.client.conftest import Terminal, answering
 
 
-def stub(answers: Callable[[dict[str, Any]], tuple[str, bytes]]) -> Any:
+def stub(answers: Callable[[dict[str, Any]], tuple[str, bytes]], **headers: str) -> Any:
     """A WSGI application that answers with a status and a body."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, body = answers(environ)
-        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        start_response(
+            status,
+            [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(body))),
+                *((name.replace("_", "-"), value) for name, value in headers.items()),
+            ],
+        )
         return [body]
 
     return application
@@ -39,9 +46,9 @@ def error(**fields: object) -> bytes:
     return json.dumps({"errors": [fields]}).encode()
 
 
-def said(status: str, body: bytes) -> str:
+def said(status: str, body: bytes, **headers: str) -> str:
     """What is told of an answer."""
-    with answering(stub(lambda _: (status, body))) as url:
+    with answering(stub(lambda _: (status, body), **headers)) as url:
         return Terminal(url).refused("provider", "list").replace(url, "URL")
 
 
@@ -76,11 +83,27 @@ def test_token_that_may_not_is_told(terminal: Terminal) -> None:
     result = terminal.run("provider", "list", MOORAGE_TOKEN="somebody:project")
     assert result.exit_code == 1
     assert result.stderr.startswith("This token may not do that: ")
+    assert "names one that has another role" in result.stderr
+    assert "'openstack token issue" in result.stderr
+    assert "'moorage token create'" in result.stderr
 
 
-def test_token_that_is_not_accepted_is_told() -> None:
-    text = said("401 Unauthorized", b"<html>")
+@pytest.mark.parametrize(
+    ("challenge", "keystone", "moorage"),
+    [
+        ({}, True, True),
+        ({"WWW_Authenticate": "Keystone uri='http://keystone'"}, True, False),
+        ({"WWW_Authenticate": 'Token realm="moorage", header="X-Auth-Token"'}, False, True),
+    ],
+    ids=["nobody says", "keystone", "moorage"],
+)
+def test_token_that_is_not_accepted_is_told_with_whence_another_one_comes(
+    challenge: dict[str, str], keystone: bool, moorage: bool
+) -> None:
+    text = said("401 Unauthorized", b"<html>", **challenge)
     assert text.startswith("URL does not accept this token. --token or MOORAGE_TOKEN names another one")
+    assert ("openstack token issue" in text) is keystone
+    assert ("moorage token create" in text) is moorage
 
 
 def test_answer_of_something_else_is_told() -> None:
