@@ -9,6 +9,7 @@ PEER_SECONDS ?= 600
 BENCH_ARGS ?=
 REPLAY_ARGS ?=
 FUZZ_SECONDS ?= 600
+FUZZ_DATABASE ?= all
 FAULTS_SECONDS ?= 600
 FAULTS_DATABASE ?= all
 FAULTS_ARGS ?=
@@ -47,8 +48,8 @@ peer: $(VENV)/.test ## compare with the reference on fresh random requests (PEER
 faults: $(VENV)/.test databases ## kill, cut and fill what it runs on, and audit (FAULTS_SECONDS=600 FAULTS_DATABASE=all; MOORAGE_FAULTS_SEED=n)
 	$(BIN)/python -m tests.faults --seconds $(FAULTS_SECONDS) --database $(FAULTS_DATABASE) $(FAULTS_ARGS)
 
-fuzz: $(VENV)/.test databases ## odd requests to running services (FUZZ_SECONDS=600 each; MOORAGE_FUZZ_SEED=n repeats a run)
-	MOORAGE_FUZZ_SECONDS=$(FUZZ_SECONDS) MOORAGE_FUZZ_EXAMPLES=50 $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/fuzz
+fuzz: $(VENV)/.test databases ## odd requests to running services (FUZZ_SECONDS=600 each FUZZ_DATABASE=all; MOORAGE_FUZZ_SEED=n repeats a run)
+	MOORAGE_FUZZ_SECONDS=$(FUZZ_SECONDS) MOORAGE_FUZZ_DATABASE=$(FUZZ_DATABASE) MOORAGE_FUZZ_EXAMPLES=50 $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/fuzz
 
 format: $(VENV)/.test ## put the sources into the agreed form
 	$(BIN)/ruff format $(SOURCES)

@@ -1,7 +1,8 @@
 """A running service under odd requests: no 5xx, no hang, nothing changed by what is refused.
 
 ``MOORAGE_FUZZ_SEED`` repeats a run, ``MOORAGE_FUZZ_FROM`` begins with a later request of it,
-``MOORAGE_FUZZ_SECONDS`` says for how long. ``make fuzz`` sets what is long.
+``MOORAGE_FUZZ_SECONDS`` says for how long, ``MOORAGE_FUZZ_DATABASE`` on which kind of database only.
+``make fuzz`` sets what is long.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from tests.servers.databases import SQLITE, fresh_database
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
+ALL = "all"
+SERVERS = ("postgresql", "mariadb")
+
 SHORT_REQUESTS = 1500
 """Requests of a run in `make test`, where no time is given."""
 
@@ -39,7 +43,12 @@ def seed_of_this_run() -> int:
 
 
 def kinds() -> list[object]:
-    return [SQLITE, *(pytest.param(kind, marks=pytest.mark.databases) for kind in ("postgresql", "mariadb"))]
+    """Kinds of databases to fuzz on: that which was asked for, or all."""
+    asked = os.environ.get("MOORAGE_FUZZ_DATABASE") or ALL
+    assert asked in {ALL, SQLITE, *SERVERS}, f"MOORAGE_FUZZ_DATABASE is {asked}"
+    found: list[object] = [SQLITE] if asked in {ALL, SQLITE} else []
+    found += [pytest.param(kind, marks=pytest.mark.databases) for kind in SERVERS if asked in {ALL, kind}]
+    return found
 
 
 @pytest.mark.parametrize("kind", kinds())
