@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -156,3 +157,66 @@ def test_slow_bodies_of_those_who_may_write_leave_threads_for_searches(port: int
         names = [provider["name"] for provider in client.get("/resource_providers")["resource_providers"]]
         assert "after-the-slow" in names
         assert "too-many" not in names
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A service in which a body has a second."""
+    folder = tmp_path_factory.mktemp("hasty")
+    variables = {"OS_PLACEMENT_MOORAGE__IDLE_TIMEOUT": "1", "OS_PLACEMENT_MOORAGE__BODY_TIMEOUT": "1"}
+    with (
+        fresh_database(SQLITE, folder) as database,
+        running_service(database, folder, variables=variables) as port,
+    ):
+        yield port
+
+
+@pytest.mark.parametrize("drop", [b"", b" "], ids=["silent", "drop by drop"])
+@pytest.mark.parametrize(
+    "length", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"], ids=["announced", "in chunks"]
+)
+def test_a_body_that_does_not_come_in_time_is_answered_with_408(
+    hasty: int, length: bytes, drop: bytes
+) -> None:
+    start = b"POST /resource_providers HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n" + length
+    if drop and b"chunked" in length:
+        drop = b"1\r\n" + drop + b"\r\n"
+    with connected(hasty, start + b"\r\n\r\n") as connection, Client(hasty) as other:
+        connection.settimeout(0.05)
+        until = time.monotonic() + LONG
+        answer = b""
+        while not answer:
+            assert time.monotonic() < until
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(1)
+                break
+            connection.sendall(drop)
+            # Whoever goes on to ask is not disturbed.
+            other.get("/traits")
+        connection.settimeout(LONG)
+        answer += answer_on(connection)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408")
+        assert b"connection: close" in head.lower()
+        (error,) = json.loads(body)["errors"]
+        assert error["status"] == 408
+        assert "did not arrive in time" in error["detail"]
+        assert connection.recv(1) == b""
+        assert other.get("/resource_providers")["resource_providers"] == []
+
+
+def test_threads_of_bodies_that_do_not_come_are_had_back(hasty: int) -> None:
+    start = b"POST /resource_providers HTTP/1.1\r\n" + HEAD
+    start += b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    slow = [connected(hasty, start) for _ in range(BODY_READERS)]
+    try:
+        for connection in slow:
+            assert answer_on(connection).startswith(b"HTTP/1.1 408")
+        with Client(hasty) as client:
+            client.must("POST", "/resource_providers", {"name": "after-the-late"})
+            client.must(
+                "DELETE", client.get("/resource_providers")["resource_providers"][0]["links"][0]["href"]
+            )
+    finally:
+        for connection in slow:
+            connection.close()

@@ -21,6 +21,12 @@ MAX_BODY_BYTES: Final = 1024 * 1024 * 1024
 LONGEST_IDLE_SECONDS: Final = 60
 """The HTTP server takes no more."""
 
+BODY_SECONDS: Final = 60
+"""Seconds for a body unless told otherwise: as long as clients wait for an answer, and enough for the
+longest one at 200 kB a second."""
+
+LONGEST_BODY_SECONDS: Final = 24 * 3600
+
 
 def _count(what: str, default: int, more: str = "") -> cfg.IntOpt:
     return cfg.IntOpt(
@@ -74,6 +80,14 @@ LIMIT_OPTIONS: Final[list[cfg.Opt]] = [
         help="moorage serve: seconds within which all headers of a request have to be there, after the "
         "connection was opened or the last answer given; else it is closed.",
     ),
+    cfg.IntOpt(
+        "body_timeout",
+        default=BODY_SECONDS,
+        min=0,
+        max=LONGEST_BODY_SECONDS,
+        help="moorage serve: seconds within which a body has to be there; one that comes later is refused "
+        "with 408. A thread waits for it for up to idle_timeout longer. 0: for ever.",
+    ),
 ]
 
 
@@ -86,6 +100,7 @@ class ServerSettings:
 
     max_connections: int = 1024
     idle_seconds: int = 30
+    body_seconds: int = BODY_SECONDS
     head_bytes: int = _DEFAULTS.url_bytes + _DEFAULTS.header_bytes
 
 
@@ -108,5 +123,6 @@ def server_from(moorage: Callable[[str], Any]) -> ServerSettings:
     return ServerSettings(
         max_connections=moorage("max_connections"),
         idle_seconds=moorage("idle_timeout"),
+        body_seconds=moorage("body_timeout"),
         head_bytes=moorage("max_url_bytes") + moorage("max_header_bytes"),
     )

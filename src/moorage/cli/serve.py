@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import logging
 import multiprocessing
 import os
 import socket
@@ -21,8 +22,10 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from moorage.cli import access
+from moorage.cli.body_deadline import IS_POSSIBLE, BodyDeadline
 from moorage.cli.common import chosen, database_options, stderr, stdout, without_password
 from moorage.cli.guide import example, guide
+from moorage.cli.limits import ServerSettings
 from moorage.cli.loading import load, read_document
 from moorage.cli.options import NOAUTH
 from moorage.cli.slow_bodies import BoundedReading
@@ -40,6 +43,8 @@ from moorage.cli.wiring import (
 from moorage.cli.workers import DIRECTORY_VARIABLE, Draining, Workers, announce_ready, drain_on_signal
 from moorage.model.errors import ConfigurationError
 from moorage.service.facade import Service
+
+LOG: Final = logging.getLogger(__name__)
 
 DEFAULT_PORT: Final = 8778
 """Port of the Placement API in devstack and in the API reference."""
@@ -160,7 +165,22 @@ def worker_application() -> WsgiApplication:
     set_up_logs(settings)
     application = build_application(settings, prepared=True)
     announce_ready()
-    return Draining(BoundedReading(application, BODY_READERS), draining)
+    deadline = body_deadline(settings.server)
+    return Draining(BoundedReading(application, BODY_READERS, deadline), draining)
+
+
+def body_deadline(server: ServerSettings) -> BodyDeadline:
+    """A deadline that is watched over in this process, if the configuration and the system have one."""
+    if not server.body_seconds:
+        return BodyDeadline()
+    if not IS_POSSIBLE:
+        LOG.warning(
+            "[moorage] body_timeout has no effect here: this system does not tell which bodies are late."
+        )
+        return BodyDeadline()
+    deadline = BodyDeadline(server.body_seconds, server.idle_seconds)
+    deadline.watch()
+    return deadline
 
 
 def require_guarded(host: str, strategy: str, *, insecure: bool) -> None:

@@ -1,18 +1,24 @@
 """Bodies that come slowly, or never to their end, shall not take all of a worker's threads hostage.
 
-A thread that reads a body waits as long as the client likes: the HTTP server has no deadline for it,
-and a body cannot be read by any other thread than the request's own. So only a part of the threads may
-read bodies at a time. Whoever comes when all these wait is asked to come again, and the other threads
-go on to answer what has no body.
+A thread that reads a body waits as long as the client likes, or until the deadline: a body cannot be read
+by any other thread than the request's own. So only a part of the threads may read bodies at a time.
+Whoever comes when all these wait is asked to come again, and the other threads go on to answer what has
+no body.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from moorage.cli.body_deadline import BodyDeadline, Request
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+GIVEN_UP: Final = "moorage.body_given_up"
+"""Key of the environ: the body is not going to be read to its end."""
 
 
 class Readable(Protocol):
@@ -24,29 +30,51 @@ class Readable(Protocol):
 
 
 class BoundedBody:
-    """A WSGI input that is read only while few enough others are."""
+    """The WSGI input of an environ, read only while few enough others are, and until a deadline."""
 
-    def __init__(self, body: Readable, turns: threading.Semaphore) -> None:
-        self._body = body
+    def __init__(
+        self,
+        environ: dict[str, Any],
+        turns: threading.Semaphore,
+        deadline: BodyDeadline,
+        request: Request,
+    ) -> None:
+        self._environ = environ
+        self._body: Readable = environ["wsgi.input"]
         self._turns = turns
+        self._deadline = deadline
+        self._request = request
 
     def read(self, size: int, /) -> bytes:
-        """Up to ``size`` bytes. Raises BlockingIOError if too many others are being read."""
+        """Up to ``size`` bytes.
+
+        Raises BlockingIOError if too many others are being read, TimeoutError past the deadline.
+        """
         if not self._turns.acquire(blocking=False):
+            self._environ[GIVEN_UP] = True
             raise BlockingIOError("too many bodies are being read")
+        self._request.reads = True
         try:
-            return self._body.read(size)
+            content = self._body.read(size)
         finally:
+            self._request.reads = False
             self._turns.release()
+        # Also if all is there: its connection may have been shut, so that no answer would get through.
+        if self._deadline.is_over(self._request):
+            self._environ[GIVEN_UP] = True
+            raise TimeoutError("the body did not arrive in time")
+        return content
 
 
 class BoundedReading:
-    """``application``, with at most ``readers`` bodies being read at a time."""
+    """``application``, with at most ``readers`` bodies being read at a time, each until ``deadline``."""
 
-    def __init__(self, application: WsgiApplication, readers: int) -> None:
+    def __init__(self, application: WsgiApplication, readers: int, deadline: BodyDeadline) -> None:
         self._application = application
         self._turns = threading.Semaphore(readers)
+        self._deadline = deadline
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        environ["wsgi.input"] = BoundedBody(environ["wsgi.input"], self._turns)
-        return self._application(environ, start_response)
+        with self._deadline.request(environ["SERVER_PORT"]) as request:
+            environ["wsgi.input"] = BoundedBody(environ, self._turns, self._deadline, request)
+            return self._application(environ, start_response)

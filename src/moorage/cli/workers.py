@@ -25,6 +25,7 @@ from typing import Any, Final
 from granian._granian import SocketHolder
 from granian.server.mp import MPServer, WorkerProcess
 
+from moorage.cli.slow_bodies import GIVEN_UP
 from moorage.cli.wiring import WsgiApplication
 
 DIRECTORY_VARIABLE: Final = "MOORAGE_WORKERS_DIRECTORY"
@@ -178,8 +179,8 @@ def drain_on_signal() -> threading.Event:
 class Draining:
     """An application that asks clients to close their connections once ``draining`` is set.
 
-    The same after a 401 to a request with a body: a stranger's body is not read, so that the server
-    closes the connection, and a client that is not told would meet a closed one.
+    The same where a body was not read: after a 401, since it is a stranger's, and where it was given up.
+    The server closes the connection then, and a client that is not told would meet a closed one.
     """
 
     def __init__(self, application: WsgiApplication, draining: threading.Event) -> None:
@@ -188,11 +189,12 @@ class Draining:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         draining = self._draining.is_set()
-        if not draining and environ.get("CONTENT_LENGTH") in _NO_BODY:
+        has_body = environ.get("CONTENT_LENGTH") not in _NO_BODY or "HTTP_TRANSFER_ENCODING" in environ
+        if not draining and not has_body:
             return self._application(environ, start_response)
 
         def closing(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            if draining or status.startswith("401"):
+            if draining or status.startswith("401") or GIVEN_UP in environ:
                 headers = [*headers, ("Connection", "close")]
             return start_response(status, headers, *rest)
 

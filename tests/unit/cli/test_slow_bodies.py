@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
-from moorage.cli.slow_bodies import BoundedBody, BoundedReading
+from moorage.cli.body_deadline import MARGIN_SECONDS, BodyDeadline, Request
+from moorage.cli.slow_bodies import BoundedBody, BoundedReading, Readable
 
 LONG = 60.0
 READERS = 3
+
+
+def bounded(body: Readable, turns: threading.Semaphore) -> BoundedBody:
+    """A body that may take for ever."""
+    return BoundedBody({"wsgi.input": body}, turns, BodyDeadline(), Request(0.0, "1"))
 
 
 class Stuck:
@@ -28,6 +34,13 @@ class Stuck:
         return b"late"
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Broken:
     def read(self, size: int) -> bytes:
         raise ConnectionError("gone")
@@ -37,22 +50,28 @@ def test_one_body_more_than_may_be_read_at_a_time_is_refused_at_once() -> None:
     turns = threading.Semaphore(READERS)
     stuck = Stuck()
     with ThreadPoolExecutor(READERS) as readers:
-        answers = [readers.submit(BoundedBody(stuck, turns).read, 4) for _ in range(READERS)]
+        answers = [readers.submit(bounded(stuck, turns).read, 4) for _ in range(READERS)]
         for _ in answers:
             stuck.waiting.acquire()
         with pytest.raises(BlockingIOError):
-            BoundedBody(BytesIO(b"quick"), turns).read(5)
+            bounded(BytesIO(b"quick"), turns).read(5)
         stuck.go_on.set()
         assert [answer.result() for answer in answers] == [b"late"] * READERS
-    assert BoundedBody(BytesIO(b"quick"), turns).read(5) == b"quick"
+    assert bounded(BytesIO(b"quick"), turns).read(5) == b"quick"
 
 
 def test_a_turn_is_given_back_also_by_who_fails() -> None:
     turns = threading.Semaphore(1)
     for _ in range(2):
         with pytest.raises(ConnectionError):
-            BoundedBody(Broken(), turns).read(1)
+            bounded(Broken(), turns).read(1)
     assert turns.acquire(blocking=False)
+
+
+def served(application: Any, body: Readable, deadline: BodyDeadline) -> bytes:
+    """What an application answers to a request with a body."""
+    environ = {"wsgi.input": body, "SERVER_PORT": "8778"}
+    return b"".join(BoundedReading(application, READERS, deadline)(environ, lambda *_: None))
 
 
 def test_an_application_gets_bodies_that_take_turns() -> None:
@@ -61,5 +80,50 @@ def test_an_application_gets_bodies_that_take_turns() -> None:
         assert isinstance(body, BoundedBody)
         return [body.read(3)]
 
-    bounded = BoundedReading(application, READERS)
-    assert list(bounded({"wsgi.input": BytesIO(b"abc")}, lambda *_: None)) == [b"abc"]
+    assert served(application, BytesIO(b"abc"), BodyDeadline()) == b"abc"
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(9.9, False), (10.0, True)])
+def test_a_body_that_is_complete_after_the_deadline_is_late_all_the_same(seconds: float, late: bool) -> None:
+    clock = Clock()
+
+    class Slow:
+        def read(self, size: int) -> bytes:
+            clock.now += seconds
+            return b"abc"
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        try:
+            return [environ["wsgi.input"].read(3)]
+        except TimeoutError:
+            return [b"late"]
+
+    assert served(application, Slow(), BodyDeadline(10.0, clock=clock)) == (b"late" if late else b"abc")
+
+
+def test_a_request_counts_as_reading_only_while_it_waits_for_its_body() -> None:
+    clock = Clock()
+    asked: list[tuple[int, float]] = []
+
+    def cut(port: int, silence: float) -> int:
+        asked.append((port, silence))
+        return 1
+
+    deadline = BodyDeadline(10.0, 5.0, cut, clock)
+
+    class Slow:
+        def read(self, size: int) -> bytes:
+            assert deadline.look() == 0
+            clock.now += 10
+            assert deadline.look() == 1
+            return b"abc"
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with pytest.raises(TimeoutError):
+            environ["wsgi.input"].read(3)
+        assert deadline.look() == 0
+        return []
+
+    assert served(application, Slow(), deadline) == b""
+    assert deadline.look() == 0
+    assert asked == [(8778, 10.0 + 5.0 + MARGIN_SECONDS)]
