@@ -24,7 +24,7 @@ SOURCES := src tests tools benchmarks
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims replay lock lock-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest
+.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-full: $(VENV)/.test databases ## all sizes, an hour or more; the figures g
 
 bench-claims: $(VENV)/.test databases ## claims per second beside the reference, two minutes (BENCH_ARGS="--database mariadb")
 	$(BIN)/python -m benchmarks.claims $(BENCH_ARGS)
+
+bench-disturbed: $(VENV)/.test databases ## what clients notice of a killed worker, a roll, a fail-over, five minutes
+	$(BIN)/python -m benchmarks.disturbed $(BENCH_ARGS)
 
 replay: $(VENV)/.run ## replay a cluster trace (REPLAY_ARGS="--trace DIR --pods FILE" for a real one)
 	$(BIN)/python tools/replay.py $(REPLAY_ARGS)

@@ -2,18 +2,22 @@
 
     python -m benchmarks.claim_clients < orders.json
 
-Takes ``Orders`` as JSON on its standard input and prints ``Told`` as JSON. All clients share one
+Takes ``Orders`` as a line of JSON on its standard input, says that it begins, and prints ``Told`` as JSON
+when the time is up or SIGTERM comes. All clients share one
 thread and one poll: a thread per client would take processor time that the server is to have.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,15 +40,24 @@ DRAIN_SECONDS = 60.0
 
 CLAIMING, SEARCHING, FREEING = "claim", "search", "free"
 UNANSWERED = "unanswered"
+CLOSED = "closed"
+"""The connection ended before there was a whole answer."""
 FULL = "full"
 CONFLICT = "conflict"
 
 CONFLICT_CODE = b'"placement.concurrent_update"'
 
+LAST_ANSWER = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
+"""In the head of an answer after which the server closes the connection."""
+
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """``providers`` are the uuids that clients claim from; ``behaviour`` is one of ``BEHAVIOURS``."""
+    """``providers`` are the uuids that clients claim from; ``behaviour`` is one of ``BEHAVIOURS``.
+
+    ``pause_seconds`` is how long a client waits that was told 503, or nothing. ``keep_exchanges`` says
+    whether each single exchange is told of.
+    """
 
     port: int
     behaviour: str
@@ -52,6 +65,13 @@ class Orders:
     seconds: float
     seed: int
     providers: Sequence[str]
+    pause_seconds: float = 0.0
+    keep_exchanges: bool = False
+
+
+Exchange = tuple[float, float, str]
+"""When a request was sent and when its outcome was known, on a clock that all processes of the machine share
+(``time.perf_counter`` on Linux); and why it did not succeed, empty if it did."""
 
 
 @dataclass(slots=True)
@@ -68,6 +88,8 @@ class Told:
         consumer to the provider that it holds its claim of.
     unknown
         consumers of whom the clients cannot know what they hold.
+    exchanges
+        all of them, if they were asked for.
     """
 
     elapsed: float = 0.0
@@ -78,14 +100,16 @@ class Told:
     refused: dict[str, int] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status 0: there was no whole answer."""
+    """Status 0: there was no whole answer; ``closed`` if that was because the connection ended."""
 
     status: int
     body: bytes
+    closed: bool = False
 
     @property
     def succeeded(self) -> bool:
@@ -102,7 +126,7 @@ Steps = Generator[Request, Reply, None]
 def reason(reply: Reply) -> str:
     """Why a request did not succeed: a full provider, a conflict that is the server's, or the status."""
     if reply.status == 0:
-        return UNANSWERED
+        return CLOSED if reply.closed else UNANSWERED
     if reply.status != 409:
         return str(reply.status)
     return CONFLICT if CONFLICT_CODE in reply.body else FULL
@@ -200,19 +224,24 @@ BEHAVIOURS: Mapping[str, Callable[[Behaviour], Steps]] = {
 
 
 class Client:
-    """One connection, and what is to be said on it."""
+    """One connection, and what is to be said on it.
 
-    def __init__(self, port: int, steps: Steps, told: Told) -> None:
-        self._port = port
+    ``due`` is when a client that pauses goes on; None while it waits for an answer.
+    """
+
+    def __init__(self, orders: Orders, steps: Steps, told: Told) -> None:
+        self._orders = orders
         self._steps = steps
         self._told = told
         self._received = bytearray()
         self._kind = ""
         self._sent_at = 0.0
+        self._following: Request | None = None
+        self.due: float | None = None
         self.socket = self._open()
 
     def _open(self) -> socket.socket:
-        opened = socket.create_connection(("127.0.0.1", self._port), DRAIN_SECONDS)
+        opened = socket.create_connection(("127.0.0.1", self._orders.port), DRAIN_SECONDS)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setblocking(False)
         return opened
@@ -221,16 +250,42 @@ class Client:
         """Send the first request."""
         self._send(next(self._steps))
 
+    def go_on(self) -> None:
+        """Send the request that was put off by a pause."""
+        assert self._following is not None
+        self.due = None
+        if self._is_over():
+            self._reopen()
+        self._send(self._following)
+
+    def _is_over(self) -> bool:
+        """Whether the server has closed the connection in a pause."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _reopen(self) -> None:
+        self.socket.close()
+        self.socket = self._open()
+
     def _send(self, sent: Request) -> None:
         self._kind, content = sent
         self._received.clear()
         self._sent_at = time.perf_counter()
+        try:
+            taken = self.socket.send(content)
+        except OSError:
+            # That the connection ended is seen where answers are read.
+            return
         # Requests are far smaller than a socket's buffer.
-        if self.socket.send(content) != len(content):
+        if taken != len(content):
             raise ProtocolError("a request was not taken whole")
 
     def take(self, *, may_send: bool) -> bool:
-        """Read what has come. Returns whether the client goes on waiting for an answer."""
+        """Read what has come. Returns whether the client goes on, with a request or a pause."""
         try:
             part = self.socket.recv(CHUNK_BYTES)
         except OSError:
@@ -241,31 +296,41 @@ class Client:
         end_of_head = self._received.find(END_OF_HEAD)
         if end_of_head < 0:
             return True
-        status, length = parse_head(bytes(self._received[:end_of_head]))
-        begin = end_of_head + len(END_OF_HEAD)
-        if len(self._received) < begin + length:
+        head = bytes(self._received[: end_of_head + len(END_OF_HEAD)])
+        status, length = parse_head(head)
+        if len(self._received) < len(head) + length:
             return True
-        return self._next(Reply(status, bytes(self._received[begin:])), may_send=may_send)
+        if may_send and LAST_ANSWER.search(head):
+            self._reopen()
+        return self._next(Reply(status, bytes(self._received[len(head) :])), may_send=may_send)
 
     def give_up(self) -> None:
         """There was no answer in time."""
         self._next(Reply(0, b""), may_send=False)
 
     def _lost(self, *, may_send: bool) -> bool:
-        self.socket.close()
         if may_send:
-            self.socket = self._open()
-        return self._next(Reply(0, b""), may_send=may_send)
+            self._reopen()
+        return self._next(Reply(0, b"", closed=True), may_send=may_send)
 
     def _next(self, reply: Reply, *, may_send: bool) -> bool:
+        now = time.perf_counter()
         if reply.succeeded:
-            self._told.seconds[self._kind].append(time.perf_counter() - self._sent_at)
+            self._told.seconds[self._kind].append(now - self._sent_at)
         else:
             count(self._told.refused, f"{self._kind} {reason(reply)}")
+        if self._orders.keep_exchanges:
+            outcome = "" if reply.succeeded else f"{self._kind} {reason(reply)}"
+            self._told.exchanges.append((self._sent_at, now, outcome))
         following = self._steps.send(reply)
-        if may_send:
+        if not may_send:
+            return False
+        if self._orders.pause_seconds and reply.status in (0, 503):
+            self._following = following
+            self.due = now + self._orders.pause_seconds
+        else:
             self._send(following)
-        return may_send
+        return True
 
 
 def carry_out(orders: Orders, is_over: Callable[[], bool] | None = None) -> Told:
@@ -275,22 +340,34 @@ def carry_out(orders: Orders, is_over: Callable[[], bool] | None = None) -> Told
     is_over = is_over or (lambda: time.perf_counter() > until)
     behaviour = Behaviour(orders, told, is_over)
     steps = BEHAVIOURS[orders.behaviour]
-    clients = [Client(orders.port, steps(behaviour), told) for _ in range(orders.clients)]
+    clients = [Client(orders, steps(behaviour), told) for _ in range(orders.clients)]
     with selectors.DefaultSelector() as poll:
         for client in clients:
             poll.register(client.socket, selectors.EVENT_READ, client)
             client.begin()
         waiting = set(clients)
+        # All pause for the same time, so that the first of them is the first to go on.
+        pausing: deque[Client] = deque()
         while waiting and time.perf_counter() < until + DRAIN_SECONDS:
-            for key, _ in poll.select(timeout=1.0):
+            for key, _ in poll.select(timeout=_patience(pausing)):
                 client = key.data
                 goes_on = client.take(may_send=not is_over())
-                if client.socket is not key.fileobj or not goes_on:
-                    poll.unregister(key.fileobj)
-                if goes_on and client.socket is not key.fileobj:
-                    poll.register(client.socket, selectors.EVENT_READ, client)
+                if client.socket is key.fileobj and goes_on and client.due is None:
+                    continue
+                poll.unregister(key.fileobj)
                 if not goes_on:
                     waiting.discard(client)
+                elif client.due is not None:
+                    pausing.append(client)
+                else:
+                    poll.register(client.socket, selectors.EVENT_READ, client)
+            while pausing and _patience(pausing) == 0.0:
+                client = pausing.popleft()
+                if is_over():
+                    waiting.discard(client)
+                else:
+                    client.go_on()
+                    poll.register(client.socket, selectors.EVENT_READ, client)
     for client in waiting:
         client.give_up()
     for client in clients:
@@ -298,22 +375,62 @@ def carry_out(orders: Orders, is_over: Callable[[], bool] | None = None) -> Told
     return told
 
 
+def _patience(pausing: Sequence[Client]) -> float:
+    """Seconds to wait for answers before somebody's pause is over."""
+    due = pausing[0].due if pausing else None
+    return 1.0 if due is None else min(1.0, max(0.0, due - time.perf_counter()))
+
+
+class Traffic:
+    """Clients in a process of their own, which work until the time of their orders is up, or ``end``."""
+
+    def __init__(self, orders: Orders) -> None:
+        """They have begun when this returns."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.claim_clients"],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
+        self._process.stdin.flush()
+        self._process.stdout.readline()
+
+    def end(self) -> Told:
+        """Let them take their last answers."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> Told:
+        """Until their time is up. Raises CalledProcessError."""
+        found, _ = self._process.communicate()
+        if self._process.returncode:
+            raise subprocess.CalledProcessError(self._process.returncode, self._process.args)
+        told = Told(**json.loads(found))
+        told.exchanges = [(sent, done, outcome) for sent, done, outcome in told.exchanges]
+        return told
+
+
 def run(orders: Orders) -> Told:
     """As ``carry_out``, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.claim_clients"],
-        cwd=Path(__file__).parents[1],
-        input=json.dumps(asdict(orders)).encode(),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return Told(**json.loads(done.stdout))
+    return Traffic(orders).wait()
 
 
 def main() -> None:
     """Do as the standard input says."""
-    orders = Orders(**json.load(sys.stdin))
-    print(json.dumps(asdict(carry_out(orders))))
+    orders = Orders(**json.loads(sys.stdin.readline()))
+    until = time.perf_counter() + orders.seconds
+    ended = False
+
+    def end(*_: object) -> None:
+        nonlocal ended
+        ended = True
+
+    signal.signal(signal.SIGTERM, end)
+    print("begun", flush=True)
+    print(json.dumps(asdict(carry_out(orders, lambda: ended or time.perf_counter() > until))))
 
 
 if __name__ == "__main__":

@@ -99,15 +99,19 @@ class Service(ABC):
             self._process.wait()
             self._process = None
 
+    @property
+    def process_id(self) -> int:
+        """Of the process that it was started as."""
+        assert self._process is not None
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """Processor time of all its processes since they started (not the database server's)."""
-        assert self._process is not None
-        return cpu_seconds(self._process.pid)
+        return cpu_seconds(self.process_id)
 
     def memory(self) -> Memory:
         """Memory of its largest worker."""
-        assert self._process is not None
-        return worker_memory(self._process.pid)
+        return worker_memory(self.process_id)
 
     def _answers(self) -> bool:
         connection = Connection(self.port, START_SECONDS)

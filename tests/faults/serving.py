@@ -148,13 +148,7 @@ class Serving:
 
     def worker_pids(self) -> list[int]:
         """Worker processes that are there now."""
-        if self.process is None:
-            return []
-        return [
-            pid
-            for pid in children_of(self.process.pid)
-            if b"spawn_main" in command_line(pid) and b"resource_tracker" not in command_line(pid)
-        ]
+        return [] if self.process is None else workers_of(self.process.pid)
 
     def pids(self) -> list[int]:
         """All its processes."""
@@ -249,6 +243,15 @@ def children_of(pid: int) -> list[int]:
         found += below
         waiting += below
     return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """Worker processes of the ``moorage serve`` with this process id."""
+    return [
+        child
+        for child in children_of(pid)
+        if b"spawn_main" in command_line(child) and b"resource_tracker" not in command_line(child)
+    ]
 
 
 def command_line(pid: int) -> bytes:

@@ -106,7 +106,7 @@ class StandbyTarget(Target):
         try:
             self.primary.start()
             self._database = create_database(self.primary.url)
-            self._pair_up()
+            self.pair_up()
         except BaseException:
             self.close()
             raise
@@ -122,7 +122,8 @@ class StandbyTarget(Target):
         """Of the present primary."""
         return self._database.set(port=self.primary.port).render_as_string(hide_password=False)
 
-    def _pair_up(self) -> None:
+    def pair_up(self) -> None:
+        """Make the standby anew from the primary, and let every COMMIT wait for it."""
         self.standby.follow(self.primary)
         self.primary.require_standby(True)
         self.primary.wait_for_standby()
@@ -136,14 +137,17 @@ class StandbyTarget(Target):
         }
 
     def _failed_over(self, dice: random.Random) -> None:
-        """The old primary is gone for good; a new standby is made of what was left."""
+        self.fail_over(dice.uniform(0.0, 1.0))
+        self.pair_up()
+
+    def fail_over(self, seconds_to_notice: float) -> None:
+        """The primary is lost for good; after a while the standby takes its place, alone."""
         self.primary.kill()
-        time.sleep(dice.uniform(0.0, 1.0))
+        time.sleep(seconds_to_notice)
         self.standby.promote()
         # It was copied before the old primary was told to wait, and waits for nobody itself.
         self.standby.require_standby(False)
         self.primary, self.standby = self.standby, self.primary
-        self._pair_up()
 
     def _standby_killed(self, dice: random.Random) -> None:
         """Nothing can be acknowledged until it is back."""

@@ -25,6 +25,7 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
     ("reply", "expected"),
     [
         (Reply(0, b""), "unanswered"),
+        (Reply(0, b"", closed=True), "closed"),
         (Reply(503, b""), "503"),
         (Reply(409, b'{"code": "placement.concurrent_update"}'), "conflict"),
         (Reply(409, b'{"code": "placement.undefined_code"}'), "full"),
@@ -57,7 +58,7 @@ def test_clients_count_what_they_were_told() -> None:
         server.join()
     assert told.finished == len(told.held) == len(told.seconds["claim"]) == 2
     assert set(told.held.values()) == {"provider"}
-    assert told.refused == {"claim full": 1, "claim unanswered": 1}
+    assert told.refused == {"claim full": 1, "claim closed": 1}
     assert len(told.unknown) == 1
 
 
