@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from moorage.cli.workers import DRAIN_SECONDS
 from tests.journeys.client import START_SECONDS, STOP_SECONDS, Client
@@ -171,6 +172,51 @@ def test_worker_that_was_killed_is_replaced(tmp_path: Path) -> None:
         server.wait_for(lambda: bool(server.workers() - {worker}))
         # The socket is everybody's: whoever comes meanwhile waits in its queue.
         assert held(server.port) == set()
+
+
+def counted(port: int) -> float:
+    """Requests for claims, as the service has counted them."""
+    with Client(port, keep_alive=False) as client:
+        text = client.request("GET", "/metrics").body.decode()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "moorage_requests_total"
+        and sample.labels["route"] == "/allocations/{consumer_uuid}"
+    )
+
+
+def test_metrics_count_each_request_once_over_workers_that_come_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = tmp_path / "figures"
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(figures))
+    monkeypatch.setenv("OS_PLACEMENT_MOORAGE__METRICS_ON_API", "true")
+    workers = 2
+    with serving(tmp_path, "--workers", str(workers)) as server:
+        files = set()
+        for _ in range(2):
+            with Traffic(server.port) as traffic:
+                before = counted(server.port)
+                server.roll()
+                # The figures of the last worker are folded once it has ended.
+                server.wait_for(lambda: len({owner(path) for path in figures.glob("*.db")}) <= workers + 1)
+                assert counted(server.port) >= before
+            assert traffic.refused == []
+            files.add(len(list(figures.glob("*.db"))))
+            assert counted(server.port) == len(held(server.port))
+        [worker, *_] = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        server.wait_for(lambda: not list(figures.glob(f"*_{worker}.db")))
+        assert counted(server.port) == len(held(server.port))
+    # As many after two rolls as after one.
+    assert len(files) == 1
+
+
+def owner(path: Path) -> str:
+    """Whose figures a file holds."""
+    return path.stem.rpartition("_")[2]
 
 
 def test_stop_while_workers_are_replaced_is_a_stop(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from moorage.cli.loading import load, read_document
 from moorage.cli.options import NOAUTH
 from moorage.cli.slow_bodies import BoundedReading
 from moorage.cli.tls import Tls, connection_to, tls_from, tls_options
+from moorage.cli.watching import forget_worker
 from moorage.cli.wiring import (
     Resolved,
     WsgiApplication,
@@ -137,6 +138,7 @@ def serve(
         Workers(
             WORKER_TARGET,
             Path(directory),
+            on_gone=forget_worker(resolved.settings.watch, os.environ),
             factory=True,
             address=address,
             port=port,

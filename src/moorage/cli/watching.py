@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -30,6 +31,8 @@ from moorage.watch.listener import address_of, serve_here, serve_if_nobody_does
 from moorage.watch.records import RequestRecords
 from moorage.watch.several import Several
 from moorage.watch.sources import Sources
+
+LOG: Final = logging.getLogger(__name__)
 
 DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own. It is read when that is first imported, hence the imports in functions."""
@@ -159,6 +162,22 @@ def shared_directory(environment: Mapping[str, str]) -> Path:
     for left in told.glob("*.db"):
         left.unlink()
     return told
+
+
+def forget_worker(settings: WatchSettings, environment: Mapping[str, str]) -> Callable[[int], None]:
+    """What the process that is over the workers does with the figures of one that is gone."""
+    directory = directory_of(environment)
+    if directory is None or not settings.has_metrics:
+        return lambda process_id: None
+    from moorage.watch.folding import fold
+
+    def forget(process_id: int) -> None:
+        try:
+            fold(directory, process_id)
+        except OSError as error:
+            LOG.warning("Figures of a worker that is gone may be wrong: %s", error)
+
+    return forget
 
 
 def serve_metrics(

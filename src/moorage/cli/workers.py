@@ -56,15 +56,23 @@ def listening_socket(address: str, port: int) -> socket.socket:
     return listening
 
 
+def nobody_cares(process_id: int) -> None:
+    """Nothing is left of a worker that has ended."""
+
+
 class Workers(MPServer):
     """Granian's server, with one socket for all workers and another way to replace them.
 
-    ``directory`` is where new workers say that they are ready.
+    ``directory`` is where new workers say that they are ready. ``on_gone`` is told the process id of each
+    worker that was replaced, once it has ended.
     """
 
-    def __init__(self, target: str, directory: Path, **options: Any) -> None:
+    def __init__(
+        self, target: str, directory: Path, on_gone: Callable[[int], None] = nobody_cares, **options: Any
+    ) -> None:
         super().__init__(target, **options)
         self._directory = directory
+        self._on_gone = on_gone
 
     def _init_shared_socket(self) -> None:
         self._sso = listening_socket(self.bind_addr, self.bind_port)
@@ -94,6 +102,8 @@ class Workers(MPServer):
         new.start()
         if not self._is_ready(new):
             new.kill()
+            new.join()
+            self._on_gone(new._id())
             if old.is_alive():
                 LOG.error("A new worker could not start; the old one goes on.")
             else:
@@ -105,6 +115,7 @@ class Workers(MPServer):
             self._report_dead(index)
         if old.is_alive():
             self._retire(old)
+        self._on_gone(old._id())
 
     def _report_dead(self, index: int) -> None:
         """Let the main loop know, as Granian's own watchers do."""

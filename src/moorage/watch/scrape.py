@@ -13,12 +13,13 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead
 
 import moorage
 from moorage.model.errors import MoorageError
 from moorage.model.values import ClassTotal
 from moorage.watch import table
+from moorage.watch.folding import Collector
 from moorage.watch.sources import Sources
 from moorage.watch.table import Metric
 
@@ -132,7 +133,7 @@ class Scrape:
             sampler = Sampler(sources, lambda: [os.getpid()])
         else:
             self._registry = CollectorRegistry()
-            MultiProcessCollector(self._registry, path=str(directory))  # type: ignore[no-untyped-call]
+            self._registry.register(Collector(directory))
             sampler = Sampler(sources, lambda: live_processes(directory))
         self._registry.register(sampler)
 

@@ -14,6 +14,7 @@ from moorage.cli.watching import (
     Watch,
     WatchSettings,
     directory_of,
+    forget_worker,
     serve_metrics,
     shared_directory,
     watch_from,
@@ -124,3 +125,19 @@ def test_the_process_over_the_workers_serves_their_figures(tmp_path: Path) -> No
     serve_metrics(WatchSettings(("127.0.0.1", port)), tmp_path, lambda: 1, SOURCES)
     with Client(port) as client:
         assert b"moorage_revision 7.0" in client.request("GET", "/metrics").body
+
+
+def test_figures_of_a_worker_that_is_gone_are_folded_if_there_are_any(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = tmp_path / "gauge_livesum_7.db"
+    left.touch()
+    environment = {DIRECTORY_VARIABLE: str(tmp_path)}
+    forget_worker(WatchSettings(), environment)(7)
+    forget_worker(WatchSettings(metrics_on_api=True), {})(7)
+    assert left.exists()
+    forget_worker(WatchSettings(metrics_on_api=True), environment)(7)
+    assert not left.exists()
+    assert not caplog.messages
+    forget_worker(WatchSettings(metrics_on_api=True), {DIRECTORY_VARIABLE: str(tmp_path / "nowhere")})(7)
+    assert "may be wrong" in caplog.text

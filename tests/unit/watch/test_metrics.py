@@ -18,6 +18,7 @@ from moorage.model.errors import UnavailableError
 from moorage.model.values import ClassTotal
 from moorage.service.observer import Setback, Stage
 from moorage.watch import scrape, table
+from moorage.watch.folding import fold
 from moorage.watch.instruments import Instruments
 from moorage.watch.scrape import Scrape
 from moorage.watch.several import Several
@@ -187,6 +188,34 @@ def test_figures_of_several_processes_are_added_and_those_of_dead_ones_kept_wher
         assert value(told, "moorage_process_resident_bytes", pid=str(one.pid)) is None
     finally:
         end(other)
+
+
+def shown(told: Told) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Counters and histograms."""
+    return {
+        (name, labels): found
+        for (name, labels), found in values(told).items()
+        if name.startswith("moorage_commit_") and name != table.COMMIT_WAITING.name
+    }
+
+
+def test_what_workers_that_are_gone_have_counted_stays_the_same_in_one_file_per_kind(tmp_path: Path) -> None:
+    app = Scrape(SOURCES, CollectorRegistry(), tmp_path)
+    for _ in range(3):
+        process = worker(tmp_path, 5)
+        before = shown(get(app, "/metrics"))
+        end(process)
+        fold(tmp_path, process.pid)
+        told = get(app, "/metrics")
+        assert shown(told) == before
+        assert value(told, "moorage_index_revision", pid=str(process.pid)) is None
+        fold(tmp_path, process.pid)
+        assert shown(get(app, "/metrics")) == before
+    told = get(app, "/metrics")
+    assert value(told, "moorage_commit_group_writes_sum") == 9
+    assert value(told, "moorage_commit_setbacks_total", reason="connection") == 3
+    assert value(told, "moorage_commit_seconds_bucket", le="+Inf") == 3
+    assert {path.name for path in tmp_path.glob("*.db")} == {"counter_gone.db", "histogram_gone.db"}
 
 
 def test_a_process_of_somebody_else_is_there_and_one_that_is_not_has_no_memory(
