@@ -79,8 +79,7 @@ def test_a_finding_says_what_and_where() -> None:
 
 OF_OUR_OWN_WORDS = {
     "store/bulk.py text(words)": "names of our own tables, columns and types; the rows are bound",
-    "store/changelog.py literal_column(str(THE_ROW))": "a number that is a constant of the module",
-    "store/usage_news.py literal_column(str(value))": "numbers that are constants of the module",
+    "store/literals.py literal_column(str(value))": "an integer",
     "store/usage_news.py literal_column(f\"'{value}'\")": "kinds of commands, which are names of our classes",
 }
 """What is put together all the same, and why nothing of a request can be in it."""

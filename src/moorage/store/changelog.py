@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from moorage.model.values import Requester
 from moorage.store.bulk import Insertion
 from moorage.store.errors import WriteConflictError
+from moorage.store.literals import number
 from moorage.store.tables import changes, revisions
 
 THE_ROW = 1
@@ -20,7 +21,7 @@ THE_ROW = 1
 COMPACTED_TOGETHER = 1_000
 """Writes that are forgotten in one transaction: few enough that writers do not notice."""
 
-CURRENT = sa.select(revisions.c.revision).where(revisions.c.id == sa.literal_column(str(THE_ROW), sa.Integer))
+CURRENT = sa.select(revisions.c.revision).where(revisions.c.id == number(THE_ROW))
 """Number of the last committed write."""
 
 NEW_CHANGES = Insertion(

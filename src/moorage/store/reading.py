@@ -19,6 +19,7 @@ from moorage.store.bulk import Part, Selection, Selections
 from moorage.store.changelog import THE_ROW
 from moorage.store.errors import WriteConflictError
 from moorage.store.inventory_rows import FIELDS
+from moorage.store.literals import number
 from moorage.store.registry import ClassRegistry, Registry
 from moorage.store.tables import (
     aggregates,
@@ -91,10 +92,6 @@ HELD = Selection(
 _INVENTORY, _CONSUMER, _HELD, _USED, _REVISION = range(5)
 
 
-def _number(value: int) -> sa.ColumnElement[int]:
-    return sa.literal_column(str(value), sa.Integer)
-
-
 # Without a type, so that a ratio keeps its own in the union: another number would make it a longer one.
 _no_ratio: sa.ColumnElement[Any] = sa.null()
 _no_text = sa.literal_column("''", sa.String)
@@ -103,7 +100,7 @@ _no_text = sa.literal_column("''", sa.String)
 def _row(sort: int, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     """A query for rows of one sort: seven numbers, a ratio and a text."""
     *numbers, ratio, text = columns
-    return sa.select(_number(sort), *numbers, *[_number(0)] * (7 - len(numbers)), ratio, text)
+    return sa.select(number(sort), *numbers, *[number(0)] * (7 - len(numbers)), ratio, text)
 
 
 _inventories = _row(
@@ -137,7 +134,7 @@ _used = _row(
     _USED, allocations.c.resource_provider_id, allocations.c.resource_class_id, _sum, _no_ratio, _no_text
 ).group_by(allocations.c.resource_provider_id, allocations.c.resource_class_id)
 
-_revision = _row(_REVISION, revisions.c.revision, _number(0), _no_ratio, _no_text)
+_revision = _row(_REVISION, revisions.c.revision, number(0), _no_ratio, _no_text)
 
 FACTS = Selections(
     # The first one has the ratio, from which the others take its type.

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from moorage.store.changelog import THE_ROW
 from moorage.store.direct import DirectQuery
+from moorage.store.literals import number
 from moorage.store.tables import allocations, changes, resource_classes, resource_providers, revisions
 
 CLAIM_KINDS: Final = ("allocations.replace", "allocations.delete")
@@ -58,17 +59,13 @@ class UsageReader:
         return _read(self._query.rows(first=revision + 1, last=last), revision, last)
 
 
-def _number(value: int) -> sa.ColumnElement[int]:
-    return sa.literal_column(str(value), sa.Integer)
-
-
 def _text(value: str) -> sa.ColumnElement[str]:
     return sa.literal_column(f"'{value}'", sa.String)
 
 
 def _news() -> sa.CompoundSelect[Any]:
     is_claim = sa.case(
-        (changes.c.kind.in_([_text(kind) for kind in CLAIM_KINDS]), _number(1)), else_=_number(0)
+        (changes.c.kind.in_([_text(kind) for kind in CLAIM_KINDS]), number(1)), else_=number(0)
     )
     missed = (
         sa.select(changes.c.root_provider_id, is_claim.label("is_claim"))
@@ -78,20 +75,20 @@ def _news() -> sa.CompoundSelect[Any]:
             )
         )
         .distinct()
-        .limit(_number(MOST_TREES))
+        .limit(number(MOST_TREES))
         .cte("missed")
     )
     counters = sa.select(
-        _number(_COUNTERS), revisions.c.revision, revisions.c.compacted, _number(0), _text("")
-    ).where(revisions.c.id == _number(THE_ROW))
-    log = sa.select(_number(_CHANGE), missed.c.root_provider_id, missed.c.is_claim, _number(0), _text(""))
+        number(_COUNTERS), revisions.c.revision, revisions.c.compacted, number(0), _text("")
+    ).where(revisions.c.id == number(THE_ROW))
+    log = sa.select(number(_CHANGE), missed.c.root_provider_id, missed.c.is_claim, number(0), _text(""))
     # The trees lead: they are few, and from each there is an index to its providers and their use. With
     # outer joins no database begins at the other end, whatever it believes of the tables.
     use = (
         sa.select(
-            _number(_USE),
+            number(_USE),
             allocations.c.resource_provider_id,
-            _number(0),
+            number(0),
             sa.func.sum(allocations.c.used),
             resource_classes.c.name,
         )
