@@ -231,11 +231,13 @@ class Reader:
             used=sorted(used_ids.keys() - recalled.keys()),
             revision=[THE_ROW] if used_ids else [],
         )
-        for self._revision, *_ in sorts[_REVISION]:
-            if recalled and not self._memory.holds(self._revision):
+        if sorts[_REVISION]:
+            self._revision = revision = sorts[_REVISION][0][0]
+            if recalled and not self._memory.holds(revision):
                 sorts[_USED] += self._facts(used=sorted(recalled))[_USED]
                 recalled = {}
-        names = self._class_names({class_id for each in (0, 2, 3) for _, class_id, *_ in sorts[each]})
+        of_classes = sorts[_INVENTORY] + sorts[_HELD] + sorts[_USED]
+        names = self._class_names({class_id for _, class_id, *_ in of_classes})
         self._take_held(state, touch, sorts[_HELD], used_ids, names)
         self._take_consumers(state, touch, locked, sorts[_CONSUMER])
         inventory: dict[int, dict[str, Inventory]] = {id_: {} for id_ in inventory_ids}
