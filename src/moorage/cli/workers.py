@@ -160,6 +160,7 @@ def on_shared_socket(
 ) -> None:
     """Run Granian's worker on the socket that was handed over, in the worker's process."""
     _, listening = sockets
+    _accepted_from.append(listening)
     # Its stub does not tell what it is made of: descriptor, whether it is a Unix socket, backlog.
     holder = SocketHolder(listening.fileno(), False, BACKLOG)  # type: ignore[call-arg]
     target(worker_id, process_name, callback_loader, ((None, holder), listening), *rest)
@@ -180,10 +181,30 @@ def announce_ready() -> None:
         ready_file(Path(directory), os.getpid()).touch()
 
 
+_accepted_from: Final[list[socket.socket]] = []
+"""The socket of this worker, once it has one."""
+
+
+def stop_accepting() -> None:
+    """Leave new connections to the other workers: one taken at the very last would be closed unanswered.
+
+    The server cannot be told so. It gets another socket in place of the shared one, to which nobody connects.
+    """
+    for listening in _accepted_from:
+        with socket.create_server(("127.0.0.1", 0)) as nobodys:
+            nobodys.setblocking(False)
+            os.dup2(nobodys.fileno(), listening.fileno(), inheritable=False)
+
+
 def drain_on_signal() -> threading.Event:
-    """An event that DRAIN_SIGNAL sets. To be called in the main thread."""
+    """An event that DRAIN_SIGNAL sets; nothing is accepted any more. To be called in the main thread."""
     draining = threading.Event()
-    signal.signal(DRAIN_SIGNAL, lambda *_: draining.set())
+
+    def drain(*_: object) -> None:
+        draining.set()
+        stop_accepting()
+
+    signal.signal(DRAIN_SIGNAL, drain)
     return draining
 
 
