@@ -156,8 +156,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.stage.set()
         self.patches = pytest.MonkeyPatch()
-        for module in ("moorage.service.committer", "moorage.store.store"):
-            self.patches.setattr(f"{module}.time", self.stage.clock)
+        for module in ("service.committer", "store.store", "store.usage_memory"):
+            self.patches.setattr(f"moorage.{module}.time", self.stage.clock)
         self.account = Account()
         for command in BEGINNING:
             self.account.execute(command)

@@ -9,7 +9,7 @@ that they hold. Whatever else it finds, it asks the database.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,7 +43,6 @@ class UsageMemory:
     """The memory of one connection, which one thread uses at a time. ``owner``: whose names it goes by."""
 
     owner: object
-    clock: Callable[[], float] = time.monotonic
     _revision: int = -1
     _distrusted: int = 0
     _sums: dict[int, _Sum] = field(default_factory=dict)
@@ -61,7 +60,7 @@ class UsageMemory:
 
         ``generations``: what they are now, with the providers' locks in hand.
         """
-        oldest = self.clock() - LONGEST_SECONDS
+        oldest = time.monotonic() - LONGEST_SECONDS
         found: dict[int, Used] = {}
         for id_ in self._sums.keys() & generations.keys():
             known = self._sums[id_]
@@ -90,7 +89,7 @@ class UsageMemory:
             return
         if before != self._revision or len(self._sums) + len(found) > MOST_PROVIDERS:
             self._sums.clear()
-        now = self.clock()
+        now = time.monotonic()
         for id_, (generation, used) in found.items():
             known = self._sums.get(id_)
             # A sum that goes on from a remembered one is as old as that.

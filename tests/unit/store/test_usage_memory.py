@@ -14,18 +14,20 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(usage_memory, "time", clock)
+    return clock
 
 
 @pytest.fixture
-def memory(clock: Clock) -> UsageMemory:
-    return UsageMemory(owner=None, clock=clock)
+def memory() -> UsageMemory:
+    return UsageMemory(owner=None)
 
 
 def test_what_was_learnt_is_recalled_at_its_revision(memory: UsageMemory) -> None:
