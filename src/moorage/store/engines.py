@@ -134,7 +134,8 @@ def create_engines(settings: StoreSettings) -> Engines:
             _set_sql_mode(engine, settings.mysql_sql_mode)
             _catch_up_with_cluster(engine)
     if engines.single.dialect.name == "postgresql":
-        _plan_as_written(engines.single)
+        for engine in (engines.single, engines.write):
+            _plan_as_written(engine)
     _bound_waits(engines.write)
     _end_open_transactions(engines.write)
     return engines
@@ -248,8 +249,8 @@ AS_WRITTEN = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-"""How PostgreSQL plans what every search waits for: once, in the order in which it is written, and by
-indexes. Its estimates would be made once as well, maybe of tables that were empty then."""
+"""How PostgreSQL plans what every search and every claim waits for: once, in the order in which it is
+written, and by indexes. Its estimates would be made once as well, maybe of tables that were empty then."""
 
 
 def _plan_as_written(engine: sa.Engine) -> None:
