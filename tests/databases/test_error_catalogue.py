@@ -301,6 +301,7 @@ def test_every_error_is_told_without_inner_details_and_changes_nothing(
         sqlite_bench.suffer(asked, error, number % steps, forever=True)
 
 
+@pytest.mark.slow
 def test_errors_of_each_kind_at_every_statement_change_nothing(bench: Bench) -> None:
     """On each kind of database, with one of its own driver's; with all of them if MOORAGE_CATALOGUE=full."""
     few = FEW[bench.store.engines.write.dialect.name]

@@ -209,6 +209,7 @@ def run_without_binaries(folder: Path, ci: str) -> subprocess.CompletedProcess[s
     return run_session(folder, "-p", "without_binaries", PYTHONPATH=f"{folder}:{ROOT}", CI=ci)
 
 
+@pytest.mark.slow
 def test_without_binaries_one_line_says_what_was_skipped_and_how_to_enable_it(tmp_path: Path) -> None:
     result = run_without_binaries(tmp_path, ci="")
     assert result.returncode == 0, result.stdout
@@ -217,6 +218,7 @@ def test_without_binaries_one_line_says_what_was_skipped_and_how_to_enable_it(tm
     assert "MOORAGE_TEST_POSTGRESQL" in line
 
 
+@pytest.mark.slow
 def test_in_ci_a_missing_server_is_a_failure(tmp_path: Path) -> None:
     result = run_without_binaries(tmp_path, ci="true")
     assert result.returncode == 1

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import gc, sys
 from dataclasses import replace
@@ -15,6 +17,7 @@ print(gc.get_freeze_count())
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_serves_does_not_look_for_garbage_in_what_stays(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=True

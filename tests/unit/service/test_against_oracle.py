@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from tests.oracle.account import Account
 from tests.oracle.compare import comparable, outcome
 from tests.property.strategies_account import BEGINNING, CONSUMERS, batches, commands, groups
 
-EXAMPLES = 10
+EXAMPLES = 10 if os.environ.get("MOORAGE_TEST_PROFILE", "check") != "check" else 3
 """Sequences per test: each costs some hundred milliseconds of SQL."""
 
 STEPS = 12
