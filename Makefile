@@ -24,7 +24,7 @@ SOURCES := src tests tools benchmarks
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest
+.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest fast
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,8 @@ test: $(VENV)/.test $(VENV)/.docs databases lint types imports ## everything: st
 	$(BIN)/python tools/coverage_gate.py coverage.json
 	$(BIN)/mkdocs build --quiet --strict
 
-check: $(VENV)/.test lint types imports ## the same in under a minute: SQLite only, no server processes, no coverage
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not databases and not journey and not slow" $(PYTEST_ARGS) tests
+check: $(VENV)/.test ## the same in under a minute: SQLite only, no server processes, no coverage
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target --keep-going lint types imports fast
 
 peer: $(VENV)/.test ## compare with the reference on fresh random requests (PEER_SECONDS=600; MOORAGE_PEER_SEED=n for one; MOORAGE_PEER_DATABASE=postgresql)
 	MOORAGE_PEER_SECONDS=$(PEER_SECONDS) $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/peer/test_peer.py
@@ -112,6 +112,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
+
+# Side by side with the others: what looks at types has but one process, and so has the end of the tests.
+fast: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not databases and not journey and not slow" $(PYTEST_ARGS) tests
 
 types: $(VENV)/.test
 	$(BIN)/mypy
