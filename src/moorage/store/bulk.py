@@ -17,8 +17,10 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from moorage.store.batches import batches
+from moorage.store.direct import Prepared
 from moorage.store.tables import utcnow
 
 WANTED = "wanted"
@@ -53,18 +55,37 @@ class PerDatabase:
     """A statement that is built once for each kind of database that it meets."""
 
     def __init__(self) -> None:
-        self._built: dict[tuple[str, str, bool], Any] = {}
+        self._built: dict[tuple[str, str, bool], tuple[Any, Prepared]] = {}
 
     def statement(self, dialect: sa.Dialect) -> Any:
         """The statement in the form for ``dialect``."""
+        return self._forms(dialect)[0]
+
+    def prepared(self, dialect: sa.Dialect) -> Prepared:
+        """The same, ready for the driver."""
+        return self._forms(dialect)[1]
+
+    def _forms(self, dialect: sa.Dialect) -> tuple[Any, Prepared]:
         key = (dialect.name, dialect.driver, makes_tables(dialect))
-        built = self._built.get(key)
-        if built is None:
-            built = self._built[key] = self._build(dialect)
-        return built
+        forms = self._built.get(key)
+        if forms is None:
+            built = self._build(dialect)
+            forms = self._built[key] = built, Prepared(dialect, built)
+        return forms
 
     def _build(self, dialect: sa.Dialect) -> Any:
         raise NotImplementedError
+
+
+class Statement(PerDatabase):
+    """A statement that is the same for all databases."""
+
+    def __init__(self, statement: Any) -> None:
+        super().__init__()
+        self._statement = statement
+
+    def _build(self, dialect: sa.Dialect) -> Any:
+        return self._statement
 
 
 class Selection(PerDatabase):
@@ -77,17 +98,29 @@ class Selection(PerDatabase):
 
     def rows(self, connection: sa.Connection, values: Iterable[object]) -> list[Any]:
         """All rows that it finds."""
-        return [row for result in self._results(connection, values) for row in result]
+        return [row for given in self._given(connection, values) for row in self._ordinary(connection, given)]
+
+    def tuples(self, connection: sa.Connection, values: Iterable[object]) -> list[tuple[Any, ...]]:
+        """The same as drivers give them: for columns of texts and integers."""
+        prepared = self.prepared(connection.dialect)
+        if not prepared.is_complete:
+            return [tuple(row) for row in self.rows(connection, values)]
+        return [row for given in self._given(connection, values) for row in prepared.rows(connection, given)]
 
     def execute(self, connection: sa.Connection, values: Iterable[object]) -> None:
         """Carry it out; without values nothing is asked."""
-        for _ in self._results(connection, values):
-            pass
+        prepared = self.prepared(connection.dialect)
+        for given in self._given(connection, values):
+            if prepared.is_complete:
+                prepared.execute(connection, given)
+            else:
+                self._ordinary(connection, given)
 
-    def _results(self, connection: sa.Connection, values: Iterable[object]) -> Iterable[Any]:
-        dialect = connection.dialect
-        for batch in batches(values):
-            yield connection.execute(self.statement(dialect), {WANTED: _listed(dialect, batch)})
+    def _given(self, connection: sa.Connection, values: Iterable[object]) -> Iterable[dict[str, Any]]:
+        return ({WANTED: _listed(connection.dialect, batch)} for batch in batches(values))
+
+    def _ordinary(self, connection: sa.Connection, given: dict[str, Any]) -> Any:
+        return connection.execute(self.statement(connection.dialect), given)
 
     def _build(self, dialect: sa.Dialect) -> Any:
         return self._unbound.where(_is_wanted(dialect, self._column, WANTED))
@@ -115,14 +148,18 @@ class Selections(PerDatabase):
         self._nothing = {part.name: part.nothing for part in parts}
 
     def rows(self, connection: sa.Connection, **values: Iterable[object]) -> list[Any]:
-        """All rows that they find for the values, which are given by the parts' names."""
+        """All rows that they find for the values, given by the parts' names, as drivers give them."""
         dialect = connection.dialect
+        prepared = self.prepared(dialect)
         found: list[Any] = []
         for batch in zip_longest(*map(batches, values.values()), fillvalue=[]):
             # A list of nothing is no list everywhere.
             wanted = {name: given or [self._nothing[name]] for name, given in zip(values, batch, strict=True)}
             bound = {name: _listed(dialect, given) for name, given in wanted.items()}
-            found += connection.execute(self.statement(dialect), bound)
+            if prepared.is_complete:
+                found += prepared.rows(connection, bound)
+            else:
+                found += connection.execute(self.statement(dialect), bound)
         return found
 
     def _build(self, dialect: sa.Dialect) -> Any:
@@ -176,13 +213,11 @@ def _given(dialect: sa.Dialect, columns: Sequence[sa.ColumnClause[Any]]) -> str:
     return f"JSON_TABLE(:{GIVEN}, '$[*]' COLUMNS ({parts})) AS {GIVEN}"
 
 
-def _bound(rows: Sequence[Row]) -> dict[str, Any]:
-    return {GIVEN: orjson.dumps(rows).decode(), NOW: utcnow()}
-
-
-def _text(words: str) -> sa.TextClause:
-    """A statement that also knows the time."""
-    return sa.text(words).bindparams(sa.bindparam(NOW, type_=sa.DateTime()))
+def _bound(dialect: sa.Dialect, rows: Sequence[Row]) -> dict[str, Any]:
+    """Rows, and the time: SQLite has none, but a text that SQLAlchemy makes of it."""
+    now = utcnow()
+    told = f"{now:%Y-%m-%d %H:%M:%S.%f}" if dialect.name == "sqlite" else now
+    return {GIVEN: orjson.dumps(rows).decode(), NOW: told}
 
 
 class Insertion(PerDatabase):
@@ -203,7 +238,7 @@ class Insertion(PerDatabase):
         dialect = connection.dialect
         for batch in batches(rows):
             if makes_tables(dialect):
-                connection.execute(self.statement(dialect), _bound(batch))
+                self.prepared(dialect).execute(connection, _bound(dialect, batch))
             else:
                 named = [dict(zip(self._names, row, strict=True)) for row in batch]
                 # Inline: without asking for the ids that the database gives.
@@ -220,7 +255,7 @@ class Insertion(PerDatabase):
         values = [f"{GIVEN}.{name}" for name in self._names]
         if self._origin is not None:
             values[0] = f"({self._origin.compile(dialect=dialect)}) + {values[0]}"
-        return _text(
+        return sa.text(
             f"INSERT INTO {self._table.name} ({listed}, created_at) "  # noqa: S608  # nosec B608
             f"SELECT {', '.join(values)}, :{NOW} FROM {_given(dialect, self._columns)}"
         )
@@ -234,14 +269,14 @@ class Outcome:
     _found: int = 0
     _cursors: list[Any] = field(default_factory=list)
 
-    def add(self, wanted: int, result: sa.CursorResult[Any]) -> None:
+    def add(self, wanted: int, carried_out: DBAPICursor | sa.CursorResult[Any]) -> None:
         """Of one statement."""
         self._wanted += wanted
-        if result.rowcount < 0:
+        if carried_out.rowcount < 0:
             # Its answer has not come yet: see ``together``.
-            self._cursors.append(result.context.cursor)
+            self._cursors.append(carried_out)
         else:
-            self._found += result.rowcount
+            self._found += carried_out.rowcount
 
     def is_complete(self) -> bool:
         """Whether they found all."""
@@ -264,7 +299,7 @@ class Bumping(PerDatabase):
         # In order of id: whoever locks rows only now meets others in the same order.
         for batch in batches(sorted(rows)):
             if makes_tables(dialect):
-                outcome.add(len(batch), connection.execute(self.statement(dialect), _bound(batch)))
+                outcome.add(len(batch), self.prepared(dialect).execute(connection, _bound(dialect, batch)))
             else:
                 self._step_by_step(connection, batch, outcome)
         return outcome
@@ -284,11 +319,11 @@ class Bumping(PerDatabase):
         same = f"{name}.id = {GIVEN}.id AND {name}.generation = {GIVEN}.generation"
         if dialect.name == "mysql":
             # The given rows lead: the other way round the whole table would be read, and locked.
-            return _text(
+            return sa.text(
                 f"UPDATE {given} STRAIGHT_JOIN {name} ON {same} SET "  # noqa: S608  # nosec B608
                 f"{name}.generation = {name}.generation + {GIVEN}.step, {name}.updated_at = :{NOW}"
             )
-        return _text(
+        return sa.text(
             f"UPDATE {name} SET generation = {name}.generation + {GIVEN}.step, "  # noqa: S608  # nosec B608
             f"updated_at = :{NOW} FROM {given} WHERE {same}"
         )

@@ -10,7 +10,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from moorage.model.values import Requester
-from moorage.store.bulk import Insertion
+from moorage.store.bulk import Insertion, Statement
 from moorage.store.errors import WriteConflictError
 from moorage.store.literals import number
 from moorage.store.tables import changes, revisions
@@ -37,6 +37,13 @@ NEW_CHANGES = Insertion(
     origin=CURRENT,
 )
 """Their revisions count from the last one."""
+
+COUNTED = Statement(
+    revisions.update()
+    .where(revisions.c.id == number(THE_ROW))
+    .values(revision=revisions.c.revision + sa.bindparam("writes", type_=sa.Integer))
+)
+"""The revision goes up by a number of writes."""
 
 _NAME_LENGTH = 255
 _REQUEST_ID_LENGTH = 64
@@ -84,8 +91,7 @@ def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_i
     The lock on the row is held until COMMIT. So revisions become visible in their order, without
     gaps, on every database.
     """
-    number = revisions.c.revision + len(entries)
-    connection.execute(revisions.update().where(revisions.c.id == THE_ROW).values(revision=number))
+    COUNTED.prepared(connection.dialect).execute(connection, {"writes": len(entries)})
     rows = [
         (
             offset,

@@ -1,8 +1,7 @@
-"""Statements that go straight to the driver, because every search waits for them.
+"""Statements that go straight to the driver, because every search or every claim waits for them.
 
 SQLAlchemy's way from a statement to its rows takes longer than most databases take to answer. So
-these are compiled once, and only take a connection from the pool. Errors are whatever the driver
-raises: who uses this has an ordinary way to ask the same, which says in our words what is wrong.
+these are compiled once.
 """
 
 from __future__ import annotations
@@ -10,10 +9,59 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+
+class Prepared:
+    """A statement within a transaction, in the words of one kind of database.
+
+    It binds only values that drivers take as they are, and gives them as drivers do.
+    """
+
+    def __init__(self, dialect: sa.Dialect, statement: Any) -> None:
+        self._compiled = statement.compile(dialect=dialect)
+        self._order = self._compiled.positiontup
+        self.text = str(self._compiled)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the text holds for any values: some drivers want a parameter for each of a list."""
+        return not self._compiled.post_compile_params
+
+    def execute(self, connection: sa.Connection, values: dict[str, Any]) -> DBAPICursor:
+        """The driver's cursor. Raises as SQLAlchemy would, who watches it is told as well."""
+        named = self._compiled.construct_params(values)
+        given: Any = named if self._order is None else tuple([named[name] for name in self._order])
+        cursor = connection.connection.cursor()
+        watchers = connection.dispatch
+        try:
+            for watch in watchers.before_cursor_execute:
+                watch(connection, cursor, self.text, given, None, False)
+            cursor.execute(self.text, given)
+            for watch in watchers.after_cursor_execute:
+                watch(connection, cursor, self.text, given, None, False)
+        except connection.dialect.loaded_dbapi.Error as error:
+            # Nothing public does the same: name the error, tell the filters, leave a connection that is lost.
+            connection._handle_dbapi_exception(error, self.text, given, cursor, None)
+        return cursor
+
+    def rows(self, connection: sa.Connection, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """All rows. Raises as ``execute``."""
+        cursor = self.execute(connection, values)
+        try:
+            return list(cursor.fetchall())
+        except connection.dialect.loaded_dbapi.Error as error:
+            connection._handle_dbapi_exception(error, self.text, None, cursor, None)
+        finally:
+            cursor.close()
 
 
 class DirectQuery:
-    """A query of one statement, in the words of one database. Safe for several threads."""
+    """A query of one statement, in the words of one database. Safe for several threads.
+
+    Errors are whatever the driver raises: who uses this has an ordinary way to ask the same, which says in
+    our words what is wrong.
+    """
 
     def __init__(self, engine: sa.Engine, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> None:
         """``query`` binds only values that drivers take as they are."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -36,7 +37,7 @@ from moorage.store.tables import (
     traits,
     users,
 )
-from moorage.store.usage_memory import UsageMemory
+from moorage.store.usage_memory import Facts, UsageMemory
 
 
 class Registries:
@@ -50,15 +51,17 @@ class Registries:
         self.resource_classes = ClassRegistry()
 
 
-_providers = sa.select(
+_provider_columns = (
     resource_providers.c.id,
     resource_providers.c.uuid,
     resource_providers.c.name,
     resource_providers.c.generation,
     resource_providers.c.parent_provider_id,
     resource_providers.c.root_provider_id,
-    resource_providers.c.created_at,
-    resource_providers.c.updated_at,
+)
+_undated_providers = sa.select(*_provider_columns).order_by(resource_providers.c.id)
+_providers = sa.select(
+    *_provider_columns, resource_providers.c.created_at, resource_providers.c.updated_at
 ).order_by(resource_providers.c.id)
 _consumers = sa.select(
     consumers.c.id,
@@ -71,6 +74,8 @@ _consumers = sa.select(
 
 PROVIDERS = Selection(_providers, resource_providers.c.uuid)
 LOCKED_PROVIDERS = Selection(_providers.with_for_update(), resource_providers.c.uuid)
+UNDATED_PROVIDERS = Selection(_undated_providers, resource_providers.c.uuid)
+LOCKED_UNDATED_PROVIDERS = Selection(_undated_providers.with_for_update(), resource_providers.c.uuid)
 OF_TREES = Selection(_providers, resource_providers.c.root_provider_id)
 LOCKED_OF_TREES = Selection(_providers.with_for_update(), resource_providers.c.root_provider_id)
 UUIDS = Selection(sa.select(resource_providers.c.id, resource_providers.c.uuid), resource_providers.c.id)
@@ -90,6 +95,8 @@ HELD = Selection(
     allocations.c.consumer_id,
 )
 _INVENTORY, _CONSUMER, _HELD, _USED, _REVISION = range(5)
+_UUID = 1
+"""Place of a consumer's uuid in a row."""
 
 
 # Without a type, so that a ratio keeps its own in the union: another number would make it a longer one.
@@ -186,6 +193,17 @@ class Known:
     traits: dict[str, int] = field(default_factory=dict)
 
 
+class _Provider(NamedTuple):
+    id: int
+    uuid: str
+    name: str
+    generation: int
+    parent_id: int | None
+    root_id: int
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
 class NotNewError(Exception):
     """A consumer that a client takes for new is there already, so that other locks come before its own."""
 
@@ -220,13 +238,14 @@ class Reader:
     def _read_claims(self, state: State, touch: Touch, holders: set[str]) -> None:
         """Consumers, what they hold, inventories and their use. Providers have been read."""
         lockable = touch.consumers - touch.newcomers if self._locks else frozenset[str]()
-        locked = LOCKED_CONSUMERS.rows(self._connection, sorted(lockable))
+        locked = LOCKED_CONSUMERS.tuples(self._connection, sorted(lockable))
         inventory_ids = self._existing(state, touch.inventories)
         used_ids = self._existing(state, touch.used | holders)
         recalled = self._memory.recall({id_: _generation(state, uuid) for id_, uuid in used_ids.items()})
+        had = {id_: facts.inventories for id_, facts in recalled.items() if facts.inventories is not None}
         sorts = self._facts(
-            inventories=sorted(inventory_ids),
-            consumers=sorted(touch.consumers.difference(row.uuid for row in locked)),
+            inventories=sorted(inventory_ids.keys() - had.keys()),
+            consumers=sorted(touch.consumers.difference(row[_UUID] for row in locked)),
             holders=sorted(touch.consumers),
             used=sorted(used_ids.keys() - recalled.keys()),
             revision=[THE_ROW] if used_ids else [],
@@ -234,17 +253,21 @@ class Reader:
         if sorts[_REVISION]:
             self._revision = revision = sorts[_REVISION][0][0]
             if recalled and not self._memory.holds(revision):
-                sorts[_USED] += self._facts(used=sorted(recalled))[_USED]
-                recalled = {}
+                again = self._facts(
+                    inventories=sorted(inventory_ids.keys() & had.keys()), used=sorted(recalled)
+                )
+                sorts[_INVENTORY] += again[_INVENTORY]
+                sorts[_USED] += again[_USED]
+                recalled, had = {}, {}
         of_classes = sorts[_INVENTORY] + sorts[_HELD] + sorts[_USED]
         names = self._class_names({class_id for _, class_id, *_ in of_classes})
         self._take_held(state, touch, sorts[_HELD], used_ids, names)
         self._take_consumers(state, touch, locked, sorts[_CONSUMER])
-        inventory: dict[int, dict[str, Inventory]] = {id_: {} for id_ in inventory_ids}
+        inventory: dict[int, dict[str, Inventory]] = {id_: dict(had.get(id_, {})) for id_ in inventory_ids}
         for provider_id, class_id, *values, _ in sorts[_INVENTORY]:
             inventory[provider_id][names[class_id]] = Inventory(*values)
         state.inventories.update({inventory_ids[id_]: items for id_, items in inventory.items()})
-        used: dict[int, dict[str, int]] = {id_: dict(recalled.get(id_, {})) for id_ in used_ids}
+        used = {id_: dict(recalled[id_].used) if id_ in recalled else {} for id_ in used_ids}
         for provider_id, class_id, amount, *_ in sorts[_USED]:
             used[provider_id][names[class_id]] = amount
         state.used.update({used_ids[id_]: items for id_, items in used.items()})
@@ -261,7 +284,7 @@ class Reader:
         """Once claims that led to ``after`` are committed, as so many writes: know what is in use."""
         if self._revision is not None:
             left = {
-                id_: (_generation(after, uuid), after.used[uuid])
+                id_: (_generation(after, uuid), Facts(after.used[uuid], after.inventories.get(uuid)))
                 for id_, uuid in self._existing(after, after.used).items()
             }
             self._memory.learn(self._revision, self._revision + writes, left)
@@ -295,7 +318,7 @@ class Reader:
     def _take_consumers(
         self, state: State, touch: Touch, locked: Iterable[Any], facts: Iterable[Sequence[Any]]
     ) -> None:
-        rows = [(row.uuid, row.id, *row[2:]) for row in locked if row.uuid in touch.consumers]
+        rows = [(uuid, id_, *rest) for id_, uuid, *rest in locked if uuid in touch.consumers]
         for *numbers, _, _, _, uuid in facts:
             if uuid in touch.newcomers:
                 raise NotNewError
@@ -325,8 +348,8 @@ class Reader:
 
     def _held(self, wanted: Iterable[str]) -> dict[str, dict[tuple[str, str], int]]:
         held: dict[str, dict[tuple[str, str], int]] = {consumer: {} for consumer in wanted}
-        rows = HELD.rows(self._connection, held)
-        names = self._class_names({row.resource_class_id for row in rows})
+        rows = HELD.tuples(self._connection, held)
+        names = self._class_names({class_id for _, _, class_id, _ in rows})
         for consumer, provider, class_id, used in rows:
             # Only a collation could give a consumer that was not asked for.
             if consumer in held:
@@ -334,12 +357,11 @@ class Reader:
         return held
 
     def _read_providers(self, state: State, touch: Touch, uuids: frozenset[str] | set[str]) -> None:
-        selection = LOCKED_PROVIDERS if self._locks else PROVIDERS
-        rows = {row.id: row for row in selection.rows(self._connection, sorted(uuids))}
+        rows = self._provider_rows(touch, uuids)
         if touch.trees:
-            roots = {row.root_provider_id for row in rows.values() if row.uuid in touch.trees}
+            roots = {row.root_id for row in rows.values() if row.uuid in touch.trees}
             selection = LOCKED_OF_TREES if self._locks else OF_TREES
-            tree = selection.rows(self._connection, sorted(roots))
+            tree = [_Provider(*row) for row in selection.rows(self._connection, sorted(roots))]
             rows |= {row.id: row for row in tree}
             if self._locks:
                 # A child may have come in between the statement's snapshot and its locks.
@@ -352,28 +374,38 @@ class Reader:
         state.providers.update({row.uuid: self._provider(row) for row in rows.values()})
         self.known.providers |= {uuid: id_ for id_, uuid in self._names.items()}
 
-    def _read_relatives(self, rows: Iterable[Any]) -> None:
+    def _provider_rows(self, touch: Touch, uuids: Iterable[str]) -> dict[int, _Provider]:
+        """By id; with their dates only where the wire may tell of them."""
+        wanted = sorted(uuids)
+        if touch.trees or touch.provider_names:
+            selection = LOCKED_PROVIDERS if self._locks else PROVIDERS
+            rows = selection.rows(self._connection, wanted)
+        else:
+            selection = LOCKED_UNDATED_PROVIDERS if self._locks else UNDATED_PROVIDERS
+            rows = selection.tuples(self._connection, wanted)
+        return {row[0]: _Provider(*row) for row in rows}
+
+    def _read_relatives(self, rows: Iterable[_Provider]) -> None:
         """The uuids of parents and roots that are not among the rows themselves."""
         wanted = {
             id_
             for row in rows
-            for id_ in (row.parent_provider_id, row.root_provider_id)
+            for id_ in (row.parent_id, row.root_id)
             if id_ is not None and id_ not in self._names
         }
         for id_, uuid in UUIDS.rows(self._connection, sorted(wanted)):
             self._names[id_] = uuid
 
-    def _provider(self, row: Any) -> ProviderRow:
-        id_, uuid, name, generation, parent, root, created_at, updated_at = row
+    def _provider(self, row: _Provider) -> ProviderRow:
         return ProviderRow(
-            uuid=uuid,
-            name=name,
-            generation=generation,
-            parent_uuid=None if parent is None else self._names[parent],
-            root_uuid=self._names[root],
-            id=id_,
-            created_at=created_at,
-            updated_at=updated_at,
+            uuid=row.uuid,
+            name=row.name,
+            generation=row.generation,
+            parent_uuid=None if row.parent_id is None else self._names[row.parent_id],
+            root_uuid=self._names[row.root_id],
+            id=row.id,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
         )
 
     def _read_provider_names(self, state: State, touch: Touch) -> None:

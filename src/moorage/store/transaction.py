@@ -88,15 +88,18 @@ class WriteTransaction:
 
     def write(self, after: State, writes: Sequence[Write], transaction_id: str) -> Writer:
         """Bring the database to ``after`` and log who did what. Returns what ``commit`` needs."""
+        only_claims = all(write.kind in CLAIM_KINDS for write in writes)
         with translated():
             writer = Writer(self._connection, self._registries, self._reader.known)
-            writer.write(self._before, after)
+            if not only_claims:
+                writer.write(self._before, after)
+            writer.prepare_claims(self._before, after)
             with together(self._connection):
                 writer.write_claims(self._before, after)
                 entries = [self._entry(writer, after, write) for write in writes]
                 changelog.append(self._connection, entries, transaction_id)
             writer.check()
-        if all(write.kind in CLAIM_KINDS for write in writes):
+        if only_claims:
             self._claimed = after, len(writes)
         return writer
 

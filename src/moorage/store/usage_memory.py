@@ -1,4 +1,4 @@
-"""What is in use of providers, remembered from one group of claims to the next.
+"""What providers have and what of it is in use, remembered from one group of claims to the next.
 
 The sum over all that a provider has given away grows with it: a shared pool of storage may have tens of
 thousands of holders. A connection that has written the last revision knows the sums that it left, and
@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from moorage.rules.state import Used
+from moorage.rules.state import Inventories, Used
 
 MOST_PROVIDERS: Final = 10_000
 """Remembered per connection, some 10 MB at the most; then it starts anew."""
@@ -32,9 +32,17 @@ _KEY: Final = "moorage.usage"
 
 
 @dataclass(frozen=True, slots=True)
-class _Sum:
-    generation: int
+class Facts:
+    """What a provider has, None if that is not known, and what of it is in use."""
+
     used: Used
+    inventories: Inventories | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    generation: int
+    facts: Facts
     read_at: float
 
 
@@ -45,7 +53,7 @@ class UsageMemory:
     owner: object
     _revision: int = -1
     _distrusted: int = 0
-    _sums: dict[int, _Sum] = field(default_factory=dict)
+    _known: dict[int, _Known] = field(default_factory=dict)
 
     @classmethod
     def of(cls, connection: sa.Connection, owner: object) -> UsageMemory:
@@ -55,19 +63,19 @@ class UsageMemory:
             memory = connection.info[_KEY] = cls(owner)
         return memory
 
-    def recall(self, generations: Mapping[int, int]) -> dict[int, Used]:
+    def recall(self, generations: Mapping[int, int]) -> dict[int, Facts]:
         """What is known of these providers, by id, if the revision still is the same: see ``holds``.
 
         ``generations``: what they are now, with the providers' locks in hand.
         """
         oldest = time.monotonic() - LONGEST_SECONDS
-        found: dict[int, Used] = {}
-        for id_ in self._sums.keys() & generations.keys():
-            known = self._sums[id_]
+        found: dict[int, Facts] = {}
+        for id_ in self._known.keys() & generations.keys():
+            known = self._known[id_]
             if known.generation == generations[id_] and known.read_at >= oldest:
-                found[id_] = known.used
+                found[id_] = known.facts
             else:
-                del self._sums[id_]
+                del self._known[id_]
         return found
 
     def holds(self, revision: int) -> bool:
@@ -78,8 +86,8 @@ class UsageMemory:
         self._distrusted = DISTRUSTED_GROUPS
         return False
 
-    def learn(self, before: int, after: int, found: Mapping[int, tuple[int, Used]]) -> None:
-        """Remember generation and use of providers, by id, as a group left them.
+    def learn(self, before: int, after: int, found: Mapping[int, tuple[int, Facts]]) -> None:
+        """Remember generation and facts of providers, by id, as a group left them; it changed no inventory.
 
         ``before``: the revision at which it had read them. ``after``: the one that it made of that. If
         others have written in between, the next group will find a higher one.
@@ -87,16 +95,21 @@ class UsageMemory:
         if self._distrusted:
             self._distrusted -= 1
             return
-        if before != self._revision or len(self._sums) + len(found) > MOST_PROVIDERS:
-            self._sums.clear()
+        if before != self._revision or len(self._known) + len(found) > MOST_PROVIDERS:
+            self._known.clear()
         now = time.monotonic()
-        for id_, (generation, used) in found.items():
-            known = self._sums.get(id_)
+        for id_, (generation, facts) in found.items():
+            known = self._known.get(id_)
+            if known is None:
+                self._known[id_] = _Known(generation, facts, now)
+                continue
+            if facts.inventories is None:
+                facts = Facts(facts.used, known.facts.inventories)
             # A sum that goes on from a remembered one is as old as that.
-            self._sums[id_] = _Sum(generation, used, now if known is None else known.read_at)
+            self._known[id_] = _Known(generation, facts, known.read_at)
         self._revision = after
 
     def forget(self) -> None:
         """Know nothing any more."""
-        self._sums.clear()
+        self._known.clear()
         self._revision = -1

@@ -33,6 +33,7 @@ NEW_CONSUMERS = Insertion(consumers, "uuid", "generation", "project_id", "user_i
 GONE_CONSUMERS = Selection(consumers.delete(), consumers.c.id)
 NEW_ALLOCATIONS = Insertion(allocations, "resource_provider_id", "resource_class_id", "consumer_id", "used")
 GONE_ALLOCATIONS = Selection(allocations.delete(), allocations.c.consumer_id)
+CHANGED_CONSUMER = consumers.update().where(consumers.c.id == sa.bindparam("row_id"))
 PROVIDER_GENERATIONS = Bumping(resource_providers)
 CONSUMER_GENERATIONS = Bumping(consumers)
 
@@ -55,7 +56,7 @@ class Writer:
         self.added: list[tuple[Any, dict[str, int]]] = []
 
     def write(self, before: State, after: State) -> None:
-        """Everything but claims and generations."""
+        """Everything but claims and generations; ``prepare_claims`` follows."""
         self._write_resource_classes(before, after)
         self._write_traits(before, after)
         removed = _removed_providers(before, after)
@@ -66,11 +67,14 @@ class Writer:
         self._write_inventories(before, after)
         self._write_provider_traits(before, after)
         self._write_provider_aggregates(before, after)
+
+    def prepare_claims(self, before: State, after: State) -> None:
+        """Find, or make, what claims refer to."""
         self._references = self._consumer_references(_changed_consumers(before, after))
         self._class_ids({name for held in _replaced(before, after).values() for _, name in held})
 
     def write_claims(self, before: State, after: State) -> None:
-        """What follows ``write``: statements that none waits for the answer of another."""
+        """What follows ``prepare_claims``: statements that none waits for the answer of another."""
         self._write_consumers(before, after)
         self._write_allocations(before, after)
         self._bump(PROVIDER_GENERATIONS, _provider_steps(before, after))
@@ -344,7 +348,7 @@ class Writer:
         )
         kept = [(row, was) for row in changed if (was := before.consumers[row.uuid]) is not None]
         self._execute(
-            consumers.update().where(consumers.c.id == sa.bindparam("row_id")),
+            CHANGED_CONSUMER,
             [
                 {"row_id": row.id} | ids[row.uuid]
                 for row, was in kept

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from moorage.model.values import Inventory
 from moorage.store import usage_memory
-from moorage.store.usage_memory import DISTRUSTED_GROUPS, LONGEST_SECONDS, UsageMemory
+from moorage.store.usage_memory import DISTRUSTED_GROUPS, LONGEST_SECONDS, Facts, UsageMemory
 
 
 class Clock:
@@ -31,19 +32,19 @@ def memory() -> UsageMemory:
 
 
 def test_what_was_learnt_is_recalled_at_its_revision(memory: UsageMemory) -> None:
-    memory.learn(4, 6, {1: (7, {"VCPU": 3})})
-    assert memory.recall({1: 7, 2: 0}) == {1: {"VCPU": 3}}
+    memory.learn(4, 6, {1: (7, Facts({"VCPU": 3}))})
+    assert memory.recall({1: 7, 2: 0}) == {1: Facts({"VCPU": 3})}
     assert memory.holds(6)
 
 
 def test_nothing_is_recalled_of_another_generation(memory: UsageMemory) -> None:
-    memory.learn(4, 6, {1: (7, {"VCPU": 3})})
+    memory.learn(4, 6, {1: (7, Facts({"VCPU": 3}))})
     assert memory.recall({1: 8}) == {}
     assert memory.recall({1: 7}) == {}, "it is forgotten"
 
 
 def test_what_others_have_written_ends_it(memory: UsageMemory) -> None:
-    memory.learn(4, 6, {1: (7, {"VCPU": 3}), 2: (0, {})})
+    memory.learn(4, 6, {1: (7, Facts({"VCPU": 3})), 2: (0, Facts({}))})
     assert not memory.holds(7)
     assert memory.recall({1: 7, 2: 0}) == {}
 
@@ -51,38 +52,51 @@ def test_what_others_have_written_ends_it(memory: UsageMemory) -> None:
 def test_where_others_write_it_is_not_tried_again_for_a_while(memory: UsageMemory) -> None:
     assert not memory.holds(1)
     for group in range(DISTRUSTED_GROUPS):
-        memory.learn(group, group + 1, {1: (0, {})})
+        memory.learn(group, group + 1, {1: (0, Facts({}))})
         assert memory.recall({1: 0}) == {}
-    memory.learn(0, 1, {1: (0, {})})
-    assert memory.recall({1: 0}) == {1: {}}
+    memory.learn(0, 1, {1: (0, Facts({}))})
+    assert memory.recall({1: 0}) == {1: Facts({})}
 
 
 def test_a_group_that_read_a_later_revision_ends_what_was_known_before(memory: UsageMemory) -> None:
-    memory.learn(4, 6, {1: (7, {"VCPU": 3})})
-    memory.learn(9, 10, {2: (0, {})})
-    assert memory.recall({1: 7, 2: 0}) == {2: {}}
+    memory.learn(4, 6, {1: (7, Facts({"VCPU": 3}))})
+    memory.learn(9, 10, {2: (0, Facts({}))})
+    assert memory.recall({1: 7, 2: 0}) == {2: Facts({})}
 
 
 def test_what_others_know_goes_on_if_nobody_else_wrote(memory: UsageMemory) -> None:
-    memory.learn(4, 6, {1: (7, {"VCPU": 3})})
-    memory.learn(6, 7, {2: (0, {})})
-    assert memory.recall({1: 7, 2: 0}) == {1: {"VCPU": 3}, 2: {}}
+    memory.learn(4, 6, {1: (7, Facts({"VCPU": 3}))})
+    memory.learn(6, 7, {2: (0, Facts({}))})
+    assert memory.recall({1: 7, 2: 0}) == {1: Facts({"VCPU": 3}), 2: Facts({})}
 
 
 def test_a_sum_is_not_gone_on_from_for_ever(memory: UsageMemory, clock: Clock) -> None:
-    memory.learn(0, 1, {1: (0, {"VCPU": 1})})
+    memory.learn(0, 1, {1: (0, Facts({"VCPU": 1}))})
     clock.now = LONGEST_SECONDS
-    memory.learn(1, 2, {1: (1, {"VCPU": 2})})
-    assert memory.recall({1: 1}) == {1: {"VCPU": 2}}
+    memory.learn(1, 2, {1: (1, Facts({"VCPU": 2}))})
+    assert memory.recall({1: 1}) == {1: Facts({"VCPU": 2})}
     clock.now += 0.5
     assert memory.recall({1: 1}) == {}
-    memory.learn(2, 3, {1: (2, {"VCPU": 3})})
+    memory.learn(2, 3, {1: (2, Facts({"VCPU": 3}))})
     clock.now += LONGEST_SECONDS
-    assert memory.recall({1: 2}) == {1: {"VCPU": 3}}, "it was asked for anew"
+    assert memory.recall({1: 2}) == {1: Facts({"VCPU": 3})}, "it was asked for anew"
 
 
 def test_it_does_not_grow_without_end(memory: UsageMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage_memory, "MOST_PROVIDERS", 2)
-    memory.learn(0, 1, {1: (0, {}), 2: (0, {})})
-    memory.learn(1, 2, {3: (0, {})})
-    assert memory.recall({1: 0, 2: 0, 3: 0}) == {3: {}}
+    memory.learn(0, 1, {1: (0, Facts({})), 2: (0, Facts({}))})
+    memory.learn(1, 2, {3: (0, Facts({}))})
+    assert memory.recall({1: 0, 2: 0, 3: 0}) == {3: Facts({})}
+
+
+def test_inventories_are_known_as_long_as_the_use_even_by_groups_that_did_not_want_them(
+    memory: UsageMemory,
+) -> None:
+    inventories = {"VCPU": Inventory(8)}
+    memory.learn(0, 1, {1: (0, Facts({"VCPU": 1}, inventories))})
+    assert memory.recall({1: 0}) == {1: Facts({"VCPU": 1}, inventories)}
+    memory.learn(1, 2, {1: (1, Facts({}))})
+    assert memory.recall({1: 1}) == {1: Facts({}, inventories)}
+    assert memory.recall({1: 2}) == {}
+    memory.learn(2, 3, {1: (2, Facts({}))})
+    assert memory.recall({1: 2}) == {1: Facts({})}, "they went with the use"
