@@ -7,7 +7,9 @@ IMMEDIATE, which lets one writer in at a time). Readers of several statements ge
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ import sqlalchemy as sa
 from oslo_db.sqlalchemy import exc_filters
 from pymysql.constants import SERVER_STATUS
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from moorage.model.errors import ConfigurationError
+from moorage.store.errors import PRIMARY_CODE
 from moorage.store.settings import StoreSettings
 
 SQLITE_BUSY_SECONDS = 30.0
@@ -54,8 +57,8 @@ _DRIVERS = {
 """The driver that this package brings, by kind of database: a URL may name any other."""
 
 
-_BEGIN = {"write": "BEGIN IMMEDIATE", "snapshot": "BEGIN"}
-"""SQLite only: how a transaction of an engine begins; the third has none."""
+SQLITE_PAUSE_SECONDS = (0.0002, 0.0008)
+"""How long a writer waits at least and at most before it looks again whether another process is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,43 @@ def _sqlite_engines(
     return Engines(**engines)
 
 
+def _begin_writing(connection: sa.Connection) -> None:
+    """Wait for the one place that SQLite has for a writer, and take it.
+
+    SQLite's own patience sleeps for longer and longer, up to a tenth of a second, while a process that has
+    many groups to commit leaves the place for a fraction of a millisecond at a time. So it is looked for
+    often.
+    """
+    cursor = connection.connection.cursor()
+    until = time.monotonic() + SQLITE_BUSY_SECONDS
+    try:
+        cursor.execute("PRAGMA busy_timeout = 0")
+        while not _begins(cursor, is_last_try=time.monotonic() > until):
+            time.sleep(random.uniform(*SQLITE_PAUSE_SECONDS))  # noqa: S311 - only spreads tries in time
+        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000:.0f}")
+    except sqlite3.Error as error:
+        connection._handle_dbapi_exception(error, "BEGIN IMMEDIATE", None, cursor, None)
+    cursor.close()
+
+
+def _begins(cursor: DBAPICursor, *, is_last_try: bool) -> bool:
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if is_last_try or error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
+
+
+def _begin_reading(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+_SQLITE_BEGIN = {"write": _begin_writing, "snapshot": _begin_reading}
+"""How a transaction of an engine begins; the third has none."""
+
+
 def _prepare_sqlite(engine: sa.Engine, name: str, *, full: bool) -> None:
     @sa.event.listens_for(engine, "connect")
     def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -222,11 +262,9 @@ def _prepare_sqlite(engine: sa.Engine, name: str, *, full: bool) -> None:
         connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
 
-    if name in _BEGIN:
-
-        @sa.event.listens_for(engine, "begin")
-        def on_begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(_BEGIN[name])
+    begin = _SQLITE_BEGIN.get(name)
+    if begin is not None:
+        sa.event.listen(engine, "begin", begin)
 
 
 def _set_sql_mode(engine: sa.Engine, mode: str) -> None:

@@ -55,7 +55,7 @@ _CONFLICT_NUMBERS = frozenset((1020, 1205, 1213, 3101))
 
 _SQLITE_BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 
-_PRIMARY_CODE = 0xFF
+PRIMARY_CODE = 0xFF
 """SQLite keeps the primary result code in the low byte of an extended one."""
 
 
@@ -99,7 +99,7 @@ def _driver_error(error: BaseException) -> BaseException | None:
 def _is_conflict(driver_error: BaseException | None) -> bool:
     if isinstance(driver_error, sqlite3.Error):
         code = getattr(driver_error, "sqlite_errorcode", None)
-        return code is not None and code & _PRIMARY_CODE in _SQLITE_BUSY
+        return code is not None and code & PRIMARY_CODE in _SQLITE_BUSY
     if getattr(driver_error, "sqlstate", None) in _CONFLICT_STATES:
         return True
     return _number(driver_error) in _CONFLICT_NUMBERS

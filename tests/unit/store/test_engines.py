@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +12,21 @@ import pytest
 import sqlalchemy as sa
 
 from moorage.model.errors import ConfigurationError
-from moorage.store.engines import READERS, READERS_OVERFLOW, WRITERS, create_engines, database_url
+from moorage.store import engines
+from moorage.store.engines import (
+    READERS,
+    READERS_OVERFLOW,
+    SQLITE_BUSY_SECONDS,
+    WRITERS,
+    create_engines,
+    database_url,
+)
+from moorage.store.errors import WriteConflictError, translated
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
 from tests.databases.sql_watch import engines_of
+
+MANY_TURNS = 200
 
 
 @pytest.mark.parametrize("text", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
@@ -100,3 +116,70 @@ def test_an_sqlite_uri_is_left_to_sqlite(tmp_path: Path) -> None:
     assert store.revision() == 0
     assert (tmp_path / "uri.sqlite").exists()
     store.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[sa.Engine, sqlite3.Connection]]:
+    """An engine that writes to an SQLite database, and another process' connection to it."""
+    path = tmp_path / "moorage.sqlite"
+    engines = create_engines(StoreSettings(url=f"sqlite:///{path}"))
+    with engines.write.begin():
+        pass
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    yield engines.write, other
+    other.close()
+    engines.dispose()
+
+
+def test_an_sqlite_writer_gets_in_although_another_leaves_the_place_for_moments_only(
+    place: tuple[sa.Engine, sqlite3.Connection],
+) -> None:
+    engine, other = place
+    turns = 0
+    got_in = threading.Event()
+    other.execute("BEGIN IMMEDIATE")
+
+    def take_turns() -> None:
+        nonlocal turns
+        while not got_in.is_set() and turns < MANY_TURNS:
+            time.sleep(0.01)
+            other.execute("COMMIT")
+            turns += 1
+            time.sleep(0.002)
+            with contextlib.suppress(sqlite3.OperationalError):
+                other.execute("BEGIN IMMEDIATE")
+
+    other.execute("PRAGMA busy_timeout = 60000")
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    with engine.begin() as connection:
+        got_in.set()
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == SQLITE_BUSY_SECONDS * 1000
+    thread.join()
+    # SQLite's own patience would have tried some twenty times in as many seconds.
+    assert turns < MANY_TURNS
+
+
+def test_an_sqlite_writer_that_waits_too_long_has_lost_against_the_other(
+    place: tuple[sa.Engine, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, other = place
+    monkeypatch.setattr(engines, "SQLITE_BUSY_SECONDS", 0.05)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(WriteConflictError), translated(), engine.begin():
+        pass
+    other.execute("ROLLBACK")
+    with engine.begin():
+        pass
+
+
+def test_an_sqlite_writer_does_not_wait_where_something_else_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "moorage.sqlite"
+    made = create_engines(StoreSettings(url=f"sqlite:///{path}"))
+    with made.write.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        driver.cursor().execute("BEGIN")
+        with pytest.raises(sa.exc.OperationalError, match="within a transaction"):
+            connection.begin()
+    made.dispose()
