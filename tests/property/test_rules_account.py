@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,9 @@ from tests.property.strategies_account import (
 )
 from tests.property.strategies_search import examples
 from tests.unit.rules.memory import Memory
+
+pytestmark = pytest.mark.no_cover
+"""The unit tests alone reach every line and branch of the rules."""
 
 STEPS = 12
 """Commands of a sequence: enough to build something up and to take it down again."""
