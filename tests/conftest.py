@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["tests.servers.plugin"]
+
+FAULTS = "tests/faults/"
+PROPERTIES = "tests/property/"
 
 # A slow machine is no failure: no test here is about time. `make check` looks whether a property holds at
 # all; to look for what is rare, `make test` has many times as many examples.
@@ -25,10 +30,34 @@ settings.load_profile(os.environ.get("MOORAGE_TEST_PROFILE", "check"))
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests and journeys first: one process does a whole file, and the last to begin
-    should not be the longest. (``--no-loadscope-reorder`` keeps this order.)
+    """What takes longest first: one process does a whole file, and the last to begin should not be the
+    longest. (``--no-loadscope-reorder`` keeps this order.) The faults are the longest, as they stay together;
+    then come properties, then files with slow tests and journeys.
     """
     long = {
         item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("journey")
     }
-    items.sort(key=lambda item: item.path not in long)
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        return (
+            not item.nodeid.startswith(FAULTS),
+            not item.nodeid.startswith(PROPERTIES),
+            item.path not in long,
+        )
+
+    items.sort(key=place)
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """File by file, but the faults together: they mostly wait, and while one process waits the other shall
+    compute, not wait as well.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return FAULTS if nodeid.startswith(FAULTS) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """None: whatever else was asked for."""
+    return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
