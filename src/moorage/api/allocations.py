@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from oslo_utils import uuidutils
-
-from moorage.api import encode, versions
+from moorage.api import encode, uuids, versions
 from moorage.api.exchange import Answer, Call
 from moorage.api.settings import ApiSettings
 from moorage.api.wire_error import bad_request
@@ -31,7 +29,7 @@ def show(call: Call) -> Answer:
 
 def check_consumer(path: Mapping[str, str]) -> None:
     """A consumer has to be a UUID to hold anything. Raises WireError (400)."""
-    if not uuidutils.is_uuid_like(path["consumer_uuid"]):
+    if not uuids.is_uuid_like(path["consumer_uuid"]):
         raise bad_request(f"Malformed consumer_uuid: {path['consumer_uuid']}")
 
 

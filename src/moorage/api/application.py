@@ -12,12 +12,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
-from uuid import uuid4
 
 import falcon
 import orjson
 
-from moorage.api import accept, body, encode, errors, limits, openapi, query, render, versions
+from moorage.api import (
+    accept,
+    body,
+    encode,
+    errors,
+    limits,
+    openapi,
+    query,
+    render,
+    request_ids,
+    versions,
+)
 from moorage.api.exchange import NO_BODY, Answer, Call
 from moorage.api.observer import NO_ROUTE, OTHER_METHOD, Ended, Observer
 from moorage.api.routes import ROUTES, Methods, Operation
@@ -303,7 +313,7 @@ def _request_id(request: falcon.Request) -> str:
     """The id of a request, also of one that Falcon refuses before the gate sees it."""
     context = request.context
     if not hasattr(context, "request_id"):
-        context.request_id = f"req-{uuid4()}"
+        context.request_id = request_ids.new()
     known: str = context.request_id
     return known
 

@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from moorage.api import uuids
+
 Approver = Callable[[Any], bool]
 """Whether an instance is valid beyond doubt."""
 
 Schema = Mapping[str, Any]
 
-UUID_TEXT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """One of the forms of a UUID, the one that clients send."""
 
 
@@ -129,7 +130,7 @@ def _string(schema: Schema) -> Approver:
             and least <= len(instance) <= most
             # A dollar in a pattern is the very end for the validator, and not for Python.
             and not instance.endswith("\n")
-            and (not is_uuid or UUID_TEXT.fullmatch(instance) is not None)
+            and (not is_uuid or uuids.USUAL.fullmatch(instance) is not None)
             and matches(instance) is not None
         )
 

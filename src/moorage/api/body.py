@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, Protocol
 
@@ -114,9 +115,8 @@ def _any(decoded: object) -> None:
 
 def decode(content: bytes, validator: Validator, count: Callable[[object], None] = _any) -> Any:
     """JSON that its schema takes; what ``count`` refuses is not held against it. Raises WireError (400)."""
-    odd = _OddNumbers()
     try:
-        decoded = json.loads(content.decode("utf-8"), parse_constant=odd.constant, parse_float=odd.number)
+        decoded, fault = _reader().read(content.decode("utf-8"))
     except ValueError as error:
         raise bad_request(f"{MALFORMED}{error}") from None
     except RecursionError:
@@ -124,8 +124,9 @@ def decode(content: bytes, validator: Validator, count: Callable[[object], None]
     count(decoded)
     check(decoded, validator, is_large=len(content) > LARGE_BODY)
     # wire: what the schema says of a body comes before what else nobody can keep of it.
+    if fault is not None:
+        raise bad_request(f"{MALFORMED}{fault}")
     try:
-        odd.check()
         if b"\\" in content:
             _check_strings(decoded)
     except ValueError as error:
@@ -145,28 +146,44 @@ def check(decoded: object, validator: Validator, is_large: bool = False) -> None
     raise bad_request(f"JSON does not validate: {text}")
 
 
-class _OddNumbers:
-    """Reads numbers for Python's JSON reader, and remembers which of them are none."""
+class _Reader:
+    """Python's JSON reader, which also tells of numbers that are none. For one thread."""
 
     def __init__(self) -> None:
         self._fault: str | None = None
+        self._decoder = json.JSONDecoder(parse_constant=self._constant, parse_float=self._number)
 
-    def constant(self, name: str) -> float:
+    def read(self, text: str) -> tuple[Any, str | None]:
+        """What the text says, and what is wrong with a number in it. Raises ValueError, RecursionError."""
+        if text.startswith(_BOM):
+            json.loads(text)  # It says what is wrong, which a decoder does not know.
+        self._fault = None
+        return self._decoder.decode(text), self._fault
+
+    def _constant(self, name: str) -> float:
         """NaN and the infinities, which Python takes for JSON."""
         self._fault = f"{name} is not JSON"
         return float(name)
 
-    def number(self, digits: str) -> float:
+    def _number(self, digits: str) -> float:
         """One with a fraction or an exponent."""
         value = float(digits)
         if not math.isfinite(value):
             self._fault = "a number is too large"
         return value
 
-    def check(self) -> None:
-        """Raises ValueError if there was such a number."""
-        if self._fault is not None:
-            raise ValueError(self._fault)
+
+_BOM: Final = "\ufeff"
+
+_readers: Final = threading.local()
+
+
+def _reader() -> _Reader:
+    """The thread's own: to make one takes as long as to read a claim."""
+    reader: _Reader | None = getattr(_readers, "own", None)
+    if reader is None:
+        reader = _readers.own = _Reader()
+    return reader
 
 
 def _check_strings(decoded: object) -> None:

@@ -9,9 +9,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
-from oslo_utils import uuidutils
-
-from moorage.api import limits, versions
+from moorage.api import limits, uuids, versions
 from moorage.api.schemas import Validator, group_key
 from moorage.api.wire_error import bad_request
 from moorage.model.values import MAX_INT
@@ -249,7 +247,7 @@ def _member_of(value: str) -> tuple[bool, frozenset[str]]:
     else:
         aggregates = frozenset({listed})
     for aggregate in sorted(aggregates):
-        if not uuidutils.is_uuid_like(aggregate):
+        if not uuids.is_uuid_like(aggregate):
             raise bad_request(
                 f"{INVALID}Expected 'member_of' parameter to contain valid UUID(s). Got: {aggregate}"
             )
@@ -259,6 +257,6 @@ def _member_of(value: str) -> tuple[bool, frozenset[str]]:
 def in_tree(value: str) -> str:
     """The provider that an ``in_tree`` of a request group names. Raises WireError (400)."""
     uuid = value.strip()
-    if not uuidutils.is_uuid_like(uuid):
+    if not uuids.is_uuid_like(uuid):
         raise bad_request(f"{INVALID}Expected 'in_tree' parameter to be a format of uuid. Got: {value}")
     return uuid

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import jsonschema
-from oslo_utils import uuidutils
 
-from moorage.api import versions
+from moorage.api import uuids, versions
 from moorage.api.approval import approver
 from moorage.api.versions import Since
 from moorage.model.values import MAX_INT
@@ -75,7 +74,7 @@ _VALIDATOR_CLASS = jsonschema.validators.extend(
 
 # wire: UUIDs in bodies may lack their dashes; those in query strings may not.
 _BODY_FORMATS = jsonschema.FormatChecker()
-_BODY_FORMATS.checks("uuid")(uuidutils.is_uuid_like)
+_BODY_FORMATS.checks("uuid")(uuids.is_uuid_like)
 _QUERY_FORMATS = jsonschema.FormatChecker()
 
 

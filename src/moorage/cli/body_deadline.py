@@ -74,15 +74,15 @@ class BodyDeadline:
         self._clock = clock
         self._requests: set[Request] = set()
 
-    @contextmanager
-    def request(self, port: str) -> Iterator[Request]:
-        """A request to ``port`` is worked on while the context lasts."""
+    def begin(self, port: str) -> Request:
+        """From now on a request to ``port`` is worked on, until ``end``."""
         request = Request(self._clock(), port)
         self._requests.add(request)
-        try:
-            yield request
-        finally:
-            self._requests.discard(request)
+        return request
+
+    def end(self, request: Request) -> None:
+        """It is answered."""
+        self._requests.discard(request)
 
     def is_over(self, request: Request) -> bool:
         """Whether its body comes too late, be it complete."""

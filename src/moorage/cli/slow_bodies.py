@@ -75,6 +75,9 @@ class BoundedReading:
         self._deadline = deadline
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        with self._deadline.request(environ["SERVER_PORT"]) as request:
-            environ["wsgi.input"] = BoundedBody(environ, self._turns, self._deadline, request)
+        request = self._deadline.begin(environ["SERVER_PORT"])
+        environ["wsgi.input"] = BoundedBody(environ, self._turns, self._deadline, request)
+        try:
             return self._application(environ, start_response)
+        finally:
+            self._deadline.end(request)

@@ -6,12 +6,12 @@ import math
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from moorage.cli import body_deadline, serve
-from moorage.cli.body_deadline import BodyDeadline, cut_silent
+from moorage.cli.body_deadline import BodyDeadline, Request, cut_silent
 from moorage.cli.limits import ServerSettings
 
 SECONDS = 10.0
@@ -32,13 +32,21 @@ class Bench:
         return 1
 
 
+@contextmanager
+def worked_on(deadline: BodyDeadline) -> Iterator[Request]:
+    """A request that is worked on while the context lasts."""
+    request = deadline.begin("1")
+    yield request
+    deadline.end(request)
+
+
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
 
 
 def test_a_late_body_is_cut_and_an_early_one_is_not(bench: Bench) -> None:
-    with bench.deadline.request("1") as request:
+    with worked_on(bench.deadline) as request:
         request.reads = True
         bench.now = SECONDS - 1
         assert bench.deadline.look() == 0
@@ -49,26 +57,26 @@ def test_a_late_body_is_cut_and_an_early_one_is_not(bench: Bench) -> None:
 
 
 def test_nobody_is_cut_while_an_old_request_is_worked_on(bench: Bench) -> None:
-    with bench.deadline.request("1") as late:
+    with worked_on(bench.deadline) as late:
         late.reads = True
-        with bench.deadline.request("1"):
+        with worked_on(bench.deadline):
             bench.now = SECONDS
             assert bench.deadline.look() == 0
         assert bench.deadline.look() == 1
 
 
 def test_a_young_request_that_is_worked_on_saves_nobody(bench: Bench) -> None:
-    with bench.deadline.request("1") as late:
+    with worked_on(bench.deadline) as late:
         late.reads = True
         bench.now = SECONDS
-        with bench.deadline.request("1"):
+        with worked_on(bench.deadline):
             assert bench.deadline.look() == 1
 
 
 def test_many_late_bodies_are_looked_for_once(bench: Bench) -> None:
     with ExitStack() as requests:
         for _ in range(5):
-            requests.enter_context(bench.deadline.request("1")).reads = True
+            requests.enter_context(worked_on(bench.deadline)).reads = True
         bench.now = SECONDS
         assert bench.deadline.look() == 1
     assert bench.cut == [1]
@@ -172,7 +180,7 @@ def test_the_watch_goes_on_after_an_error(
 
     monkeypatch.setattr(body_deadline, "POLL_SECONDS", 0.001)
     deadline = BodyDeadline(0.0, cut=fail)
-    with deadline.request("1") as request:
+    with worked_on(deadline) as request:
         request.reads = True
         deadline.watch()
         for _ in range(2):
