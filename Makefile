@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+# One of them mostly waits for the faults that it makes.
+TEST_JOBS ?= 3
 PYTEST_ARGS ?=
 PEER_SECONDS ?= 600
 BENCH_ARGS ?=
@@ -34,7 +36,7 @@ run: $(VENV)/.run ## start Moorage on loopback, with a sample cloud in ./moorage
 
 test: $(VENV)/.test $(VENV)/.docs databases lint types imports ## everything: style, types, rooms, all tests on all databases, coverage, docs
 	@rm -f .coverage .coverage.* coverage.json
-	MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS) tests
+	MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS) tests
 	$(BIN)/coverage json -q
 	$(BIN)/python tools/coverage_gate.py coverage.json
 	$(BIN)/mkdocs build --quiet --strict

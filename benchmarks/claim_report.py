@@ -86,7 +86,8 @@ def conditions_line(run: Row) -> str:
     return (
         f"{run['cores']} cores ({run['processor']}) for services, clients and database together, "
         f"{NAMES[run['database']]} {run['database_version']}, {versions}; seed {run['seed']}, "
-        f"{run['seconds']:g} s per row, twice as long for the reference."
+        f"{run['seconds']:g} s per row, twice as long for the reference, "
+        "six times for cycles."
         f"{busy(run['load'], run['cores'])}"
     )
 
