@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import sqlalchemy as sa
 
@@ -35,6 +37,18 @@ def test_rows_are_found_by_many_values(store: Store, service: Service, tables: b
         assert found == uuids[:2]
         assert selection.rows(connection, [f"{uuids[0]}x"]) == []
         assert selection.rows(connection, []) == []
+
+
+def test_who_watches_statements_in_the_log_sees_those_of_claims(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "sqlalchemy.engine.Engine")
+    selection = Selection(sa.select(consumers.c.id, consumers.c.uuid), consumers.c.uuid)
+    with store.engines.write.begin() as connection:
+        assert selection.tuples(connection, ["whose?"]) == []
+    told = [record.getMessage() for record in caplog.records]
+    assert any("FROM consumers" in line and "whose?" in line for line in told)
+    assert "Rows []" in told
 
 
 @BOTH

@@ -6,10 +6,14 @@ these are compiled once.
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPICursor
+
+STATEMENTS: Final = logging.getLogger("sqlalchemy.engine.Engine")
+"""Where SQLAlchemy tells of its statements, so that whoever wants to see them sees these as well."""
 
 
 class Prepared:
@@ -34,6 +38,7 @@ class Prepared:
         given: Any = named if self._order is None else tuple([named[name] for name in self._order])
         cursor = connection.connection.cursor()
         watchers = connection.dispatch
+        STATEMENTS.info("%s [straight to the driver] %.1000r", self.text, given)
         try:
             for watch in watchers.before_cursor_execute:
                 watch(connection, cursor, self.text, given, None, False)
@@ -49,11 +54,13 @@ class Prepared:
         """All rows. Raises as ``execute``."""
         cursor = self.execute(connection, values)
         try:
-            return list(cursor.fetchall())
+            found = list(cursor.fetchall())
         except connection.dialect.loaded_dbapi.Error as error:
             connection._handle_dbapi_exception(error, self.text, None, cursor, None)
         finally:
             cursor.close()
+        STATEMENTS.debug("Rows %.1000r", found)
+        return found
 
 
 class DirectQuery:
