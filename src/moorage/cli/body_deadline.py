@@ -47,11 +47,16 @@ IS_POSSIBLE: Final = hasattr(socket, "TCP_INFO") and DESCRIPTORS.is_dir()
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One that is being worked on: since when, whether its body is waited for, and the port it came to."""
+    """One that is being worked on: since when, whether its body is waited for, and the port it came to.
+
+    ``met_cut``: connections were shut meanwhile, maybe its own. It may have begun later than they think
+    who look at connections: what has waited for a thread has not begun.
+    """
 
     began: float
     port: str
     reads: bool = False
+    met_cut: bool = False
 
 
 class BodyDeadline:
@@ -94,6 +99,9 @@ class BodyDeadline:
         old = [request for request in list(self._requests) if self.is_over(request)]
         if not old or not all(request.reads for request in old):
             return 0
+        # Before it is done, for threads go on at once.
+        for request in list(self._requests):
+            request.met_cut = True
         cut = sum(self._cut(int(port), self._silence) for port in {request.port for request in old})
         if cut:
             LOG.warning("%s bodies of requests did not come to their end in %s seconds", cut, self._seconds)

@@ -60,7 +60,9 @@ class BoundedBody:
             self._request.reads = False
             self._turns.release()
         # Also if all is there: its connection may have been shut, so that no answer would get through.
-        if self._deadline.is_over(self._request):
+        # What announced its length and breaks off when connections are shut is one of theirs.
+        breaks_off = len(content) < size and bool(self._environ.get("CONTENT_LENGTH"))
+        if self._deadline.is_over(self._request) or (self._request.met_cut and breaks_off):
             self._environ[GIVEN_UP] = True
             raise TimeoutError("the body did not arrive in time")
         return content

@@ -127,3 +127,32 @@ def test_a_request_counts_as_reading_only_while_it_waits_for_its_body() -> None:
     assert served(application, Slow(), deadline) == b""
     assert deadline.look() == 0
     assert asked == [(8778, 10.0 + 5.0 + MARGIN_SECONDS)]
+
+
+@pytest.mark.parametrize(
+    ("length", "content", "answer"),
+    [("3", b"a", b"late"), ("3", b"abc", b"abc"), (None, b"a", b"a")],
+    ids=["breaks off", "is whole", "in chunks"],
+)
+def test_a_young_body_that_breaks_off_when_others_are_cut_is_late_as_well(
+    length: str | None, content: bytes, answer: bytes
+) -> None:
+    clock = Clock()
+    deadline = BodyDeadline(10.0, 5.0, lambda _port, _silence: 1, clock)
+    deadline.begin("8778").reads = True
+    clock.now = 10.0
+
+    class Cut:
+        def read(self, size: int) -> bytes:
+            assert deadline.look() == 1
+            return content
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if length is not None:
+            environ["CONTENT_LENGTH"] = length
+        try:
+            return [environ["wsgi.input"].read(3)]
+        except TimeoutError:
+            return [b"late"]
+
+    assert served(application, Cut(), deadline) == answer
