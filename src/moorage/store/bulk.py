@@ -220,6 +220,11 @@ def _bound(dialect: sa.Dialect, rows: Sequence[Row]) -> dict[str, Any]:
     return {GIVEN: orjson.dumps(rows).decode(), NOW: told}
 
 
+def _text(words: str) -> sa.TextClause:
+    """A statement of names of our own tables, columns and types."""
+    return sa.text(words)
+
+
 class Insertion(PerDatabase):
     """An INSERT of many rows, each a tuple in the order of ``names``; ``created_at`` is now.
 
@@ -255,7 +260,7 @@ class Insertion(PerDatabase):
         values = [f"{GIVEN}.{name}" for name in self._names]
         if self._origin is not None:
             values[0] = f"({self._origin.compile(dialect=dialect)}) + {values[0]}"
-        return sa.text(
+        return _text(
             f"INSERT INTO {self._table.name} ({listed}, created_at) "  # noqa: S608  # nosec B608
             f"SELECT {', '.join(values)}, :{NOW} FROM {_given(dialect, self._columns)}"
         )
@@ -319,11 +324,11 @@ class Bumping(PerDatabase):
         same = f"{name}.id = {GIVEN}.id AND {name}.generation = {GIVEN}.generation"
         if dialect.name == "mysql":
             # The given rows lead: the other way round the whole table would be read, and locked.
-            return sa.text(
+            return _text(
                 f"UPDATE {given} STRAIGHT_JOIN {name} ON {same} SET "  # noqa: S608  # nosec B608
                 f"{name}.generation = {name}.generation + {GIVEN}.step, {name}.updated_at = :{NOW}"
             )
-        return sa.text(
+        return _text(
             f"UPDATE {name} SET generation = {name}.generation + {GIVEN}.step, "  # noqa: S608  # nosec B608
             f"updated_at = :{NOW} FROM {given} WHERE {same}"
         )

@@ -60,6 +60,10 @@ _DRIVERS = {
 SQLITE_PAUSE_SECONDS = (0.0002, 0.0008)
 """How long a writer waits at least and at most before it looks again whether another process is done."""
 
+_spread = random.Random()  # noqa: S311 - only spreads tries in time
+
+BEGIN_WRITING = "BEGIN IMMEDIATE"
+
 
 @dataclass(frozen=True, slots=True)
 class Engines:
@@ -226,18 +230,16 @@ def _begin_writing(connection: sa.Connection) -> None:
     cursor = connection.connection.cursor()
     until = time.monotonic() + SQLITE_BUSY_SECONDS
     try:
-        cursor.execute("PRAGMA busy_timeout = 0")
         while not _begins(cursor, is_last_try=time.monotonic() > until):
-            time.sleep(random.uniform(*SQLITE_PAUSE_SECONDS))  # noqa: S311 - only spreads tries in time
-        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000:.0f}")
-    except sqlite3.Error as error:
-        connection._handle_dbapi_exception(error, "BEGIN IMMEDIATE", None, cursor, None)
+            time.sleep(_spread.uniform(*SQLITE_PAUSE_SECONDS))
+    except connection.dialect.loaded_dbapi.Error as error:
+        connection._handle_dbapi_exception(error, BEGIN_WRITING, None, cursor, None)
     cursor.close()
 
 
 def _begins(cursor: DBAPICursor, *, is_last_try: bool) -> bool:
     try:
-        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute(BEGIN_WRITING)
     except sqlite3.OperationalError as error:
         if is_last_try or error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY:
             raise
@@ -261,6 +263,9 @@ def _prepare_sqlite(engine: sa.Engine, name: str, *, full: bool) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
+        if name == "write":
+            # From now on it waits by itself.
+            connection.execute("PRAGMA busy_timeout = 0")
 
     begin = _SQLITE_BEGIN.get(name)
     if begin is not None:

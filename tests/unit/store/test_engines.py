@@ -16,7 +16,6 @@ from moorage.store import engines
 from moorage.store.engines import (
     READERS,
     READERS_OVERFLOW,
-    SQLITE_BUSY_SECONDS,
     WRITERS,
     create_engines,
     database_url,
@@ -152,9 +151,8 @@ def test_an_sqlite_writer_gets_in_although_another_leaves_the_place_for_moments_
     other.execute("PRAGMA busy_timeout = 60000")
     thread = threading.Thread(target=take_turns)
     thread.start()
-    with engine.begin() as connection:
+    with engine.begin():
         got_in.set()
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == SQLITE_BUSY_SECONDS * 1000
     thread.join()
     # SQLite's own patience would have tried some twenty times in as many seconds.
     assert turns < MANY_TURNS
