@@ -36,10 +36,12 @@ class Prepared:
         """The driver's cursor. Raises as SQLAlchemy would, who watches it is told as well."""
         named = self._compiled.construct_params(values)
         given: Any = named if self._order is None else tuple([named[name] for name in self._order])
-        cursor = connection.connection.cursor()
+        cursor: DBAPICursor | None = None
         watchers = connection.dispatch
         STATEMENTS.info("%s [straight to the driver] %.1000r", self.text, given)
         try:
+            # A connection that is lost may say so here already.
+            cursor = connection.connection.cursor()
             for watch in watchers.before_cursor_execute:
                 watch(connection, cursor, self.text, given, None, False)
             cursor.execute(self.text, given)

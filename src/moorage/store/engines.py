@@ -227,9 +227,10 @@ def _begin_writing(connection: sa.Connection) -> None:
     many groups to commit leaves the place for a fraction of a millisecond at a time. So it is looked for
     often.
     """
-    cursor = connection.connection.cursor()
+    cursor: DBAPICursor | None = None
     until = time.monotonic() + SQLITE_BUSY_SECONDS
     try:
+        cursor = connection.connection.cursor()
         while not _begins(cursor, is_last_try=time.monotonic() > until):
             time.sleep(_spread.uniform(*SQLITE_PAUSE_SECONDS))
     except connection.dialect.loaded_dbapi.Error as error:
