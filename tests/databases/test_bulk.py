@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from moorage.service.facade import Service
 from moorage.store import bulk
 from moorage.store.bulk import Bumping, Insertion, Selection
+from moorage.store.errors import ConnectionLostError, translated
 from moorage.store.store import Store
 from moorage.store.tables import allocations, changes, consumers, resource_providers
 from tests.databases.orders import add_provider, new_uuid
@@ -37,6 +38,29 @@ def test_rows_are_found_by_many_values(store: Store, service: Service, tables: b
         assert found == uuids[:2]
         assert selection.rows(connection, [f"{uuids[0]}x"]) == []
         assert selection.rows(connection, []) == []
+
+
+def test_a_connection_that_is_closed_below_is_told_as_lost(store: Store) -> None:
+    selection = Selection(sa.select(consumers.c.id, consumers.c.uuid), consumers.c.uuid)
+    with store.engines.write.connect() as connection:
+        connection.begin()
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        driver.close()
+        with pytest.raises(ConnectionLostError), translated():
+            selection.tuples(connection, ["anybody"])
+    # It does not come back from the pool.
+    with store.engines.write.begin() as connection:
+        assert selection.tuples(connection, ["anybody"]) == []
+
+
+def test_a_writer_whose_connection_was_closed_below_is_told_so(store: Store) -> None:
+    with store.engines.write.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        driver.close()
+        with pytest.raises(ConnectionLostError), translated(), connection.begin():
+            connection.exec_driver_sql("SELECT 1")
 
 
 def test_who_watches_statements_in_the_log_sees_those_of_claims(
