@@ -22,6 +22,8 @@ TARGET = "moorage.wsgi:application"
 BIN = Path(sys.executable).parent
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
+PROCESSES = 2
+READY = "Index of "  # what each process logs once, when it has loaded the service
 PROVIDER = "11111111-1111-4111-8111-111111111111"
 CORES = 10
 CLIENTS = 8
@@ -42,16 +44,26 @@ UWSGI = [
 ]
 
 SERVERS = {
-    "gunicorn, two processes": [*GUNICORN, "--workers", "2"],
-    "gunicorn, loaded before the fork": [*GUNICORN, "--workers", "2", "--threads", "4", "--preload"],
-    "uwsgi, loaded before the fork": [*UWSGI, "--processes", "2", "--threads", "4"],
-    "uwsgi, loaded in each process": [*UWSGI, "--processes", "2", "--threads", "4", "--lazy-apps"],
+    "gunicorn, two processes": [*GUNICORN, "--workers", str(PROCESSES)],
+    "gunicorn, loaded before the fork": [
+        *GUNICORN,
+        "--workers",
+        str(PROCESSES),
+        "--threads",
+        "4",
+        "--preload",
+    ],
+    "uwsgi, loaded before the fork": [*UWSGI, "--processes", str(PROCESSES), "--threads", "4"],
+    "uwsgi, loaded in each process": [*UWSGI, "--processes", str(PROCESSES), "--threads", "4", "--lazy-apps"],
 }
 
 
 @contextmanager
 def running(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """The server's port; it has to end by itself after SIGTERM."""
+    """The server's port, once each of its processes serves; it has to end by itself after SIGTERM.
+
+    A process that still loads the service when it has to end would tell so with a traceback.
+    """
     port = free_port()
     log = folder / "server.log"
     with log.open("wb") as output:
@@ -65,7 +77,7 @@ def running(command: Sequence[str], folder: Path, environment: dict[str, str]) -
         )
     try:
         until = time.monotonic() + START_SECONDS
-        while not answers(port):
+        while not answers(port) or log.read_text().count(READY) < PROCESSES:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.1)
