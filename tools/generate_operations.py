@@ -79,9 +79,9 @@ whom](../explanation/security.md).
 
 The HTTP server of `moorage serve` has bounds of its own besides: a URL of more than 65534 bytes, more
 than 100 headers, or far more bytes of headers than `max_header_bytes`, are answered with 414 or 431
-without a body. `max_connections`, `idle_timeout` and `body_timeout` are for `moorage serve` only; [another
-WSGI server](../how-to/another-wsgi-server.md) has its own. Connections beyond `max_connections` wait in the
-kernel's queue until one is closed.
+without a body. `max_connections`, `idle_timeout`, `body_timeout` and `one_processor_per_worker` are
+for `moorage serve` only; [another WSGI server](../how-to/another-wsgi-server.md) has its own. Connections
+beyond `max_connections` wait in the kernel's queue until one is closed.
 
 At most 48 of a worker's 64 threads read bodies at a time; who comes while all of these wait for slow
 clients gets 503 with `retry-after`, and requests without a body go on. A client without a valid token is

@@ -88,6 +88,14 @@ LIMIT_OPTIONS: Final[list[cfg.Opt]] = [
         help="moorage serve: seconds within which a body has to be there; one that comes later is refused "
         "with 408. A thread waits for it for up to idle_timeout longer. 0: for ever.",
     ),
+    cfg.BoolOpt(
+        "one_processor_per_worker",
+        default=True,
+        help="moorage serve: keep the threads of a worker that answer requests on one processor, and each "
+        "worker on another. Only one of them computes at a time, and handing over between processors "
+        "takes longer than many a request. No effect with fewer processors than workers, or but one, "
+        "and on other systems than Linux.",
+    ),
 ]
 
 
@@ -95,12 +103,14 @@ LIMIT_OPTIONS: Final[list[cfg.Opt]] = [
 class ServerSettings:
     """What ``moorage serve`` asks of its HTTP server.
 
-    ``head_bytes`` is what URL and headers may have together. Source: ``[moorage]``.
+    ``one_processor``: a worker's threads stay together. ``head_bytes`` is what URL and headers may have
+    together. Source: ``[moorage]``.
     """
 
     max_connections: int = 1024
     idle_seconds: int = 30
     body_seconds: int = BODY_SECONDS
+    one_processor: bool = True
     head_bytes: int = _DEFAULTS.url_bytes + _DEFAULTS.header_bytes
 
 
@@ -124,5 +134,6 @@ def server_from(moorage: Callable[[str], Any]) -> ServerSettings:
         max_connections=moorage("max_connections"),
         idle_seconds=moorage("idle_timeout"),
         body_seconds=moorage("body_timeout"),
+        one_processor=moorage("one_processor_per_worker"),
         head_bytes=moorage("max_url_bytes") + moorage("max_header_bytes"),
     )

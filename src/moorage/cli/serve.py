@@ -28,6 +28,7 @@ from moorage.cli.guide import example, guide
 from moorage.cli.limits import ServerSettings
 from moorage.cli.loading import load, read_document
 from moorage.cli.options import NOAUTH
+from moorage.cli.processors import allowed_processors, on_its_processor
 from moorage.cli.slow_bodies import BoundedReading
 from moorage.cli.tls import Tls, connection_to, tls_from, tls_options
 from moorage.cli.watching import forget_worker
@@ -139,6 +140,7 @@ def serve(
             WORKER_TARGET,
             Path(directory),
             on_gone=forget_worker(resolved.settings.watch, os.environ),
+            processors=allowed_processors() if server.one_processor else (),
             factory=True,
             address=address,
             port=port,
@@ -168,7 +170,7 @@ def worker_application() -> WsgiApplication:
     application = build_application(settings, prepared=True)
     announce_ready()
     deadline = body_deadline(settings.server)
-    return Draining(BoundedReading(application, BODY_READERS, deadline), draining)
+    return on_its_processor(Draining(BoundedReading(application, BODY_READERS, deadline), draining))
 
 
 def body_deadline(server: ServerSettings) -> BodyDeadline:

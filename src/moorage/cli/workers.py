@@ -17,7 +17,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from typing import Any, Final
 from granian._granian import SocketHolder
 from granian.server.mp import MPServer, WorkerProcess
 
+from moorage.cli.processors import VARIABLE as PROCESSOR_VARIABLE
+from moorage.cli.processors import processor_of
 from moorage.cli.slow_bodies import GIVEN_UP
 from moorage.cli.wiring import WsgiApplication
 
@@ -64,13 +66,19 @@ class Workers(MPServer):
     """Granian's server, with one socket for all workers and another way to replace them.
 
     ``directory`` is where new workers say that they are ready. ``on_gone`` is told the process id of each
-    worker that was replaced, once it has ended.
+    worker that was replaced, once it has ended. ``processors`` are those that workers are kept on.
     """
 
     def __init__(
-        self, target: str, directory: Path, on_gone: Callable[[int], None] = nobody_cares, **options: Any
+        self,
+        target: str,
+        directory: Path,
+        on_gone: Callable[[int], None] = nobody_cares,
+        processors: Collection[int] = (),
+        **options: Any,
     ) -> None:
         super().__init__(target, **options)
+        self._processors = processors
         self._directory = directory
         self._on_gone = on_gone
 
@@ -82,7 +90,9 @@ class Workers(MPServer):
     def _spawn_worker(
         self, idx: Any, target: Any, callback_loader: Any, socket_loader: Any = None
     ) -> WorkerProcess:
-        return super()._spawn_worker(idx, partial(on_shared_socket, target), callback_loader)
+        processor = processor_of(idx, self.workers, self.bind_port, self._processors)
+        run = partial(on_shared_socket, target, processor)
+        return super()._spawn_worker(idx, run, callback_loader)
 
     def _respawn_workers(
         self, workers: Sequence[int], spawn_target: Any, target_loader: Any, delay: float = 0
@@ -152,13 +162,19 @@ class Workers(MPServer):
 
 def on_shared_socket(
     target: Callable[..., None],
+    processor: int | None,
     worker_id: int,
     process_name: str | None,
     callback_loader: Any,
     sockets: tuple[Any, socket.socket],
     *rest: Any,
 ) -> None:
-    """Run Granian's worker on the socket that was handed over, in the worker's process."""
+    """Run Granian's worker on the socket that was handed over, in the worker's process.
+
+    Its threads are to stay on ``processor``, if there is one.
+    """
+    if processor is not None:
+        os.environ[PROCESSOR_VARIABLE] = str(processor)
     _, listening = sockets
     _accepted_from.append(listening)
     # Its stub does not tell what it is made of: descriptor, whether it is a Unix socket, backlog.

@@ -131,6 +131,7 @@ max_allocations = 14
 max_connections = 15
 idle_timeout = 16
 body_timeout = 21
+one_processor_per_worker = false
 """,
     )
     settings = settings_from(options.read_options([path], environment={}))
@@ -145,7 +146,7 @@ body_timeout = 21
     assert settings.api.incomplete_consumer_project_id == "project"
     assert settings.api.incomplete_consumer_user_id == "user"
     assert settings.api.limits == Limits(1024, 1025, 1026, 10, 11, 12, 13, 14)
-    assert settings.server == ServerSettings(15, 16, 21, 1025 + 1026)
+    assert settings.server == ServerSettings(15, 16, 21, False, 1025 + 1026)
     assert settings.service.commit == CommitSettings(17, 18, 19)
     assert settings.service.change_log == ChangeLogSettings(20, 7200)
     assert settings.sync_on_startup

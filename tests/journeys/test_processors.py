@@ -1,0 +1,69 @@
+"""Where the threads of workers run that answer requests."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from moorage.cli.processors import IS_POSSIBLE, allowed_processors
+from tests.journeys.client import Client
+from tests.journeys.test_rolling import Server, serving
+
+WORKERS = 2
+REQUESTS = 200
+
+pytestmark = [
+    pytest.mark.journey,
+    pytest.mark.skipif(
+        not IS_POSSIBLE or len(allowed_processors()) < WORKERS, reason="needs a choice of processors"
+    ),
+]
+
+
+def kept_on(server: Server) -> list[set[int]]:
+    """For each worker, the processors that its threads are kept on."""
+    everywhere = set(allowed_processors())
+    found = []
+    for worker in server.workers():
+        allowed = [os.sched_getaffinity(thread.id) for thread in psutil.Process(worker).threads()]
+        # Those of the HTTP server go where they like.
+        assert everywhere in allowed
+        found.append(set().union(*(each for each in allowed if each != everywhere)))
+    return found
+
+
+def ask(server: Server) -> None:
+    """Have all workers answer."""
+
+    def once(_: int) -> None:
+        with Client(server.port, keep_alive=False) as client:
+            assert client.request("GET", "/resource_providers").status == 200
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(once, range(REQUESTS)))
+
+
+def test_each_worker_answers_on_a_processor_of_its_own_also_one_that_took_over(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", str(WORKERS)) as server:
+        ask(server)
+        before = kept_on(server)
+        assert sorted(map(len, before)) == [1] * WORKERS
+        assert len(set().union(*before)) == WORKERS
+        server.roll()
+        ask(server)
+        assert sorted(map(sorted, kept_on(server))) == sorted(map(sorted, before))
+
+
+def test_the_configuration_lets_threads_move_about(tmp_path: Path) -> None:
+    configuration = tmp_path / "placement.conf"
+    configuration.write_text(
+        "[moorage]\none_processor_per_worker = false\n[api]\nauth_strategy = noauth2\n"
+        "[placement_database]\nsync_on_startup = true\n"
+    )
+    with serving(tmp_path, "--config-file", str(configuration)) as server:
+        ask(server)
+        assert kept_on(server) == [set()]
