@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from moorage.api import encode, uuids, versions
 from moorage.api.exchange import Answer, Call
@@ -36,7 +35,7 @@ def check_consumer(path: Mapping[str, str]) -> None:
 def set_(call: Call) -> Answer:
     """All that one consumer shall hold."""
     # wire: of all requests that name a consumer, this one alone brings its UUID into form.
-    consumer = str(UUID(call.path["consumer_uuid"]))
+    consumer = uuids.canonical(call.path["consumer_uuid"])
     call.facts["consumer_uuid"] = consumer
     claim = decode_claim(consumer, call.body, call.minor, call.settings)
     call.service.execute(ReplaceAllocations((claim,)), call.requester)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from moorage.api import versions
@@ -35,8 +37,15 @@ _PROVIDER_LINKS: Final = (
 
 def http_date(moment: datetime | None) -> str:
     """A naive UTC time as headers have it; the present for None."""
-    known = datetime.now(UTC) if moment is None else moment.replace(tzinfo=UTC)
-    return format_datetime(known, usegmt=True)
+    if moment is None:
+        return _date_of(int(time.time()))
+    return format_datetime(moment.replace(tzinfo=UTC), usegmt=True)
+
+
+@lru_cache(maxsize=1)
+def _date_of(second: int) -> str:
+    """Many answers are given within one second."""
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
 
 
 def newest(moments: Iterable[datetime | None]) -> datetime | None:

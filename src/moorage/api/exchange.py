@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from moorage.api.query import Query
 from moorage.api.settings import ApiSettings
@@ -36,8 +36,7 @@ class Call:
     body: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back. A ``body`` of bytes is JSON already.
 
     ``location`` is a path, prefix included. ``dated`` answers carry cache headers (1.15) with

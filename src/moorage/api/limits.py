@@ -33,7 +33,10 @@ def check_head(environ: Mapping[str, Any], limits: Limits) -> None:
     url = len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", ""))
     if url > limits.url_bytes:
         raise WireError(414, f"Path and query string must not be longer than {limits.url_bytes} bytes.")
-    headers = sum(len(name) + len(value) for name, value in environ.items() if name.startswith("HTTP_"))
+    headers = 0
+    for name, value in environ.items():
+        if name[:5] == "HTTP_":
+            headers += len(name) + len(value)
     if headers > limits.header_bytes:
         raise WireError(431, f"All headers together must not be longer than {limits.header_bytes} bytes.")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from moorage.auth.identity import Identity
 
@@ -15,8 +14,7 @@ OTHER_METHOD: Final = "other"
 """The method of a request that no route has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A request that was answered.
 
     ``route`` is the path's template, as in the table of routes. ``minor`` is None if the request

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from moorage.api import encode, query, versions
+from moorage.api import encode, query, uuids, versions
 from moorage.api.exchange import Answer, Call
 from moorage.model.commands import KEEP, CreateProvider, DeleteProvider, UpdateProvider
 from moorage.model.requests import ProviderFilter, RequestGroup
@@ -55,7 +55,7 @@ def _filter(call: Call) -> ProviderFilter:
 def create(call: Call) -> Answer:
     """A new provider. Its UUID is the client's, in its usual form, or a random one."""
     given = call.body.get("uuid")
-    uuid = str(UUID(given) if given else uuid4())
+    uuid = uuids.canonical(given) if given else str(uuid4())
     name = call.body["name"]
     call.facts.update(uuid=uuid, name=name)
     command = CreateProvider(uuid, name, call.body.get("parent_provider_uuid"))

@@ -6,6 +6,7 @@ Source: Placement's REST API version history. Only the minor number is kept: all
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 ValueT_co = TypeVar("ValueT_co", covariant=True)
@@ -55,6 +56,9 @@ CONSUMER_TYPES: Final = 38
 ANY_TRAITS: Final = 39
 NEWEST: Final = 39
 
+KNOWN_HEADERS: Final = 64
+"""Values of the header that are understood from memory: each client asks for few versions."""
+
 
 class Since(Generic[ValueT_co]):
     """A value for each microversion, told by the minors at which it changes."""
@@ -89,6 +93,7 @@ def spelled(minor: int) -> str:
     return f"1.{minor}"
 
 
+@lru_cache(maxsize=KNOWN_HEADERS)
 def negotiate(header: str | None) -> int:
     """Minor that a client asks for with the value of its ``openstack-api-version`` header.
 

@@ -6,12 +6,16 @@ Source: Placement's ``[api] auth_strategy = noauth2``, observed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from moorage.auth.identity import Identity, UnauthorisedError
 
 ADMIN = "admin"
 """The user, and the role, that may do everything."""
+
+KNOWN_CLIENTS: Final = 128
+"""Headers of clients whose identity is remembered: a cloud's services are a dozen."""
 
 
 class NoAuth:
@@ -28,16 +32,25 @@ class NoAuth:
         token = environ.get("HTTP_X_AUTH_TOKEN")
         if token is None:
             raise UnauthorisedError
-        user_id, _, project = token.partition(":")
-        system_scope = environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE") or None
-        own_project = None if system_scope else project or user_id
-        return Identity(
-            user_id=user_id,
-            # wire: even an empty header counts.
-            project_id=environ.get("HTTP_X_PROJECT_ID", own_project),
-            roles=_roles(environ.get("HTTP_X_ROLES"), user_id),
-            system_scope=system_scope,
+        return _identity(
+            token,
+            environ.get("HTTP_X_PROJECT_ID"),
+            environ.get("HTTP_X_ROLES"),
+            environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE") or None,
         )
+
+
+@lru_cache(maxsize=KNOWN_CLIENTS)
+def _identity(token: str, project_id: str | None, roles: str | None, system_scope: str | None) -> Identity:
+    user_id, _, project = token.partition(":")
+    own_project = None if system_scope else project or user_id
+    return Identity(
+        user_id=user_id,
+        # wire: even an empty header counts.
+        project_id=own_project if project_id is None else project_id,
+        roles=_roles(roles, user_id),
+        system_scope=system_scope,
+    )
 
 
 def _roles(header: str | None, user_id: str) -> frozenset[str]:
