@@ -156,8 +156,11 @@ class Reference(Service):
             "[api]\n"
             "auth_strategy = noauth2\n"
         )
+        # Of several workers each would make the schema, and all but the first fail.
+        workers, self.workers = self.workers, 1
         self.start()
         self.stop()
+        self.workers = workers
         # From now on a start is only a start.
         configuration.write_text(configuration.read_text().replace("sync_on_startup = true\n", ""))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
@@ -25,8 +26,12 @@ IS_POSSIBLE: Final = hasattr(os, "sched_setaffinity")
 
 
 def allowed_processors() -> Collection[int]:
-    """Numbers of the processors that this process may use; none if they cannot be chosen from."""
-    return os.sched_getaffinity(0) if IS_POSSIBLE else ()
+    """Numbers of the processors that this process may use; none if they need, or can, not be chosen from.
+
+    A Python without the lock (PEP 703) computes in several threads at a time.
+    """
+    has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return os.sched_getaffinity(0) if IS_POSSIBLE and has_lock else ()
 
 
 def processor_of(worker: int, workers: int, port: int, allowed: Collection[int]) -> int | None:

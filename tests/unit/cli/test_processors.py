@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,11 @@ def test_workers_move_about_if_they_would_have_to_share_or_there_is_no_choice(
 
 def test_nothing_is_chosen_from_where_the_system_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processors, "IS_POSSIBLE", False)
+    assert allowed_processors() == ()
+
+
+def test_nothing_is_chosen_from_without_a_lock_to_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     assert allowed_processors() == ()
 
 
