@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
@@ -34,15 +35,24 @@ def allowed_processors() -> Collection[int]:
     return os.sched_getaffinity(0) if IS_POSSIBLE and has_lock else ()
 
 
-def processor_of(worker: int, workers: int, port: int, allowed: Collection[int]) -> int | None:
-    """The processor for a worker (from 0) of a service on ``port``; None if it had better move about.
+def beginning_of(host: str, port: int) -> int:
+    """A number by which services begin at different processors.
+
+    Those of one host differ by their ports, those in containers, which may all have the same port, by
+    their hosts' names.
+    """
+    return zlib.crc32(os.fsencode(host)) + port
+
+
+def processor_of(worker: int, workers: int, beginning: int, allowed: Collection[int]) -> int | None:
+    """The processor for a worker (from 0) of a service; None if it had better move about.
 
     That is so where there are fewer processors than workers: some of them would have to share one, while
-    another may be idle. Services on one host begin at different ones, by their ports.
+    another may be idle.
     """
     if len(allowed) < max(2, workers):
         return None
-    return sorted(allowed)[(port + worker) % len(allowed)]
+    return sorted(allowed)[(beginning + worker) % len(allowed)]
 
 
 class OnOneProcessor:

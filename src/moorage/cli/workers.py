@@ -26,7 +26,7 @@ from granian._granian import SocketHolder
 from granian.server.mp import MPServer, WorkerProcess
 
 from moorage.cli.processors import VARIABLE as PROCESSOR_VARIABLE
-from moorage.cli.processors import processor_of
+from moorage.cli.processors import beginning_of, processor_of
 from moorage.cli.slow_bodies import GIVEN_UP
 from moorage.cli.wiring import WsgiApplication
 
@@ -90,7 +90,8 @@ class Workers(MPServer):
     def _spawn_worker(
         self, idx: Any, target: Any, callback_loader: Any, socket_loader: Any = None
     ) -> WorkerProcess:
-        processor = processor_of(idx, self.workers, self.bind_port, self._processors)
+        beginning = beginning_of(socket.gethostname(), self.bind_port)
+        processor = processor_of(idx, self.workers, beginning, self._processors)
         run = partial(on_shared_socket, target, processor)
         return super()._spawn_worker(idx, run, callback_loader)
 

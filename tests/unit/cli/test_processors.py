@@ -17,6 +17,7 @@ from moorage.cli.processors import (
     VARIABLE,
     OnOneProcessor,
     allowed_processors,
+    beginning_of,
     on_its_processor,
     processor_of,
 )
@@ -31,7 +32,15 @@ def test_workers_get_processors_of_their_own_among_those_allowed() -> None:
 
 
 def test_services_on_one_host_begin_at_different_processors() -> None:
-    assert processor_of(0, 1, 8778, {0, 1}) != processor_of(0, 1, 8779, {0, 1})
+    two = {0, 1}
+    here, there = (processor_of(0, 1, beginning_of("host", port), two) for port in (8778, 8779))
+    assert here != there
+
+
+def test_containers_of_the_same_port_begin_at_different_processors() -> None:
+    many = set(range(64))
+    chosen = {processor_of(0, 1, beginning_of(f"moorage-{number}", 8778), many) for number in range(8)}
+    assert len(chosen) > 4
 
 
 @pytest.mark.parametrize(("workers", "allowed"), [(1, {3}), (3, {0, 1}), (1, ())])
