@@ -7,11 +7,23 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from moorage.model.commands import DeleteAllocations, SetInventories, UpdateProvider
-from moorage.model.errors import AllocationsNotFoundError, CapacityExceededError, StaleGenerationError
+from moorage.model.commands import (
+    KEEP,
+    DeleteAllocations,
+    Keep,
+    ReplaceAllocations,
+    SetInventories,
+    UpdateProvider,
+)
+from moorage.model.errors import (
+    AllocationsNotFoundError,
+    CapacityExceededError,
+    ConsumerGenerationError,
+    StaleGenerationError,
+)
 from moorage.service.facade import Service
 from moorage.store.store import Store
-from moorage.store.tables import resource_providers
+from moorage.store.tables import resource_providers, revisions
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order
 from tests.databases.prepared import OpenService, OpenStore, Prepare
 from tests.databases.sql_watch import before_lock, before_statement
@@ -146,3 +158,36 @@ def test_a_consumer_that_went_before_the_lock_cannot_be_deleted_again(
     ):
         order(server_service, DeleteAllocations(consumer))
     assert met
+
+
+@pytest.mark.parametrize(
+    ("generation", "granted"), [(None, False), (KEEP, True)], ids=["only if it is new", "whatever it is"]
+)
+def test_a_consumer_that_comes_while_it_is_given_nothing_is_seen(
+    server_store: Store,
+    server_service: Service,
+    open_service: OpenService,
+    generation: Keep | None,
+    granted: bool,
+) -> None:
+    """Of a consumer that is not there, and gets nothing, no row is written that could be in the way."""
+    shared, own = add_provider(server_service, VCPU=4), add_provider(server_service, VCPU=4)
+    other = open_service(server_store)
+    # So that neither waits for the other to make their project and user.
+    order(server_service, claim(new_uuid(), {own: {VCPU: 1}}))
+    consumer = new_uuid()
+    both = claim(consumer, {}, generation).claims + claim(new_uuid(), {own: {VCPU: 1}}, None).claims
+    with before_statement(
+        server_store.engines.write,
+        f"UPDATE {revisions.name}",
+        lambda _: order(other, claim(consumer, {shared: {VCPU: 2}}, None)),
+    ) as met:
+        if granted:
+            order(server_service, ReplaceAllocations(both))
+        else:
+            with pytest.raises(ConsumerGenerationError) as stale:
+                order(server_service, ReplaceAllocations(both))
+            assert (stale.value.actual, stale.value.given) == (1, None)
+    assert len(met) == 1
+    assert server_service.provider_usages(shared).usages == {VCPU: 0 if granted else 2}
+    assert server_service.provider_usages(own).usages == {VCPU: 2 if granted else 1}

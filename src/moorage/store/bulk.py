@@ -323,9 +323,10 @@ class Bumping(PerDatabase):
         name, given = self._table.name, _given(dialect, self._columns)
         same = f"{name}.id = {GIVEN}.id AND {name}.generation = {GIVEN}.generation"
         if dialect.name == "mysql":
-            # The given rows lead: the other way round the whole table would be read, and locked.
+            # The given rows lead, and the key is used also in a small table: else all of it would be read,
+            # and locked, or waited for.
             return _text(
-                f"UPDATE {given} STRAIGHT_JOIN {name} ON {same} SET "  # noqa: S608  # nosec B608
+                f"UPDATE {given} STRAIGHT_JOIN {name} FORCE INDEX (PRIMARY) ON {same} SET "  # noqa: S608  # nosec B608
                 f"{name}.generation = {name}.generation + {GIVEN}.step, {name}.updated_at = :{NOW}"
             )
         return _text(

@@ -99,6 +99,8 @@ class WriteTransaction:
                 entries = [self._entry(writer, after, write) for write in writes]
                 changelog.append(self._connection, entries, transaction_id)
             writer.check()
+            if not self._engines.serializes_writes:
+                writer.check_absent(self._before, after)
         if only_claims:
             self._claimed = after, len(writes)
         return writer

@@ -30,6 +30,7 @@ from moorage.store.tables import (
 )
 
 NEW_CONSUMERS = Insertion(consumers, "uuid", "generation", "project_id", "user_id", "consumer_type_id")
+PRESENT_CONSUMERS = Selection(sa.select(consumers.c.uuid), consumers.c.uuid)
 GONE_CONSUMERS = Selection(consumers.delete(), consumers.c.id)
 NEW_ALLOCATIONS = Insertion(allocations, "resource_provider_id", "resource_class_id", "consumer_id", "used")
 GONE_ALLOCATIONS = Selection(allocations.delete(), allocations.c.consumer_id)
@@ -82,6 +83,16 @@ class Writer:
     def check(self) -> None:
         """Raises WriteConflictError if a guarded row was not as it was read."""
         if not all(outcome.is_complete() for outcome in self._outcomes):
+            raise WriteConflictError
+
+    def check_absent(self, before: State, after: State) -> None:
+        """Raises WriteConflictError if a consumer has come that was not there, and is not written.
+
+        To be asked with the revision's lock in hand: whoever makes one now will do so after this group. A row
+        that is written needs no such question, for it would meet the other one.
+        """
+        absent = {uuid for uuid, row in after.consumers.items() if row is None and not before.consumers[uuid]}
+        if not absent.isdisjoint(uuid for (uuid,) in PRESENT_CONSUMERS.tuples(self._connection, absent)):
             raise WriteConflictError
 
     def root_ids(self, before: State, after: State, providers: Iterable[str]) -> frozenset[int]:
