@@ -23,7 +23,7 @@ from moorage.model.errors import (
 )
 from moorage.service.facade import Service
 from moorage.store.store import Store
-from moorage.store.tables import resource_providers, revisions
+from moorage.store.tables import consumers, resource_providers, revisions
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order
 from tests.databases.prepared import OpenService, OpenStore, Prepare
 from tests.databases.sql_watch import before_lock, before_statement
@@ -158,6 +158,28 @@ def test_a_consumer_that_went_before_the_lock_cannot_be_deleted_again(
     ):
         order(server_service, DeleteAllocations(consumer))
     assert met
+
+
+def test_a_consumer_that_comes_while_it_is_made_is_the_clients_to_hear(
+    server_store: Store, server_service: Service, open_service: OpenService
+) -> None:
+    """Its row is in the way, which PostgreSQL says only at the end of all statements."""
+    own, others = add_provider(server_service, VCPU=4), add_provider(server_service, VCPU=4)
+    order(server_service, claim(new_uuid(), {own: {VCPU: 1}}))
+    other, consumer = open_service(server_store), new_uuid()
+    with (
+        before_statement(
+            server_store.engines.write,
+            f"INSERT INTO {consumers.name}",
+            lambda _: order(other, claim(consumer, {others: {VCPU: 2}}, None)),
+        ) as met,
+        pytest.raises(ConsumerGenerationError) as stale,
+    ):
+        order(server_service, claim(consumer, {own: {VCPU: 1}}, None))
+    assert len(met) == 1
+    assert (stale.value.actual, stale.value.given) == (1, None)
+    assert server_service.provider_usages(own).usages == {VCPU: 1}
+    assert server_service.provider_usages(others).usages == {VCPU: 2}
 
 
 @pytest.mark.parametrize(

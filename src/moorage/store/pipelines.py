@@ -24,7 +24,5 @@ def together(connection: sa.Connection) -> Iterator[None]:
         with driver.pipeline():
             yield
     except psycopg.Error as error:
-        # It comes from no statement in particular, and so not through SQLAlchemy.
-        raise sa.exc.DBAPIError.instance(
-            None, None, error, psycopg.Error, dialect=connection.dialect
-        ) from error
+        # It comes from no statement in particular, and so not through SQLAlchemy, whose filters name errors.
+        connection._handle_dbapi_exception(error, None, None, None, None)
