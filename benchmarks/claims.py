@@ -55,7 +55,7 @@ REFERENCE_PATIENCE = 2.0
 """The reference gets so many times as long: it answers too seldom for a figure otherwise."""
 
 CYCLE_PATIENCE = 6.0
-"""The same for whole cycles, of which 64 clients finish none in ten seconds."""
+"""The same for whole cycles, of which 64 clients finish few in ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)

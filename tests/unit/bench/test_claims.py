@@ -62,6 +62,21 @@ def test_clients_count_what_they_were_told() -> None:
     assert len(told.unknown) == 1
 
 
+def test_each_request_of_a_cycle_that_succeeds_is_a_third_of_one() -> None:
+    allocations = '{"provider": {"resources": {"VCPU": 1}}}'
+    body = f'{{"allocation_requests": [{{"allocations": {allocations}}}]}}'.encode()
+    found = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    refusal = b"HTTP/1.1 409 Conflict\r\ncontent-length: 2\r\n\r\n{}"
+    answers = [found, NO_CONTENT, NO_CONTENT, found, refusal, found, NO_CONTENT]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener, answers))
+        server.start()
+        told = carry_out(Orders(listener.getsockname()[1], "cycle", 1, 1.0, 7, ["provider"]))
+        server.join()
+    assert told.finished == pytest.approx(2)
+    assert [len(seconds) for seconds in told.seconds.values()] == [3, 2, 1]
+
+
 def audited(folder: Path, used: int, account: claims.Account) -> dict[str, int]:
     """The audit of a database with one provider with room for one claim, and one consumer."""
     url = f"sqlite:///{folder / 'x.sqlite'}"
