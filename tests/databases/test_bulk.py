@@ -12,7 +12,7 @@ from moorage.store import bulk
 from moorage.store.bulk import Bumping, Insertion, Selection
 from moorage.store.errors import ConnectionLostError, translated
 from moorage.store.store import Store
-from moorage.store.tables import allocations, changes, consumers, resource_providers
+from moorage.store.tables import allocations, changes, consumers, resource_providers, traits
 from tests.databases.orders import add_provider, new_uuid
 from tests.databases.sql_watch import watching
 
@@ -38,6 +38,20 @@ def test_rows_are_found_by_many_values(store: Store, service: Service, tables: b
         assert found == uuids[:2]
         assert selection.rows(connection, [f"{uuids[0]}x"]) == []
         assert selection.rows(connection, []) == []
+
+
+def test_texts_are_found_as_they_are(store: Store, service: Service) -> None:
+    """Whatever they mean where a database reads lists of texts."""
+    odd = ["NULL", "a,b", "{a}", 'quo"te', '"', "back\\slash", "\\", "quo'te", "line\nbreak", "%s", "é 🚢"]
+    absent = ["a", "b", "quote", "backslash", "", "{}", "\\\\"]
+    selection = Selection(sa.select(traits.c.name), traits.c.name)
+    with store.engines.write.connect() as connection:
+        connection.execute(traits.insert(), [{"name": name} for name in odd])
+        for wanted in (odd, [*absent, *odd], *([name] for name in odd)):
+            assert sorted(name for (name,) in selection.tuples(connection, wanted)) == sorted(
+                set(wanted) & {*odd}
+            )
+        assert selection.tuples(connection, absent) == []
 
 
 def test_a_connection_that_is_closed_below_is_told_as_lost(store: Store) -> None:

@@ -170,15 +170,26 @@ class Selections(PerDatabase):
 
 def _listed(dialect: sa.Dialect, values: Sequence[object]) -> object:
     """Values as the parameter that ``_is_wanted`` is about."""
+    if dialect.name == "postgresql":
+        return _array(values)
     as_json = dialect.name == "sqlite" and makes_tables(dialect)
     return orjson.dumps(values).decode() if as_json else values
+
+
+def _array(values: Sequence[object]) -> str:
+    """Texts or integers as PostgreSQL writes arrays: its driver looks at each text several times to do so."""
+    if values and isinstance(values[0], str):
+        quoted = [str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values]
+        return '{"' + '","'.join(quoted) + '"}'
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _is_wanted(dialect: sa.Dialect, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
     if dialect.name == "postgresql":
         # A cast to the column's own type would cut texts that are too long, and find others.
         single = sa.Text() if isinstance(column.type, sa.String) else column.type
-        return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(single)))
+        written = sa.bindparam(name, type_=sa.Text())
+        return column == sa.any_(sa.cast(written, postgresql.ARRAY(single)))
     if dialect.name == "mysql" and dialect.driver in LIST_DRIVERS:
         return column.bool_op("IN")(sa.bindparam(name, type_=sa.types.NullType()))
     if dialect.name == "sqlite" and makes_tables(dialect):
