@@ -8,7 +8,7 @@ from moorage.api import encode, schemas
 from moorage.api.exchange import Answer, Call
 from moorage.api.wire_error import bad_request
 from moorage.model.commands import CreateTrait, DeleteTrait, SetTraits
-from moorage.model.errors import TraitNotFoundError
+from moorage.model.errors import TraitNotFoundError, UnavailableError
 from moorage.model.values import ProviderTraits
 
 
@@ -73,8 +73,8 @@ def create(call: Call) -> Answer:
 def _modified(call: Call, name: str) -> datetime | None:
     try:
         return call.service.trait(name).modified
-    except TraitNotFoundError:
-        # Somebody took it away since; it was there when this request asked for it.
+    except (TraitNotFoundError, UnavailableError):
+        # Somebody took it away since, or the database is away by now: what was asked for is done.
         return None
 
 

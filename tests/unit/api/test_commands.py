@@ -30,7 +30,7 @@ from moorage.model.commands import (
     UpdateInventory,
     UpdateProvider,
 )
-from moorage.model.errors import TraitNotFoundError
+from moorage.model.errors import TraitNotFoundError, UnavailableError
 from moorage.model.values import MAX_INT, Inventory, NamedItem
 from tests.unit.api.fake import CONSUMER, OTHER, UUID, Client, FakeService, Result
 from tests.unit.api.requests import claim
@@ -158,12 +158,16 @@ def test_what_is_new_is_created_and_what_is_there_is_left(
     assert result.headers["location"].endswith(path)
 
 
-def test_a_trait_that_is_there_has_its_own_date_unless_it_went_away_since() -> None:
+def test_a_trait_that_is_there_has_its_own_date_unless_it_or_the_database_went_away_since() -> None:
     class Vanishing(FakeService):
         def trait(self, name: str) -> NamedItem:
             raise TraitNotFoundError(name)
 
-    for service in (FakeService(result=False), Vanishing(result=False)):
+    class Unavailable(FakeService):
+        def trait(self, name: str) -> NamedItem:
+            raise UnavailableError("the database cannot be reached")
+
+    for service in (FakeService(result=False), Vanishing(result=False), Unavailable(result=False)):
         result = Client(service).ask("PUT", "/traits/CUSTOM_A", 15)
         assert result.status == 204
         assert result.headers["last-modified"]
