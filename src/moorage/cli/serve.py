@@ -42,7 +42,14 @@ from moorage.cli.wiring import (
     settings_of_process,
     watch_workers,
 )
-from moorage.cli.workers import DIRECTORY_VARIABLE, Draining, Workers, announce_ready, drain_on_signal
+from moorage.cli.workers import (
+    DIRECTORY_VARIABLE,
+    Draining,
+    Workers,
+    announce_ready,
+    drain_on_signal,
+    end_with_parent,
+)
 from moorage.model.errors import ConfigurationError
 from moorage.service.facade import Service
 
@@ -165,6 +172,7 @@ def serve(
 def worker_application() -> WsgiApplication:
     """The application of one worker process, built before its first request."""
     draining = drain_on_signal()
+    end_with_parent(os.getppid())
     settings = settings_of_process()
     set_up_logs(settings)
     application = build_application(settings, prepared=True)

@@ -225,6 +225,23 @@ def drain_on_signal() -> threading.Event:
     return draining
 
 
+def end_with_parent(parent: int) -> None:
+    """Have a thread end this process once ``parent``, which has started it, is gone, killed or lost.
+
+    Nobody would stop it then, and it would keep the port. It may finish its requests.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_POLL_SECONDS)
+        LOG.error("The process that had started this worker is gone: the worker ends.")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
 class Draining:
     """An application that asks clients to close their connections once ``draining`` is set.
 
@@ -249,6 +266,12 @@ class Draining:
 
         return self._application(environ, closing)
 
+
+ORPHAN_POLL_SECONDS: Final = 1.0
+"""How often a worker looks whether the process that has started it is still there."""
+
+ORPHAN_SECONDS: Final = 30.0
+"""How long a worker that has lost it may finish its requests."""
 
 _NO_BODY: Final = (None, "", "0")
 """Content lengths of requests without a body."""

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -99,6 +100,22 @@ def test_second_server_on_the_port_ends_with_one_line(demo: Server, tmp_path: Pa
     assert second.stderr.count("\n") == 1
     assert "Address already in use" in second.stderr
     assert demo.stop(signal.SIGINT) == 0
+
+
+def test_workers_end_with_the_process_that_started_them(demo: Server) -> None:
+    """Whoever starts the service again finds its port free."""
+    host, _, port = demo.url.removeprefix("http://").partition(":")
+    demo.process.kill()
+    demo.process.wait()
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, int(port)), START_SECONDS).close()
+        except ConnectionRefusedError:
+            break
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert "the worker ends" in demo.output
 
 
 def test_replay_of_a_small_trace_is_exact(
