@@ -27,7 +27,7 @@ from benchmarks import report
 from benchmarks.databases import KINDS, running_server, version
 from benchmarks.runner import Conditions, Effort, run
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.services import Moorage, Reference
+from benchmarks.services import Reference, Seeking
 from tests.servers.databases import fresh_database
 
 SEED = 20240607
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.seed,
         options.workers,
         effort,
-        (Moorage,) if options.without_reference else (Moorage, Reference),
+        (Seeking,) if options.without_reference else (Seeking, Reference),
         options.reference_up_to,
     )
     # Ended from outside, the servers are to be stopped as well.

@@ -142,6 +142,13 @@ class Moorage(Service):
         return [*command, "--workers", str(self.workers), "--database", self.database]
 
 
+class Seeking(Moorage):
+    """Moorage that gives no answer twice: to measure searches by asking the same again and again."""
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {"OS_MOORAGE__SEARCH_KEPT_CANDIDATES": "0"}
+
+
 class Reference(Service):
     """OpenStack Placement with its default configuration; it makes its schema when it starts."""
 

@@ -32,7 +32,7 @@ from moorage.cli.limits import LIMIT_OPTIONS
 from moorage.cli.watching import WATCH_OPTIONS
 from moorage.cli.writes import WRITE_OPTIONS
 from moorage.model.errors import ConfigurationError
-from moorage.model.requests import DEFAULT_STEP_LIMIT
+from moorage.model.requests import DEFAULT_KEPT_CANDIDATES, DEFAULT_STEP_LIMIT
 
 PROJECT: Final = "placement"
 """Whose files they are, to oslo.config."""
@@ -183,6 +183,13 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         choices=["error", "truncate"],
         help="What becomes of a request that needs more steps: error refuses it (400), truncate "
         "answers with the candidates found so far.",
+    ),
+    cfg.IntOpt(
+        "search_kept_candidates",
+        default=DEFAULT_KEPT_CANDIDATES,
+        min=0,
+        help="Candidates that each worker process keeps, with their answers, until something changes: "
+        "whoever asks the same meanwhile is given the same. Some 2 kB each; 0 keeps none.",
     ),
     *WRITE_OPTIONS,
     *LIMIT_OPTIONS,

@@ -194,6 +194,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
                 randomize=placement("randomize_allocation_candidates"),
                 step_limit=moorage("search_step_limit"),
                 truncate=moorage("search_limit_action") == "truncate",
+                kept_candidates=moorage("search_kept_candidates"),
             ),
             commit=commit_settings_from(moorage),
             change_log=change_log_settings_from(moorage),

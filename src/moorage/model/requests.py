@@ -49,6 +49,9 @@ class CandidateRequest:
     one_provider_per_tree: bool = False
 
 
+DEFAULT_KEPT_CANDIDATES = 16_384
+"""Candidates of answers that are kept until something changes, each up to 2 kB with its text."""
+
 DEFAULT_STEP_LIMIT = 1_000_000
 """Steps that one search may take: some seconds at most, and an answer of at most some 200 MB. A
 request for all of 300,000 flat hosts stays below it."""
@@ -58,11 +61,12 @@ request for all of 300,000 flat hosts stays below it."""
 class SearchSettings:
     """How candidates are generated, whatever is asked. Source: placement.conf ``[placement]``.
 
-    ``max_candidates`` below 0 means no bound. ``step_limit`` and ``truncate`` are our own: they
-    bound what one request costs in time and memory, whatever it asks. A step is a block of
+    ``max_candidates`` below 0 means no bound. All from ``step_limit`` on are our own. ``step_limit`` and
+    ``truncate`` bound what one request costs in time and memory, whatever it asks. A step is a block of
     providers looked at for a variable of the request, a tree looked into, a placement tried, or a
     provider named in a candidate; below 0 means no bound. Who needs more is refused, or given what
-    was found so far if ``truncate``.
+    was found so far if ``truncate``. ``kept_candidates`` is how many are kept, with their answers, for those
+    who ask the same before anything changes.
     """
 
     max_candidates: int = -1
@@ -70,6 +74,7 @@ class SearchSettings:
     randomize: bool = False
     step_limit: int = DEFAULT_STEP_LIMIT
     truncate: bool = False
+    kept_candidates: int = DEFAULT_KEPT_CANDIDATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +112,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Candidates in order, summaries of all trees they take from, and the steps gone."""
+    """Candidates in order, summaries of all trees they take from, and the steps gone.
+
+    ``texts``: what was made of it for microversions (their minors), for others who are given the same.
+    """
 
     candidates: Sequence[Candidate]
     summaries: Sequence[ProviderSummary]
     stages: Sequence[Stage] = ()
+    texts: dict[int, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ from moorage.model.values import (
     UsageGroup,
 )
 from moorage.search.candidates import find, providers_matching
+from moorage.search.kept import KeptAnswers
 from moorage.search.memory import Memory
+from moorage.search.snapshot import Snapshot
 from moorage.service.committer import Committer
 from moorage.service.compactor import Compactor
 from moorage.service.live_index import LiveIndex
@@ -48,6 +50,8 @@ class Service:
         self._committer = Committer(store, settings.commit, observer)
         self._index = LiveIndex(store, observer)
         self._memory = Memory()
+        # Who wants candidates shuffled wants each answer in an order of its own.
+        self._kept = KeptAnswers(0 if settings.search.randomize else settings.search.kept_candidates)
         self._compactor = Compactor(store, settings.change_log)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
 
@@ -168,7 +172,13 @@ class Service:
 
     def candidates(self, request: CandidateRequest) -> SearchResult:
         """Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names, SearchLimitError."""
-        search = self._settings.search
-        return self._index.ask(
-            lambda snapshot: find(snapshot, request, search, self._random, memory=self._memory)
-        )
+        settings = self._settings.search
+
+        def answer(snapshot: Snapshot) -> SearchResult:
+            return self._kept.of(
+                snapshot,
+                request,
+                lambda: find(snapshot, request, settings, self._random, memory=self._memory),
+            )
+
+        return self._index.ask(answer)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from moorage.api import encode
+from moorage.model.requests import CandidateRequest
 from moorage.model.values import ConsumerAllocations, HeldOfProvider
 from tests.unit.api.fake import CONSUMER, MODIFIED, OTHER, UUID, Client, FakeService
 
@@ -151,6 +152,20 @@ def test_candidates_have_the_shape_of_their_version(minor: int) -> None:
     if minor >= 29:
         summary |= {"parent_provider_uuid": None, "root_provider_uuid": UUID}
     assert body == {"allocation_requests": [candidate], "provider_summaries": {UUID: summary}}
+
+
+def test_an_answer_that_is_given_again_is_written_once_for_each_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service, path = FakeService(), "/allocation_candidates?resources=VCPU:1"
+    found = service.candidates(CandidateRequest(()))
+    monkeypatch.setattr(service, "candidates", lambda _request: found)
+    first = {minor: Client(service).ask("GET", path, minor).body for minor in (10, 39)}
+    assert found.texts == first
+    assert first[10] != first[39]
+    found.texts[10] = b"{}"
+    assert Client(service).ask("GET", path, 10).json == {}
+    assert Client(service).ask("GET", path, 39).body == first[39]
 
 
 def test_the_date_of_a_list_is_that_of_its_newest_item_or_the_present() -> None:

@@ -115,6 +115,7 @@ incomplete_consumer_user_id = user
 [moorage]
 search_step_limit = 9
 search_limit_action = truncate
+search_kept_candidates = 22
 commit_group_size = 17
 commit_queue_length = 18
 commit_deadline_seconds = 19
@@ -141,7 +142,7 @@ one_processor_per_worker = false
     assert (store.recycle_seconds, store.connect_retries, store.connect_retry_seconds) == (4, 5, 6)
     assert (store.sqlite_synchronous_full, store.mysql_sql_mode) == (False, "ANSI")
     assert settings.service.search == SearchSettings(
-        max_candidates=8, breadth_first=True, randomize=True, step_limit=9, truncate=True
+        max_candidates=8, breadth_first=True, randomize=True, step_limit=9, truncate=True, kept_candidates=22
     )
     assert settings.api.incomplete_consumer_project_id == "project"
     assert settings.api.incomplete_consumer_user_id == "user"
