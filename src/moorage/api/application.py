@@ -109,15 +109,15 @@ class Watch:
         context = request.context
         method, _, route = getattr(context, "operation", f"{OTHER_METHOD} {NO_ROUTE}").partition(" ")
         ended = Ended(
-            request_id=_request_id(request),
-            method=method,
-            route=route,
-            minor=getattr(context, "minor", None),
-            status=response.status_code,
-            seconds=perf_counter() - context.begun,
-            identity=getattr(context, "identity", None),
-            environ=request.env,
-            length=len(response.data or b""),
+            _request_id(request),
+            method,
+            route,
+            getattr(context, "minor", None),
+            response.status_code,
+            perf_counter() - context.begun,
+            getattr(context, "identity", None),
+            request.env,
+            len(response.data or b""),
         )
         for tell in self._ended:
             tell(ended)
@@ -311,10 +311,9 @@ def _origin(environ: Mapping[str, Any]) -> str:
 
 def _request_id(request: falcon.Request) -> str:
     """The id of a request, also of one that Falcon refuses before the gate sees it."""
-    context = request.context
-    if not hasattr(context, "request_id"):
-        context.request_id = request_ids.new()
-    known: str = context.request_id
+    known: str | None = getattr(request.context, "request_id", None)
+    if known is None:
+        known = request.context.request_id = request_ids.new()
     return known
 
 

@@ -63,8 +63,8 @@ def check_media_type(content_type: str | None) -> None:
 
 def drain(environ: MutableMapping[str, Any]) -> None:
     """Take in a small body that nobody read, so that the connection can be used again."""
-    length = environ.get("CONTENT_LENGTH") or ""
-    if length.isdecimal() and int(length) <= MAX_DRAINED and _TAKEN not in environ:
+    length = environ.get("CONTENT_LENGTH")
+    if length and _TAKEN not in environ and length.isdecimal() and int(length) <= MAX_DRAINED:
         environ[_TAKEN] = True
         _read(environ["wsgi.input"], int(length))
 

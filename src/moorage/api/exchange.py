@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +11,8 @@ from moorage.api.query import Query
 from moorage.api.settings import ApiSettings
 from moorage.model.values import Requester
 from moorage.service.facade import Service
+
+NO_QUERY: Final = Query()
 
 NO_BODY: Final = object()
 """An answer without a body has no content type either."""
@@ -32,7 +34,7 @@ class Call:
     prefix: str
     path: Mapping[str, str]
     facts: dict[str, object]
-    query: Query = field(default_factory=Query)
+    query: Query = NO_QUERY
     body: Any = None
 
 

@@ -7,11 +7,16 @@ them, so they may have any shape here; what is not there counts as nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from moorage.api.settings import Limits
 from moorage.api.wire_error import WireError, bad_request
+
+_OF_PROCESS: Final = frozenset(name for name in os.environ if not name.startswith("HTTP_"))
+"""What a server may add to the environ of a request from the environment of its process (PEP 3333): often
+more than there are headers."""
 
 REQUEST_GROUPS: Final = "request groups"
 TRAITS: Final = "traits"
@@ -34,9 +39,9 @@ def check_head(environ: Mapping[str, Any], limits: Limits) -> None:
     if url > limits.url_bytes:
         raise WireError(414, f"Path and query string must not be longer than {limits.url_bytes} bytes.")
     headers = 0
-    for name, value in environ.items():
+    for name in environ.keys() - _OF_PROCESS:
         if name[:5] == "HTTP_":
-            headers += len(name) + len(value)
+            headers += len(name) + len(environ[name])
     if headers > limits.header_bytes:
         raise WireError(431, f"All headers together must not be longer than {limits.header_bytes} bytes.")
 
@@ -78,8 +83,8 @@ def _aggregates(body: object) -> int:
 
 def _held(claim: object) -> int:
     """Amounts that one consumer shall hold; letting go of all is one thing to do, too."""
-    held = (max(1, _size(_part(item, "resources"))) for item in _items(_part(claim, "allocations")))
-    return max(1, sum(held))
+    held = [_size(_part(item, "resources")) or 1 for item in _items(_part(claim, "allocations"))]
+    return sum(held) or 1
 
 
 def _held_by_all(claims: object) -> int:

@@ -8,7 +8,7 @@ no body.
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,16 @@ WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]
 
 GIVEN_UP: Final = "moorage.body_given_up"
 """Key of the environ: the body is not going to be read to its end."""
+
+
+Turns = deque[int]
+"""What a thread takes one of to read a body, and gives back. Who finds none is refused, so that nobody waits
+for one; a semaphore, which could be waited for, takes some times as long."""
+
+
+def turns_for(readers: int) -> Turns:
+    """Turns for so many at a time."""
+    return deque(range(readers))
 
 
 class Readable(Protocol):
@@ -35,7 +45,7 @@ class BoundedBody:
     def __init__(
         self,
         environ: dict[str, Any],
-        turns: threading.Semaphore,
+        turns: Turns,
         deadline: BodyDeadline,
         request: Request,
     ) -> None:
@@ -50,15 +60,17 @@ class BoundedBody:
 
         Raises BlockingIOError if too many others are being read, TimeoutError past the deadline.
         """
-        if not self._turns.acquire(blocking=False):
+        try:
+            turn = self._turns.pop()
+        except IndexError:
             self._environ[GIVEN_UP] = True
-            raise BlockingIOError("too many bodies are being read")
+            raise BlockingIOError("too many bodies are being read") from None
         self._request.reads = True
         try:
             content = self._body.read(size)
         finally:
             self._request.reads = False
-            self._turns.release()
+            self._turns.append(turn)
         # Also if all is there: its connection may have been shut, so that no answer would get through.
         # What announced its length and breaks off when connections are shut is one of theirs.
         breaks_off = len(content) < size and bool(self._environ.get("CONTENT_LENGTH"))
@@ -73,7 +85,7 @@ class BoundedReading:
 
     def __init__(self, application: WsgiApplication, readers: int, deadline: BodyDeadline) -> None:
         self._application = application
-        self._turns = threading.Semaphore(readers)
+        self._turns = turns_for(readers)
         self._deadline = deadline
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -200,13 +200,7 @@ class Changes(Generic[ResultT]):
 
     def touched_providers(self) -> set[str]:
         """Providers whose state, as a search sees it, or whose row may differ now."""
-        return (
-            set(self.providers)
-            | set(self.inventories)
-            | set(self.used)
-            | set(self.traits)
-            | set(self.aggregates)
-        )
+        return set(self.providers).union(self.inventories, self.used, self.traits, self.aggregates)
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""

@@ -100,14 +100,15 @@ class Writer:
 
         Trees that have a class under its new name now are among them.
         """
-        uuids = tuple(providers)
-        old = {row.root_uuid for uuid in uuids if (row := before.providers.get(uuid)) is not None}
-        new = {row.root_uuid for uuid in uuids if (row := after.providers.get(uuid)) is not None}
-        return frozenset(
-            {self._ids_before[uuid] for uuid in old}
-            | {self._known.providers[uuid] for uuid in new}
-            | self._renamed_root_ids
-        )
+        found = set(self._renamed_root_ids)
+        ids = self._known.providers
+        for uuid in providers:
+            was, now = before.providers.get(uuid), after.providers.get(uuid)
+            if was is not None:
+                found.add(self._ids_before[was.root_uuid])
+            if now is not None:
+                found.add(ids[now.root_uuid])
+        return frozenset(found)
 
     def _execute(self, statement: Any, rows: list[dict[str, Any]]) -> None:
         """One statement for all rows; none for none."""

@@ -177,6 +177,13 @@ def test_a_url_that_is_too_long_is_414_and_headers_that_are_431(client: Client) 
     assert client.ask("GET", "/traits", 39, headers={"x-more": "x" * 500}).status == 431
 
 
+def test_only_headers_count_whatever_environment_the_process_has(client: Client) -> None:
+    around = {"LS_COLORS": "x" * 500, "SOME_SECRET": "x" * 500}
+    assert client.ask("GET", "/traits", 39, environ=around).status == 200
+    # A process may have a variable of this name, and so may a client's header.
+    assert client.ask("GET", "/traits", 39, environ=around | {"HTTP_PROXY": "x" * 500}).status == 431
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "title"),
     [

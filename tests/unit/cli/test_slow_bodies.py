@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from moorage.cli.body_deadline import MARGIN_SECONDS, BodyDeadline, Request
-from moorage.cli.slow_bodies import BoundedBody, BoundedReading, Readable
+from moorage.cli.slow_bodies import BoundedBody, BoundedReading, Readable, Turns, turns_for
 
 LONG = 60.0
 READERS = 3
 
 
-def bounded(body: Readable, turns: threading.Semaphore) -> BoundedBody:
+def bounded(body: Readable, turns: Turns) -> BoundedBody:
     """A body that may take for ever."""
     return BoundedBody({"wsgi.input": body}, turns, BodyDeadline(), Request(0.0, "1"))
 
@@ -47,7 +47,7 @@ class Broken:
 
 
 def test_one_body_more_than_may_be_read_at_a_time_is_refused_at_once() -> None:
-    turns = threading.Semaphore(READERS)
+    turns = turns_for(READERS)
     stuck = Stuck()
     with ThreadPoolExecutor(READERS) as readers:
         answers = [readers.submit(bounded(stuck, turns).read, 4) for _ in range(READERS)]
@@ -61,11 +61,11 @@ def test_one_body_more_than_may_be_read_at_a_time_is_refused_at_once() -> None:
 
 
 def test_a_turn_is_given_back_also_by_who_fails() -> None:
-    turns = threading.Semaphore(1)
+    turns = turns_for(1)
     for _ in range(2):
         with pytest.raises(ConnectionError):
             bounded(Broken(), turns).read(1)
-    assert turns.acquire(blocking=False)
+    assert len(turns) == 1
 
 
 def served(application: Any, body: Readable, deadline: BodyDeadline) -> bytes:
