@@ -33,6 +33,9 @@ STATUSES = {"400", "401", "403", "404", "405", "406", "409", "410", "412", "413"
 SHORT_NAMES = {"rp", "rps", "rc", "rcs", "ctx", "cn", "alloc", "allocs", "inv", "invs"}
 """Abbreviations of the field that make a newcomer guess."""
 
+FROZEN_OTHERWISE = re.compile(r"@(dataclasses\.)?dataclass\(.*\bfrozen=")
+"""At run time a frozen dataclass costs several times as much to make (``model/valueclass.py``)."""
+
 MAX_LINES = 600
 """A file does one job; a longer one does more."""
 
@@ -80,6 +83,15 @@ def test_model_needs_the_standard_library_only() -> None:
         f"{label(path, found.line)} {found.text}"
         for path in package_files("model")
         for found in foreign_imports_in(path.read_text())
+    ]
+
+
+def test_what_nobody_changes_is_a_valueclass() -> None:
+    assert not [
+        f"{label(path, number)} {line}"
+        for path in package_files()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if FROZEN_OTHERWISE.match(line)
     ]
 
 
@@ -145,6 +157,11 @@ def test_words_of_the_wire_are_recognised(source: str) -> None:
 )
 def test_docstrings_comments_and_amounts_are_not_taken_for_the_wire(source: str) -> None:
     assert not wire_words_in(source)
+
+
+def test_dataclasses_that_are_frozen_otherwise_are_recognised() -> None:
+    assert FROZEN_OTHERWISE.match("@dataclass(slots=True, frozen=True)")
+    assert not FROZEN_OTHERWISE.match("@valueclass(frozen=True, slots=True)")
 
 
 def test_short_names_are_recognised() -> None:

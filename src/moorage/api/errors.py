@@ -10,7 +10,7 @@ error in the wire's words, ``call[...]`` for facts of the request.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Final
 
 import os_resource_classes
@@ -26,13 +26,14 @@ from moorage.api.wire_error import (
     WireError,
 )
 from moorage.model import errors as model
+from moorage.model.valueclass import valueclass
 
 RETRY_AFTER_SECONDS: Final = 5
 """How long a client is asked to wait when the service cannot answer: about what a database
 needs to fail over or a queue to drain, and short enough not to stall a deployment."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Reply:
     """How an error is answered. ``text`` is a template (see above)."""
 

@@ -7,7 +7,7 @@ alone, and what any request can be refused for follows from the row in the table
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,13 +15,14 @@ from moorage.api import errors, limits, versions
 from moorage.api.routes import ROUTES, Operation
 from moorage.api.wire_error import BAD_VALUE, DUPLICATE_KEY, MISSING_VALUE, UNDEFINED
 from moorage.model import errors as model
+from moorage.model.valueclass import valueclass
 
 ErrorType = type[model.MoorageError]
 
 NEVER: Final = versions.NEWEST + 1
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Foreseen:
     """An error of the model that an operation can meet at versions below ``before``."""
 
@@ -29,7 +30,7 @@ class Foreseen:
     before: int = NEVER
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Refusal:
     """One way to be refused. ``reason`` is the name of the model's error, "" for one of the form.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from moorage.api import limits, uuids, versions
 from moorage.api.schemas import Validator, group_key
 from moorage.api.wire_error import bad_request
+from moorage.model.valueclass import valueclass
 from moorage.model.values import MAX_INT
 
 INVALID: Final = "Invalid query string parameters: "
@@ -30,7 +31,7 @@ LONGEST_KNOWN: Final = 2048
 that all together are some ten megabytes at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Query:
     """Parameters of a query string in order, names repeated as they were.
 

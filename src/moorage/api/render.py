@@ -10,12 +10,12 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from moorage.api import accept, versions
 from moorage.api.wire_error import WireError
+from moorage.model.valueclass import valueclass
 
 _TITLES: Final[Mapping[int, str]] = {413: "Request Entity Too Large", 414: "URI Too Long"}
 """Titles that differ from those of the standard library, or between its versions."""
@@ -55,7 +55,7 @@ _COMMENT_MARK: Final = re.compile(r"<!--|-->")
 _TAG: Final = re.compile(r"<.*?>", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Asked:
     """What the words of an error need to know of the request. ``minor`` None: not known yet."""
 

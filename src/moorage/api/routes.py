@@ -6,7 +6,6 @@ Source: API reference; policies and the order of checks are the reference's, obs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from moorage.api import (
@@ -26,9 +25,10 @@ from moorage.api import (
 from moorage.api.exchange import Handler
 from moorage.api.schemas import Validator
 from moorage.api.versions import Since
+from moorage.model.valueclass import valueclass
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Operation:
     """One method of one path.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from moorage.model.valueclass import valueclass
 
 INCOMPLETE_CONSUMER_ID = "00000000-0000-0000-0000-000000000000"
 """Project and user of consumers whose client could not name them (before 1.8)."""
@@ -26,7 +28,7 @@ MAX_NAMES = 30_000
 one statement, PostgreSQL 65,535."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Limits:
     """How much one request may be, and ask for, before it is refused.
 
@@ -47,7 +49,7 @@ class Limits:
     allocations: int = 20_000
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ApiSettings:
     """Settings of the wire.
 

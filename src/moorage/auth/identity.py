@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from moorage.model.valueclass import valueclass
 
-@dataclass(frozen=True, slots=True)
+
+@valueclass(frozen=True, slots=True)
 class Identity:
     """Who asks.
 

@@ -20,6 +20,7 @@ from moorage.auth import rules
 from moorage.auth.identity import Identity
 from moorage.auth.policy_files import PolicyFiles, Stamp
 from moorage.model.errors import ConfigurationError
+from moorage.model.valueclass import valueclass
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class ForbiddenError(Exception):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Target:
     """Whose things are asked about, as far as that is known before they are looked at."""
 

@@ -7,10 +7,11 @@ speaks of, so they are given; every rule is meant for tokens of a project, and f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from oslo_policy import policy
+
+from moorage.model.valueclass import valueclass
 
 SCOPES: Final = ("project",)
 """Scopes of a token that every rule is meant for."""
@@ -27,7 +28,7 @@ TOTAL_USAGES: Final = "placement:usages"
 RESHAPE: Final = "placement:reshaper:reshape"
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class BaseRule:
     """A rule that others refer to.
 

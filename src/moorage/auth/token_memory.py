@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from moorage.auth.identity import Identity
+from moorage.model.valueclass import valueclass
 
 REMEMBER_SECONDS: Final = 1.0
 """By so much a revoked token may be taken for good longer than the middleware's cache would take it."""
@@ -21,7 +21,7 @@ REMEMBER_SECONDS: Final = 1.0
 REMEMBERED_TOKENS: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class _Remembered:
     identity: Identity
     until: float

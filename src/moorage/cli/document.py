@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
 
 NAMESPACE: Final = uuid.UUID("6f0d1d26-6a3f-5d0c-9b39-0d6d4f3a7e11")
@@ -28,7 +28,7 @@ def consumer_uuid(name: str) -> str:
     return str(uuid.uuid5(NAMESPACE, f"consumer:{name}"))
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderEntry:
     """One provider of the file.
 
@@ -54,7 +54,7 @@ class ProviderEntry:
             waiting.extend((child, entry) for child in reversed(entry.children))
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ConsumerEntry:
     """One consumer of the file: all that it holds, by provider name and resource class."""
 
@@ -67,7 +67,7 @@ class ConsumerEntry:
     allocations: Mapping[str, Mapping[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Document:
     """The whole file."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from oslo_config import cfg
 
 from moorage.api.settings import MAX_NAMES, MAX_URL_BYTES, Limits
+from moorage.model.valueclass import valueclass
 
 _DEFAULTS: Final = Limits()
 
@@ -99,7 +99,7 @@ LIMIT_OPTIONS: Final[list[cfg.Opt]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ServerSettings:
     """What ``moorage serve`` asks of its HTTP server.
 

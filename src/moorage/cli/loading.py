@@ -25,6 +25,7 @@ from moorage.model.errors import (
     UnavailableError,
 )
 from moorage.model.requests import ProviderFilter
+from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.service.facade import Service
 
@@ -55,7 +56,7 @@ Advance = Callable[[], None]
 """Called after each step, from any thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Refusal:
     """A step that was not done, and why. ``stale``: somebody else was faster; again it may work."""
 

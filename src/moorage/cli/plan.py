@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from moorage.cli.document import ConsumerEntry, Document, ProviderEntry, provider_uuid
@@ -29,13 +29,14 @@ from moorage.model.commands import (
     SetTraits,
     UpdateProvider,
 )
+from moorage.model.valueclass import valueclass
 from moorage.model.values import CUSTOM_PREFIX, ConsumerAllocations, Inventory, Provider
 
 RATIO_PRECISION: Final = 1e-5
 """Relative difference of two ratios that are the same: MariaDB gives back six digits of a FLOAT."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class PresentDetails:
     """What one provider has now. ``generation`` is the lowest that any of its parts was read at."""
 
@@ -45,7 +46,7 @@ class PresentDetails:
     aggregates: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Present:
     """The state that a document is compared with.
 
@@ -60,7 +61,7 @@ class Present:
     resource_classes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Step:
     """One provider's or consumer's command.
 

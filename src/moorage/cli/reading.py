@@ -12,6 +12,8 @@ from typing import Final
 
 import yaml
 
+from moorage.model.valueclass import valueclass
+
 MAX_PROBLEMS: Final = 50
 """Problems shown of one file; more would bury the first, which often causes the others."""
 
@@ -26,7 +28,7 @@ _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _NULL_TAG: Final = "tag:yaml.org,2002:null"
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Problem:
     """What is wrong in which line (from 1)."""
 

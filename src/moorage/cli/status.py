@@ -17,6 +17,7 @@ from moorage.cli.client.show import bar, pairs, table
 from moorage.cli.common import chosen, database_options, stdout, without_password
 from moorage.cli.wiring import opened_store, resolve
 from moorage.model.errors import ConfigurationError, MoorageError
+from moorage.model.valueclass import valueclass
 from moorage.model.values import ClassTotal
 from moorage.store import queries
 from moorage.store.store import Store
@@ -34,7 +35,7 @@ PROVIDERS: Final = "moorage_index_providers"
 MEMORY: Final = "moorage_process_resident_bytes"
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Account:
     """What the database holds."""
 
@@ -45,7 +46,7 @@ class Account:
     classes: list[ClassTotal]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Worker:
     """One worker process. ``behind`` counts writes that its index has not taken over yet."""
 

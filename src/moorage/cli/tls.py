@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,6 +12,7 @@ import click
 from granian.constants import SSLProtocols
 
 from moorage.model.errors import ConfigurationError
+from moorage.model.valueclass import valueclass
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -22,7 +22,7 @@ KEY_FORM: Final = "-----BEGIN PRIVATE KEY-----"
 """First line of a private key in PKCS#8, which is the only form that the HTTP server reads."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Tls:
     """Files in PEM; ``minimum`` is a version of TLS.
 

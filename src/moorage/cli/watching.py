@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from oslo_config import cfg
 
 from moorage.api.observer import Observer as RequestObserver
 from moorage.model.errors import ConfigurationError
+from moorage.model.valueclass import valueclass
 from moorage.service.observer import Observer
 from moorage.watch.health import (
     HEALTH_PATH,
@@ -63,7 +63,7 @@ WATCH_OPTIONS: Final[list[cfg.Opt]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class WatchSettings:
     """Source: ``[moorage]``. ``listen`` is the host and port for metrics, None for none."""
 

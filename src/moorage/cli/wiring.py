@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from moorage.cli.watching import (
 from moorage.cli.writes import change_log_settings_from, commit_settings_from
 from moorage.model.errors import ConfigurationError, MoorageError
 from moorage.model.requests import SearchSettings
+from moorage.model.valueclass import valueclass
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
 from moorage.store.settings import StoreSettings
@@ -53,7 +54,7 @@ RETRY_AFTER_SECONDS: Final = 5
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Settings:
     """What the options say, in the form in which the rooms take it.
 
@@ -69,7 +70,7 @@ class Settings:
     watch: WatchSettings = field(default_factory=WatchSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Chosen:
     """What a command was told on its command line.
 
@@ -83,7 +84,7 @@ class Chosen:
     data_directory: Path = DEFAULT_DATA_DIRECTORY
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Resolved:
     """Settings for one command, and how another process arrives at the same ones.
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar, overload
 
 from moorage.model.requests import Candidate, ProviderSummary
+from moorage.model.valueclass import valueclass
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 
@@ -55,7 +55,7 @@ class Listed(Sequence[ItemT_co], Generic[ItemT_co]):
         return repr(self._items)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Pattern:
     """What candidates that differ in their providers only have in common.
 
@@ -75,7 +75,7 @@ class Pattern:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Template:
     """The text of a pattern: a hole for a uuid between one of ``pieces`` and the next.
 

@@ -7,10 +7,11 @@ ask to be told of a change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
+from moorage.model.valueclass import valueclass
 from moorage.model.values import (
     Inventory,
     Provider,
@@ -37,7 +38,7 @@ class Keep(Enum):
 KEEP: Final = Keep.KEEP
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class CreateProvider(Command[Provider]):
     """Result: the new ``Provider``."""
 
@@ -46,7 +47,7 @@ class CreateProvider(Command[Provider]):
     parent_uuid: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class UpdateProvider(Command[Provider]):
     """Result: the ``Provider`` as it is now.
 
@@ -59,14 +60,14 @@ class UpdateProvider(Command[Provider]):
     may_reparent: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class DeleteProvider(Command[None]):
     """Result: None. Inventories, traits and aggregate membership go with the provider."""
 
     uuid: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class AddInventory(Command[ProviderInventories]):
     """Result: ``ProviderInventories`` with the one added."""
 
@@ -76,7 +77,7 @@ class AddInventory(Command[ProviderInventories]):
     may_reserve_all: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class UpdateInventory(Command[ProviderInventories]):
     """Result: ``ProviderInventories`` with the one changed."""
 
@@ -87,7 +88,7 @@ class UpdateInventory(Command[ProviderInventories]):
     may_reserve_all: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class SetInventories(Command[ProviderInventories]):
     """Result: ``ProviderInventories`` with all. ``generation`` None skips the check."""
 
@@ -97,7 +98,7 @@ class SetInventories(Command[ProviderInventories]):
     may_reserve_all: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class DeleteInventory(Command[None]):
     """Result: None."""
 
@@ -105,7 +106,7 @@ class DeleteInventory(Command[None]):
     resource_class: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class SetTraits(Command[ProviderTraits]):
     """Result: ``ProviderTraits``. ``generation`` None skips the check."""
 
@@ -114,7 +115,7 @@ class SetTraits(Command[ProviderTraits]):
     traits: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class SetAggregates(Command[ProviderAggregates]):
     """Result: ``ProviderAggregates`` in the order given.
 
@@ -126,21 +127,21 @@ class SetAggregates(Command[ProviderAggregates]):
     aggregates: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class CreateTrait(Command[bool]):
     """Result: True if it is new, False if it was there."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class DeleteTrait(Command[None]):
     """Result: None."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class CreateResourceClass(Command[bool]):
     """Result: True if it is new, False if it was there and ``may_exist``."""
 
@@ -148,7 +149,7 @@ class CreateResourceClass(Command[bool]):
     may_exist: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class RenameResourceClass(Command[None]):
     """Result: None."""
 
@@ -156,14 +157,14 @@ class RenameResourceClass(Command[None]):
     new_name: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class DeleteResourceClass(Command[None]):
     """Result: None."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Claim:
     """All that one consumer shall hold from now on; empty allocations remove the consumer.
 
@@ -179,21 +180,21 @@ class Claim:
     consumer_type: str | Keep | None = KEEP
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ReplaceAllocations(Command[None]):
     """All claims or none. Result: None."""
 
     claims: tuple[Claim, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class DeleteAllocations(Command[None]):
     """Take away all that a consumer holds, whatever its generation. Result: None."""
 
     consumer: str
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class NewInventories:
     """Inventories of one provider after a reshape, with the client's view of its generation."""
 
@@ -201,7 +202,7 @@ class NewInventories:
     inventories: Mapping[str, Inventory]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Reshape(Command[None]):
     """Change inventories and move allocations at once. Result: None."""
 
@@ -209,7 +210,7 @@ class Reshape(Command[None]):
     claims: tuple[Claim, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Batch(Command[tuple[object, ...]]):
     """Several commands, decided one after the other, all or none. Result: tuple of theirs.
 
@@ -219,7 +220,7 @@ class Batch(Command[tuple[object, ...]]):
     commands: tuple[Command[object], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderCopy:
     """A provider of another service, whole, with the generation that it has there.
 
@@ -235,14 +236,14 @@ class ProviderCopy:
     aggregates: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class CopyProviders(Command[None]):
     """Take providers over as they are elsewhere; a parent comes before those below it, or is there."""
 
     providers: tuple[ProviderCopy, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ConsumerCopy:
     """A consumer of another service with all that it holds, and the generation that it has there.
 
@@ -257,7 +258,7 @@ class ConsumerCopy:
     allocations: Mapping[str, Mapping[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class CopyConsumers(Command[None]):
     """Take consumers over as they are elsewhere, over capacity or not. Providers keep their generations."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from moorage.model.valueclass import valueclass
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Finding:
     """Something in the account that is not as it should be.
 
@@ -22,7 +23,7 @@ class Finding:
         return f"{self.subject} {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Check:
     """One thing that was verified: how much of what was looked at, and what was found."""
 
@@ -32,7 +33,7 @@ class Check:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Verification:
     """All checks of one snapshot. ``followed`` counts the writes that happened meanwhile."""
 

@@ -7,13 +7,15 @@ tree chapters of the Placement documentation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from moorage.model.valueclass import valueclass
 
 ISOLATE = "isolate"
 """Group policy: no two suffixed groups may be served by the same provider."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class RequestGroup:
     """One group of a request: resources and what is asked of their providers.
 
@@ -31,7 +33,7 @@ class RequestGroup:
     in_tree: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class CandidateRequest:
     """A whole request for allocation candidates.
 
@@ -57,7 +59,7 @@ DEFAULT_STEP_LIMIT = 1_000_000
 request for all of 300,000 flat hosts stays below it."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class SearchSettings:
     """How candidates are generated, whatever is asked. Source: placement.conf ``[placement]``.
 
@@ -77,7 +79,7 @@ class SearchSettings:
     kept_candidates: int = DEFAULT_KEPT_CANDIDATES
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Candidate:
     """One way to serve a request: amounts by provider uuid and class, and who serves which group."""
 
@@ -85,7 +87,7 @@ class Candidate:
     mappings: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderSummary:
     """State of a provider of a tree concerned: class to (capacity, used)."""
 
@@ -96,7 +98,7 @@ class ProviderSummary:
     traits: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Stage:
     """How many were left after one step of a search: the data from which a "no" is explained.
 
@@ -110,7 +112,7 @@ class Stage:
     left: int
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class SearchResult:
     """Candidates in order, summaries of all trees they take from, and the steps gone.
 
@@ -123,7 +125,7 @@ class SearchResult:
     texts: dict[int, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderFilter:
     """What ``GET /resource_providers`` can ask; everything is ANDed.
 

@@ -8,8 +8,10 @@ database keeps them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
+
+from moorage.model.valueclass import valueclass
 
 MAX_INT = 0x7FFF_FFFF
 """Largest amount an inventory may name (the databases' INTEGER is 32 bits wide)."""
@@ -27,7 +29,7 @@ ALL_CONSUMER_TYPES = "all"
 """Asked for as a consumer type, it puts all consumers in one group (1.38)."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Inventory:
     """What one provider offers of one resource class.
 
@@ -42,7 +44,7 @@ class Inventory:
     allocation_ratio: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Provider:
     """A resource provider: a node of a tree. A root is its own ``root_uuid``."""
 
@@ -55,7 +57,7 @@ class Provider:
     updated_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderRecord:
     """All that a search needs to know of one provider.
 
@@ -72,7 +74,7 @@ class ProviderRecord:
     aggregates: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Requester:
     """Who asks, as far as the change log wants to know."""
 
@@ -81,7 +83,7 @@ class Requester:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderInventories:
     """Inventories of one provider by resource class, with the provider's generation.
 
@@ -95,7 +97,7 @@ class ProviderInventories:
     dates: Mapping[str, datetime] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderTraits:
     """Traits of one provider in the order of their ids, with the provider's generation."""
 
@@ -104,7 +106,7 @@ class ProviderTraits:
     modified: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderAggregates:
     """Aggregates of one provider, with the provider's generation."""
 
@@ -112,7 +114,7 @@ class ProviderAggregates:
     aggregates: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderUsages:
     """Amount used of every resource class in a provider's inventory (0 included)."""
 
@@ -120,7 +122,7 @@ class ProviderUsages:
     usages: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class HeldByConsumer:
     """What one consumer holds of one provider."""
 
@@ -128,7 +130,7 @@ class HeldByConsumer:
     resources: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderAllocations:
     """What each consumer (by uuid) holds of one provider."""
 
@@ -137,7 +139,7 @@ class ProviderAllocations:
     modified: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class HeldOfProvider:
     """What a consumer holds of one provider, with that provider's generation."""
 
@@ -145,7 +147,7 @@ class HeldOfProvider:
     resources: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ConsumerAllocations:
     """All that one consumer holds, by provider uuid.
 
@@ -160,7 +162,7 @@ class ConsumerAllocations:
     modified: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class UsageGroup:
     """Use by the consumers of one type. ``consumer_count`` counts distinct consumers."""
 
@@ -169,7 +171,7 @@ class UsageGroup:
     usages: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class NamedItem:
     """A trait or a resource class, with the time of its last change."""
 
@@ -177,7 +179,7 @@ class NamedItem:
     modified: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ClassTotal:
     """What all providers have of a resource class, and what of it is used.
 

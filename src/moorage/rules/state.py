@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
+from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory, Provider
 
 ResultT = TypeVar("ResultT")
@@ -27,7 +28,7 @@ Held = Mapping[tuple[str, str], int]
 """Amount by (provider uuid, resource class)."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ProviderRow:
     """A provider as the database has it; ``id`` None until it is written."""
 
@@ -53,7 +54,7 @@ class ProviderRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ConsumerRow:
     """A consumer as the database has it; ``id`` None until it is written."""
 
@@ -65,7 +66,7 @@ class ConsumerRow:
     id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class NameRow:
     """Whether a trait or a resource class exists, and whether a provider has it.
 
@@ -77,7 +78,7 @@ class NameRow:
     renamed_to: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Touch:
     """What a command needs to be read: names and uuids.
 

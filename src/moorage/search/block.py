@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from moorage.model.requests import ProviderSummary
+from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory, ProviderRecord
 from moorage.search.columns import NONE, IntArray, Mask
 from moorage.search.inventories import ClassColumn, Entry
@@ -84,7 +84,7 @@ class Trees:
         return trees if self.lone else trees[self.tree_of]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@valueclass(frozen=True, slots=True, eq=False)
 class Finding:
     """What a request finds in a block: the trees in which each variable has somebody to serve it.
 

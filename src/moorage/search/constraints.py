@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
+from moorage.model.valueclass import valueclass
 from moorage.search.columns import NONE
 from moorage.search.groups import UNSUFFIXED, Demand, Variable
 from moorage.search.matching import Matching
 from moorage.search.scene import View
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Situation:
     """The variables of one tree in the order of placement, with the nodes each can choose from."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from moorage.model.requests import RequestGroup
+from moorage.model.valueclass import valueclass
 from moorage.search.block import Block
 from moorage.search.columns import Mask
 from moorage.search.labels import Labels
@@ -32,7 +32,7 @@ class Filter(ABC):
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Room(Filter):
     """Can serve an amount of a class: room, min_unit, max_unit, step_size."""
 
@@ -52,7 +52,7 @@ class Room(Filter):
         return column is not None and column.most >= self.amount
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class HasAny(Filter):
     """Has one of some traits."""
 
@@ -69,7 +69,7 @@ class HasAny(Filter):
         return not block.traits.names.isdisjoint(self.names)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class HasNone(Filter):
     """Has none of some traits."""
 
@@ -83,7 +83,7 @@ class HasNone(Filter):
         return ~_with_any(block, block.traits, self.names)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class InAll(Filter):
     """Is in one aggregate of each set."""
 
@@ -103,7 +103,7 @@ class InAll(Filter):
         return not any(block.aggregates.names.isdisjoint(names) for names in self.sets)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class InNone(Filter):
     """Is in none of some aggregates."""
 
@@ -117,7 +117,7 @@ class InNone(Filter):
         return ~_with_any(block, block.aggregates, self.names)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class InTree(Filter):
     """Is in the tree of a named provider: ``tree`` of ``home``, None if there is no such provider."""
 

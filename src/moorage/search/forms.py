@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from moorage.model.answers import Pattern, Template
 from moorage.model.requests import CandidateRequest
+from moorage.model.valueclass import valueclass
 from moorage.search.groups import Variable
 from moorage.search.scene import OUTSIDE, View, place_of, root_of
 from moorage.search.snapshot import Place
@@ -16,7 +16,7 @@ from moorage.search.tree import Choice
 from moorage.search.work import Work
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Outcome:
     """A way to serve a request that holds in every tree with the same key.
 

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from moorage.model.requests import RequestGroup
+from moorage.model.valueclass import valueclass
 from moorage.model.values import SHARING_TRAIT
 from moorage.search.block import Block
 from moorage.search.columns import Mask
@@ -62,7 +63,7 @@ class Variable:
     shared: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Look:
     """What a group finds in a block: trees that it can be served in, and by whom.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from moorage.model.requests import ISOLATE
+from moorage.model.valueclass import valueclass
 from moorage.search.constraints import (
     Constraint,
     Cover,
@@ -22,7 +22,7 @@ from moorage.search.plan import Plan
 from moorage.search.scene import Need
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Rules:
     """Constraints, each made anew for every tree: none that cannot object.
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from moorage.model.valueclass import valueclass
 from moorage.search.columns import NONE, ByteArray, IntArray
 from moorage.search.groups import Variable
 from moorage.search.plan import Plan, Survey
@@ -33,7 +34,7 @@ NUMBER_BYTES: Final = 8
 """Bytes of a number in a key."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Need:
     """What the rules of a request look at in a tree, beside who can serve what.
 
@@ -45,7 +46,7 @@ class Need:
     family: bool
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Outside:
     """Sharing providers of other trees that can serve variables in one tree.
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from moorage.model.valueclass import valueclass
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
 from moorage.search.block import Block
 from moorage.search.columns import NONE
@@ -23,7 +24,7 @@ class Shelf:
     size: int = 0
 
 
-@dataclass(frozen=True)
+@valueclass(frozen=True)
 class Snapshot:
     """All providers by (root id, id), and the names that exist. Never changes.
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeVar
 
 from moorage.model.errors import UnavailableError
+from moorage.model.valueclass import valueclass
 from moorage.search.index import Index
 from moorage.search.snapshot import Snapshot
 from moorage.service.observer import Observer, Stage, Unobserved
@@ -29,7 +29,7 @@ BUILD_ATTEMPTS = 3
 """How often an index is begun anew if the connection breaks while it is built."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class State:
     """What an index holds, and the revision that it is at."""
 

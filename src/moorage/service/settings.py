@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from moorage.model.requests import SearchSettings
+from moorage.model.valueclass import valueclass
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class CommitSettings:
     """The committer's limits.
 
@@ -22,7 +23,7 @@ class CommitSettings:
     deadline_seconds: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ChangeLogSettings:
     """What the change log remembers: so many revisions, and none that is older than so many seconds.
 
@@ -34,7 +35,7 @@ class ChangeLogSettings:
     kept_seconds: float = 7 * 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class ServiceSettings:
     """All settings of the service room."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Self
 
 from moorage.model.errors import UnavailableError
 from moorage.model.findings import Check, Finding, Verification
+from moorage.model.valueclass import valueclass
 from moorage.model.values import ProviderRecord
 from moorage.rules import audit
 from moorage.search.index import Index
@@ -40,7 +40,7 @@ def verify(
     raise UnavailableError("the database cannot be reached")
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class _Followed:
     """An index that is to catch up; None where the account is too damaged to have one."""
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from moorage.model.valueclass import valueclass
 from moorage.store.batches import batches
 from moorage.store.direct import Prepared
 from moorage.store.tables import utcnow
@@ -126,7 +127,7 @@ class Selection(PerDatabase):
         return self._unbound.where(_is_wanted(dialect, self._column, WANTED))
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Part:
     """A query for the rows in which ``column`` has one of the values that are given under ``name``.
 

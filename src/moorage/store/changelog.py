@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
 import sqlalchemy as sa
 
+from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.store.bulk import Insertion, Statement
 from moorage.store.errors import WriteConflictError
@@ -49,7 +49,7 @@ _NAME_LENGTH = 255
 _REQUEST_ID_LENGTH = 64
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class LogEntry:
     """What one command changed: trees by the database id of their root, or names."""
 
@@ -59,7 +59,7 @@ class LogEntry:
     requester: Requester
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Missed:
     """What happened after a revision, up to ``revision``."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from moorage.model.errors import ConfigurationError
+from moorage.model.valueclass import valueclass
 from moorage.store.errors import PRIMARY_CODE
 from moorage.store.settings import StoreSettings
 
@@ -65,7 +65,7 @@ _spread = random.Random()  # noqa: S311 - only spreads tries in time
 BEGIN_WRITING = "BEGIN IMMEDIATE"
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Engines:
     """``write``, ``snapshot`` and ``single`` share a database, not connections."""
 

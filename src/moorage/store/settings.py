@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from moorage.model.valueclass import valueclass
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class StoreSettings:
     """Connection and pool. Source of the fields: placement.conf ``[placement_database]``.
 

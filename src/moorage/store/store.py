@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 from uuid import uuid4
@@ -14,6 +13,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from moorage.model.errors import SchemaError, UnavailableError
+from moorage.model.valueclass import valueclass
 from moorage.model.values import ClassTotal, ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.store import audit, changelog, migrations, names, tables, trees
@@ -39,7 +39,7 @@ SYNCHRONISE_ATTEMPTS = 5
 """Processes that start at the same time may all add the same names; one of them wins."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Refresh:
     """The present state of all that changed after a revision, up to ``revision``.
 
@@ -52,7 +52,7 @@ class Refresh:
     names: trees.Names | None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Everything:
     """All that an index is built from; ``chunks`` are read as they are taken."""
 
@@ -61,7 +61,7 @@ class Everything:
     chunks: Iterator[list[ProviderRecord]]
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Examined:
     """One snapshot, to be looked at from all sides. All methods raise the errors of ``store.errors``."""
 

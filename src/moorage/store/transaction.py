@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.state import State, Touch
 from moorage.store import changelog
@@ -21,7 +22,7 @@ from moorage.store.writing import Writer
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Write:
     """One command's part of a transaction, for the change log."""
 

@@ -15,6 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from moorage.model.valueclass import valueclass
 from moorage.rules.state import Inventories, Used
 
 MOST_PROVIDERS: Final = 10_000
@@ -31,7 +32,7 @@ it mostly is, and to find that out costs a statement."""
 _KEY: Final = "moorage.usage"
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Facts:
     """What a provider has, None if that is not known, and what of it is in use."""
 
@@ -39,7 +40,7 @@ class Facts:
     inventories: Inventories | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class _Known:
     generation: int
     facts: Facts

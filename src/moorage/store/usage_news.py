@@ -8,11 +8,11 @@ statement sees one snapshot on every database, so that no transaction is needed 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from moorage.model.valueclass import valueclass
 from moorage.store.changelog import THE_ROW
 from moorage.store.direct import DirectQuery
 from moorage.store.literals import number
@@ -32,7 +32,7 @@ It also lets every database know that it is about few rows."""
 _COUNTERS, _CHANGE, _USE = range(3)
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class UsageNews:
     """All that changed up to ``revision``: ``used`` is what the providers of some trees use now.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from moorage.model.valueclass import valueclass
 from moorage.model.values import ClassTotal
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Sources:
     """Both raise MoorageError if the database is away."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from moorage.model.valueclass import valueclass
 
 
 class Kind(Enum):
@@ -20,7 +21,7 @@ class Kind(Enum):
     SAMPLED = "gauge, looked up when it is asked for"
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Metric:
     """One metric. ``buckets`` are upper bounds, in the metric's unit.
 

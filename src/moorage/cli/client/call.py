@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -15,6 +14,7 @@ from click.shell_completion import CompletionItem
 from moorage.cli.client.connection import Service
 from moorage.cli.console import stdout
 from moorage.model.errors import MoorageError
+from moorage.model.valueclass import valueclass
 
 DEFAULT_URL: Final = "http://127.0.0.1:8778"
 """Where ``moorage serve`` answers unless it is told otherwise."""
@@ -31,7 +31,7 @@ COMPLETIONS: Final = 50
 """Names offered at the most."""
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass(frozen=True, slots=True)
 class Call:
     """One use of a command."""
 
