@@ -9,14 +9,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from itertools import filterfalse
 from typing import Any, Final
 
 from moorage.api.settings import Limits
 from moorage.api.wire_error import WireError, bad_request
 
-_OF_PROCESS: Final = frozenset(name for name in os.environ if not name.startswith("HTTP_"))
-"""What a server may add to the environ of a request from the environment of its process (PEP 3333): often
-more than there are headers."""
+_NO_HEADERS: Final = frozenset(name for name in os.environ if not name.startswith("HTTP_")) | {
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "GATEWAY_INTERFACE",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "REMOTE_ADDR",
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
+    "wsgi.errors",
+    "wsgi.input",
+    "wsgi.input_terminated",
+    "wsgi.multiprocess",
+    "wsgi.multithread",
+    "wsgi.run_once",
+    "wsgi.url_scheme",
+    "wsgi.version",
+}
+"""What a server adds to the environ of a request, some of it from the environment of its process (PEP 3333):
+often more than there are headers, and passed over faster than looked at."""
 
 REQUEST_GROUPS: Final = "request groups"
 TRAITS: Final = "traits"
@@ -39,7 +61,7 @@ def check_head(environ: Mapping[str, Any], limits: Limits) -> None:
     if url > limits.url_bytes:
         raise WireError(414, f"Path and query string must not be longer than {limits.url_bytes} bytes.")
     headers = 0
-    for name in environ.keys() - _OF_PROCESS:
+    for name in filterfalse(_NO_HEADERS.__contains__, environ):
         if name[:5] == "HTTP_":
             headers += len(name) + len(environ[name])
     if headers > limits.header_bytes:

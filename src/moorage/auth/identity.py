@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from moorage.model.valueclass import valueclass
+from typing import Any, NamedTuple, Protocol
 
 
-@valueclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who asks.
 
     ``roles`` are flattened: a role's implied roles are in it. ``system_scope`` is set for a

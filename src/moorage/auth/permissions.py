@@ -38,12 +38,11 @@ def permission(book: RuleBook, rule: str, roles: Iterable[str], *, of_system: bo
     )
     if rule != TOTAL_USAGES:
         # All else belongs to the cloud, so that whose it is does not matter.
-        own = Target(identity.project_id, identity.user_id)
-        return Permission.YES if _allows(book, rule, identity, own) else Permission.NO
+        return Permission.YES if _allows(book, rule, identity) else Permission.NO
     if _allows(book, rule, identity, Target("another")):
         return Permission.YES
     return Permission.OWN_PROJECT if _allows(book, rule, identity, Target("own")) else Permission.NO
 
 
-def _allows(book: RuleBook, rule: str, identity: Identity, target: Target) -> bool:
+def _allows(book: RuleBook, rule: str, identity: Identity, target: Target | None = None) -> bool:
     return book.decide(rule, identity, target) is Decision.ALLOWED

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from oslo_config import cfg
 from oslo_policy import opts, policy
@@ -20,7 +20,6 @@ from moorage.auth import rules
 from moorage.auth.identity import Identity
 from moorage.auth.policy_files import PolicyFiles, Stamp
 from moorage.model.errors import ConfigurationError
-from moorage.model.valueclass import valueclass
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -59,8 +58,7 @@ class ForbiddenError(Exception):
     message: str
 
 
-@valueclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Whose things are asked about, as far as that is known before they are looked at."""
 
     project_id: str | None = None
@@ -86,7 +84,7 @@ class Decision(Enum):
     WRONG_SCOPE = "wrong scope"
 
 
-Decide = Callable[[str, Identity, Target], Decision]
+Decide = Callable[[str, Identity, Target | None], Decision]
 
 
 class RuleBook:
@@ -105,8 +103,11 @@ class RuleBook:
         )
         self._remember: Decide = functools.lru_cache(REMEMBERED_DECISIONS)(self._decide)
 
-    def decide(self, rule: str, identity: Identity, target: Target) -> Decision:
-        """What the rules say. The same question is answered from memory where that is safe."""
+    def decide(self, rule: str, identity: Identity, target: Target | None = None) -> Decision:
+        """What the rules say of ``target``, or of who asks' own things.
+
+        The same question is answered from memory where that is safe.
+        """
         decide = self._remember if rule in self._repeatable else self._decide
         return decide(rule, identity, target)
 
@@ -114,7 +115,9 @@ class RuleBook:
         """What ``rule`` demands now, in the language of oslo.policy."""
         return str(self._enforcer.rules[rule])
 
-    def _decide(self, rule: str, identity: Identity, target: Target) -> Decision:
+    def _decide(self, rule: str, identity: Identity, target: Target | None) -> Decision:
+        if target is None:
+            target = Target(identity.project_id, identity.user_id)
         try:
             self._enforcer.authorize(rule, values_of(target), credentials(identity), do_raise=True)
         except policy.InvalidScope:
@@ -190,8 +193,6 @@ class OsloPolicy:
 
     def authorise(self, identity: Identity, rule: str, target: Target | None = None) -> None:
         """See ``Policy``."""
-        if target is None:
-            target = Target(identity.project_id, identity.user_id)
         decision = self.book().decide(rule, identity, target)
         if decision is Decision.ALLOWED:
             return

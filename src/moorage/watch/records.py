@@ -54,8 +54,8 @@ class RequestRecords:
         """From now on records of this thread carry the id."""
         context = self._context()
         context.request_id = request_id
-        told = environ.get("HTTP_X_OPENSTACK_REQUEST_ID", "")
-        context.global_request_id = told if REQUEST_ID.fullmatch(told) else None
+        told = environ.get("HTTP_X_OPENSTACK_REQUEST_ID")
+        context.global_request_id = told if told and REQUEST_ID.fullmatch(told) else None
 
     def request_ended(self, ended: Ended) -> None:
         """The line, if wanted; the thread's records carry no id any more."""
