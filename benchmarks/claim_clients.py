@@ -105,6 +105,18 @@ class Told:
     unknown: list[str] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
 
+    def add(self, later: Told) -> None:
+        """Take over what happened in a later turn of the same service."""
+        self.elapsed += later.elapsed
+        self.finished += later.finished
+        for kind, seconds in later.seconds.items():
+            self.seconds.setdefault(kind, []).extend(seconds)
+        for why, number in later.refused.items():
+            self.refused[why] = self.refused.get(why, 0) + number
+        self.held |= later.held
+        self.unknown += later.unknown
+        self.exchanges += later.exchanges
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -86,10 +86,15 @@ def conditions_line(run: Row) -> str:
     return (
         f"{run['cores']} cores ({run['processor']}) for services, clients and database together, "
         f"{NAMES[run['database']]} {run['database_version']}, {versions}; seed {run['seed']}, "
-        f"{run['seconds']:g} s per row, twice as long for the reference, "
+        f"{in_turns(run['turns'])}{run['seconds']:g} s per row, twice as long for the reference, "
         "six times for cycles."
         f"{busy(run['load'], run['cores'])}"
     )
+
+
+def in_turns(turns: int) -> str:
+    """How often each service had the time that follows."""
+    return "" if turns == 1 else f"{turns} times "
 
 
 def busy(load: float, cores: int) -> str:

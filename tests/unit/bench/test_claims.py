@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from benchmarks import claim_report, claims, loader
+from benchmarks import claim_clients, claim_report, claims, loader
 from benchmarks.claim_clients import Orders, Reply, Told, carry_out, reason
 from benchmarks.clouds import Provider
 from benchmarks.writer import CLAIM
@@ -62,7 +62,9 @@ def test_clients_count_what_they_were_told() -> None:
     assert len(told.unknown) == 1
 
 
-def test_each_request_of_a_cycle_that_succeeds_is_a_third_of_one() -> None:
+def test_each_request_of_a_cycle_that_succeeds_is_a_third_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The server leaves the last request unanswered.
+    monkeypatch.setattr(claim_clients, "DRAIN_SECONDS", 0.2)
     allocations = '{"provider": {"resources": {"VCPU": 1}}}'
     body = f'{{"allocation_requests": [{{"allocations": {allocations}}}]}}'.encode()
     found = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
@@ -135,6 +137,24 @@ def test_a_site_has_each_provider_once_and_a_hot_one_for_each_number_of_clients(
     assert len({uuid for [uuid] in chosen}) == len(hot.clients)
 
 
+def test_figures_are_of_all_turns() -> None:
+    told, later = Told(elapsed=2.0, finished=3, refused={"claim full": 1}), Told(elapsed=3.0, finished=7)
+    told.seconds["claim"], later.seconds["claim"] = [0.1], [0.2, 0.3]
+    later.refused = {"claim full": 2, "claim 503": 1}
+    later.held, later.unknown = {"ship": "pier"}, ["boat"]
+    told.add(later)
+    found = claims.figures(told, 0.3)
+    assert (found["per_second"], found["requests"], found["cpu_ms"]) == (2, 3, 100)
+    assert found["refused"] == {"claim full": 3, "claim 503": 1}
+    assert (told.held, told.unknown) == ({"ship": "pier"}, ["boat"])
+
+
+def test_there_is_a_turn_at_least() -> None:
+    assert claims.parser().parse_args(["--turns", "3"]).turns == 3
+    with pytest.raises(SystemExit):
+        claims.parser().parse_args(["--turns", "0"])
+
+
 def test_tables_show_both_services_beside_each_other() -> None:
     told = Told(elapsed=2.0, finished=4_000)
     told.seconds["claim"] = [0.01] * 99 + [0.2]
@@ -152,11 +172,14 @@ def test_tables_show_both_services_beside_each_other() -> None:
         "versions": {},
         "seed": 7,
         "seconds": 2.0,
+        "turns": 3,
         "load": 31.0,
         "scenarios": {"hot": "one provider"},
     }
     text = claim_report.markdown({"run": run, "results": rows, "audits": audits})
     assert "| hot | 1 | 1 | 2,000 | 10 ms | 10 ms | 0.5 ms | none | - | - | - | - | - | 50 x | - |" in text
     assert "| moorage | 1 | 0 | 0 | 0 | 2 |" in text
+    assert "; seed 7, 3 times 2 s per row" in text
     assert "(31 processes for 2 cores)" in text
+    assert claim_report.in_turns(1) == ""
     assert not claim_report.busy(0.5, 2)
