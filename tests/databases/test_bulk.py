@@ -86,7 +86,7 @@ def test_who_watches_statements_in_the_log_sees_those_of_claims(
         assert selection.tuples(connection, ["whose?"]) == []
     told = [record.getMessage() for record in caplog.records]
     assert any("FROM consumers" in line and "whose?" in line for line in told)
-    assert "Rows []" in told
+    assert {"Rows []", "Rows [(0, None)]"} & {*told}
 
 
 @BOTH

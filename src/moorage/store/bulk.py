@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from moorage.model.valueclass import valueclass
 from moorage.store.batches import batches
 from moorage.store.direct import Prepared
+from moorage.store.packed import Packed, packs
 from moorage.store.tables import utcnow
 
 WANTED = "wanted"
@@ -52,27 +53,50 @@ def makes_tables(dialect: sa.Dialect) -> bool:
     return dialect.name == "postgresql"
 
 
+class Forms(NamedTuple):
+    """A statement in the form for one kind of database.
+
+    ``prepared``: ready for the driver. ``packed``: the same, where its rows had better come as one value.
+    """
+
+    statement: Any
+    prepared: Prepared
+    packed: Packed | None
+
+
 class PerDatabase:
     """A statement that is built once for each kind of database that it meets."""
 
     def __init__(self) -> None:
-        self._built: dict[tuple[str, str, bool], tuple[Any, Prepared]] = {}
+        self._built: dict[tuple[str, str, bool], Forms] = {}
 
     def statement(self, dialect: sa.Dialect) -> Any:
         """The statement in the form for ``dialect``."""
-        return self._forms(dialect)[0]
+        return self._forms(dialect).statement
 
     def prepared(self, dialect: sa.Dialect) -> Prepared:
         """The same, ready for the driver."""
-        return self._forms(dialect)[1]
+        return self._forms(dialect).prepared
 
-    def _forms(self, dialect: sa.Dialect) -> tuple[Any, Prepared]:
+    def _forms(self, dialect: sa.Dialect) -> Forms:
         key = (dialect.name, dialect.driver, makes_tables(dialect))
         forms = self._built.get(key)
         if forms is None:
             built = self._build(dialect)
-            forms = self._built[key] = built, Prepared(dialect, built)
+            prepared = Prepared(dialect, built)
+            is_query = isinstance(built, sa.Select | sa.CompoundSelect)
+            packed = Packed(dialect, built) if is_query and prepared.is_complete and packs(dialect) else None
+            forms = self._built[key] = Forms(built, prepared, packed)
         return forms
+
+    def _driver_rows(self, connection: sa.Connection, given: dict[str, Any]) -> list[Any]:
+        """What a query that is complete finds, of texts and numbers, without SQLAlchemy in between."""
+        _, prepared, packed = self._forms(connection.dialect)
+        if packed is not None:
+            found = packed.rows(connection, given)
+            if found is not None:
+                return found
+        return prepared.rows(connection, given)
 
     def _build(self, dialect: sa.Dialect) -> Any:
         raise NotImplementedError
@@ -101,12 +125,13 @@ class Selection(PerDatabase):
         """All rows that it finds."""
         return [row for given in self._given(connection, values) for row in self._ordinary(connection, given)]
 
-    def tuples(self, connection: sa.Connection, values: Iterable[object]) -> list[tuple[Any, ...]]:
-        """The same as drivers give them: for columns of texts and integers."""
-        prepared = self.prepared(connection.dialect)
-        if not prepared.is_complete:
+    def tuples(self, connection: sa.Connection, values: Iterable[object]) -> list[Sequence[Any]]:
+        """The same in any order, with the least work: for columns of texts and integers."""
+        if not self.prepared(connection.dialect).is_complete:
             return [tuple(row) for row in self.rows(connection, values)]
-        return [row for given in self._given(connection, values) for row in prepared.rows(connection, given)]
+        return [
+            row for given in self._given(connection, values) for row in self._driver_rows(connection, given)
+        ]
 
     def execute(self, connection: sa.Connection, values: Iterable[object]) -> None:
         """Carry it out; without values nothing is asked."""
@@ -149,7 +174,7 @@ class Selections(PerDatabase):
         self._nothing = {part.name: part.nothing for part in parts}
 
     def rows(self, connection: sa.Connection, **values: Iterable[object]) -> list[Any]:
-        """All rows that they find for the values, given by the parts' names, as drivers give them."""
+        """All rows that they find for the values, given by the parts' names, in any order."""
         dialect = connection.dialect
         prepared = self.prepared(dialect)
         found: list[Any] = []
@@ -158,7 +183,7 @@ class Selections(PerDatabase):
             wanted = {name: given or [self._nothing[name]] for name, given in zip(values, batch, strict=True)}
             bound = {name: _listed(dialect, given) for name, given in wanted.items()}
             if prepared.is_complete:
-                found += prepared.rows(connection, bound)
+                found += self._driver_rows(connection, bound)
             else:
                 found += connection.execute(self.statement(dialect), bound)
         return found
