@@ -16,6 +16,9 @@ from moorage.store.store import Store
 from moorage.store.tables import changes
 from moorage.store.transaction import WriteTransaction
 
+PACKING = "count(*) AS count_1, json_arrayagg(json_array("
+"""What stands before the columns where rows come as one value."""
+
 
 @dataclass
 class Watched:
@@ -85,13 +88,16 @@ def before_statement(
     action: Callable[[sa.Connection], object],
     times: int = 1,
 ) -> Iterator[list[str]]:
-    """Act before the first ``times`` statements that begin so; yields the statements met."""
+    """Act before the first ``times`` statements that begin so; yields the statements met.
+
+    A query whose rows come as one value begins as if they came one by one.
+    """
     met: list[str] = []
 
     def on_statement(
         connection: sa.Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
     ) -> None:
-        if len(met) < times and statement.lstrip().startswith(beginning):
+        if len(met) < times and statement.lstrip().replace(PACKING, "", 1).startswith(beginning):
             met.append(statement)
             action(connection)
 

@@ -74,6 +74,8 @@ def costs(store: Store, service: Service) -> dict[str, int]:
     order(service, SetInventories(provider, None, inventories(VCPU=50, DISK_GB=10)))
     count("catch up", service.warm_up)
     order(service, claim(new_uuid(), {provider: {VCPU: 1}}))
+    count("catch up with own claims", service.warm_up)
+    order(Service(store), claim(new_uuid(), {provider: {VCPU: 1}}))
     order(service, claim(new_uuid(), {provider: {VCPU: 1}}))
     count("catch up with claims", service.warm_up)
     group = RequestGroup("", {VCPU: 40})
@@ -110,7 +112,7 @@ def test_no_cost_grows_with_the_number_of_providers(store: Store, service: Servi
 
 
 # What asks the index polls the revision first. To catch up, what claims have changed is asked for before
-# all else.
+# all else; a process' own claims are there already.
 READS = {
     "provider": 1,
     "providers": 1,
@@ -127,6 +129,7 @@ READS = {
     "classes": 1,
     "candidates": 1,
     "catch up": 9,
+    "catch up with own claims": 1,
     "catch up with claims": 2,
 }
 

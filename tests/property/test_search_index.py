@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,7 +137,42 @@ def test_new_use_alone_is_taken_as_whole_trees_with_that_use_are(
     )
 
 
+@examples(2)
+@given(
+    forests(),
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from([*CLASSES, "NOT_OFFERED"]), st.integers(0, 9))),
+)
+def test_new_use_of_single_providers_leaves_their_trees_as_they_were(
+    records: Forest, uses: list[tuple[int, str, int]]
+) -> None:
+    used: dict[int, dict[str, int]] = {}
+    for identifier, name, amount in uses:
+        if identifier in {record.id for record in records}:
+            used.setdefault(identifier, {})[name] = amount
+    expected = [
+        replace(
+            record,
+            inventories=tuple(
+                (name, inventory, used[record.id].get(name, 0)) for name, inventory, _ in record.inventories
+            ),
+        )
+        if record.id in used
+        else record
+        for record in records
+    ]
+    index = fresh(records)
+    before = index.snapshot()
+    for _ in range(2):
+        index.change_used(used)
+        assert list(index.records()) == expected
+    assert list(before.records()) == records
+    with pytest.raises(KeyError, match="1000"):
+        index.change_used({record.id: {} for record in records} | {1_000: {}})
+    assert list(index.records()) == expected
+
+
 def test_an_index_without_providers_takes_use_as_well() -> None:
     index = fresh([])
     index.set_used([1], {1: {"VCPU": 1}})
+    index.change_used({})
     assert list(index.records()) == []

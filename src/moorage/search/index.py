@@ -116,6 +116,23 @@ class Index:
             self._blocks[number] = self._blocks[number].with_used(chain.from_iterable(spans), used)
         self._snapshot = None
 
+    def change_used(self, used: Mapping[int, Mapping[str, int]]) -> None:
+        """These providers use something else now, by id and class; all others are as they were.
+
+        Costs what these providers are, whatever the trees that they are in hold. Raises KeyError, and nothing
+        has changed, if one is not there.
+        """
+        root_ids: list[int] = self._root_of.get_many(np.fromiter(used, np.int64, len(used))).tolist()
+        if NONE in root_ids:
+            raise KeyError(list(used)[root_ids.index(NONE)])
+        offsets: dict[int, list[int]] = defaultdict(list)
+        for id_, root_id in zip(used, root_ids, strict=True):
+            number = self._number(root_id)
+            offsets[number].append(self._blocks[number].find(root_id, id_))
+        for number, changed in offsets.items():
+            self._blocks[number] = self._blocks[number].with_used(changed, used)
+        self._snapshot = None
+
     def _number(self, root_id: int) -> int:
         """Number of the block in which a tree is, or would be."""
         return max(0, bisect_right(self._firsts, root_id) - 1)

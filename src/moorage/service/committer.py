@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from uuid import uuid4
@@ -36,6 +36,7 @@ from moorage.service.settings import CommitSettings
 from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.store import Store
 from moorage.store.transaction import Write
+from moorage.store.usage_news import OwnClaims
 
 ResultT = TypeVar("ResultT")
 
@@ -55,6 +56,10 @@ the group is read again. Other processes may be that quick several times in a ro
 GRACE_SECONDS = 5.0
 """Beyond its deadline a command waits so long for its leader, which may be blocked by a database
 that does not answer at all; then its client is told that the outcome is not known."""
+
+
+def _to_nobody(_claims: OwnClaims) -> None:
+    """Nobody wants to know."""
 
 
 def _locked() -> threading.Lock:
@@ -96,19 +101,39 @@ Answer = tuple[object, Exception | None]
 """Result or refusal of one command."""
 
 
-class _LostInCommitError(Exception):
-    """The connection broke in COMMIT: only the change log knows whether it happened."""
+@dataclass(eq=False, slots=True)
+class _Done:
+    """A group that was decided, and what is to be said of it; ``own_claims`` as in ``WriteTransaction``."""
 
-    def __init__(self, answers: list[Answer]) -> None:
+    group: Sequence[Ticket]
+    answers: list[Answer]
+    own_claims: OwnClaims | None = None
+
+
+class _LostInCommitError(Exception):
+    """The connection broke in COMMIT: only the change log knows whether ``done`` happened."""
+
+    def __init__(self, done: _Done) -> None:
         super().__init__()
-        self.answers = answers
+        self.done = done
 
 
 class Committer:
     """Carries out commands for all threads of a process."""
 
-    def __init__(self, store: Store, settings: CommitSettings, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: CommitSettings,
+        observer: Observer | None = None,
+        tell: Callable[[OwnClaims], None] = _to_nobody,
+    ) -> None:
+        """``tell`` takes what was committed, in the order of the commits, before their clients are answered.
+
+        It must neither raise nor take long.
+        """
         self._store = store
+        self._tell = tell
         self._observer: Observer = observer or Unobserved()
         self._settings = settings
         # Guards what waits and whether anybody leads; held for moments only.
@@ -174,8 +199,9 @@ class Committer:
         with self._mutex:
             group = self._next_group()
         begun = time.perf_counter()
+        done: _Done | None = None
         try:
-            self._commit_group(group)
+            done = self._commit_group(group)
         except MoorageError as error:
             _refuse(group, error)
         except BaseException as error:
@@ -186,7 +212,10 @@ class Committer:
                 raise
         finally:
             waiting = len(self._waiting)
+            # The next group can be on its way to the database while the clients of this one are answered.
             self._hand_over()
+            if done is not None:
+                self._tell_of(done)
             self._observer.group_ended(len(group), waiting, time.perf_counter() - begun)
 
     def _next_group(self) -> list[Ticket]:
@@ -197,14 +226,14 @@ class Committer:
             group.append(self._waiting.popleft())
         return group
 
-    def _commit_group(self, group: Sequence[Ticket]) -> None:
-        """Try until it is done, refused, or the deadline has passed."""
+    def _commit_group(self, group: Sequence[Ticket]) -> _Done | None:
+        """Try until it is done, refused, or the deadline has passed. None: all have been answered."""
         pause = FIRST_PAUSE_SECONDS
         constraints_met = 0
         while True:
             transaction_id = uuid4().hex
             try:
-                self._attempt(group, transaction_id)
+                return self._attempt(group, transaction_id)
             except ConstraintError as error:
                 # Somebody else's row got in between: read it, and decide again. If it still is in
                 # the way, it cannot be seen by its name (a collation holds them equal), or two
@@ -212,12 +241,12 @@ class Committer:
                 constraints_met += 1
                 if constraints_met == CONSTRAINT_ATTEMPTS:
                     self._commit_singly(group, error)
-                    return
+                    return None
                 self._observer.group_set_back(Setback.CONSTRAINT)
             except _LostInCommitError as lost:
                 self._observer.group_set_back(Setback.LOST_COMMIT)
-                if self._settled(group, lost, transaction_id):
-                    return
+                if self._settled(lost.done, transaction_id):
+                    return None
                 if isinstance(lost.__cause__, UnavailableError):
                     # It did not happen, and will not: a disk is full, or the like.
                     raise lost.__cause__ from lost
@@ -225,13 +254,11 @@ class Committer:
                 LOG.debug("A group of %d writes is tried again: %r.", len(group), error)
                 lost_connection = isinstance(error, ConnectionLostError)
                 self._observer.group_set_back(Setback.CONNECTION if lost_connection else Setback.CONFLICT)
-            else:
-                return
             group = _in_time(
                 group, UnavailableError("the write kept losing against others, or the database is away")
             )
             if not group:
-                return
+                return None
             time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -240,16 +267,20 @@ class Committer:
             raise in_the_way(group[0].command, error.columns)
         for ticket in group:
             try:
-                self._commit_group((ticket,))
+                done = self._commit_group((ticket,))
             except MoorageError as refusal:
                 _refuse((ticket,), refusal)
+            else:
+                if done is not None:
+                    self._tell_of(done)
 
-    def _attempt(self, group: Sequence[Ticket], transaction_id: str) -> None:
-        """One transaction; answers every ticket if it succeeds, none if it raises."""
+    def _attempt(self, group: Sequence[Ticket], transaction_id: str) -> _Done:
+        """One transaction."""
         wanted = Touch.union(ticket.touch for ticket in group)
         with self._store.transaction() as transaction:
             state = transaction.read(wanted)
             answers, writes = _decided(state, group)
+            done = _Done(group, answers)
             if writes:
                 writer = transaction.write(state, writes, transaction_id)
                 try:
@@ -257,16 +288,23 @@ class Committer:
                 except (WriteConflictError, ConstraintError):
                     raise  # the database says itself that it did not happen
                 except Exception as error:
-                    raise _LostInCommitError(answers) from error
-        _give(group, answers)
+                    raise _LostInCommitError(done) from error
+                done.own_claims = transaction.own_claims
+        return done
 
-    def _settled(self, group: Sequence[Ticket], lost: _LostInCommitError, transaction_id: str) -> bool:
+    def _tell_of(self, done: _Done) -> None:
+        """Tell whoever wants to know, so that the clients' next questions find it; then the clients."""
+        if done.own_claims is not None:
+            self._tell(done.own_claims)
+        _give(done.group, done.answers)
+
+    def _settled(self, done: _Done, transaction_id: str) -> bool:
         """Whether a lost COMMIT happened; if so, its answers are given.
 
         If the database stays away, all are told that the outcome is not known, and it is over.
         """
         pause = FIRST_PAUSE_SECONDS
-        waiting = group
+        waiting = done.group
         while waiting:
             try:
                 happened = self._store.was_committed(transaction_id)
@@ -275,7 +313,7 @@ class Committer:
             else:
                 LOG.warning("A COMMIT got lost; it had %shappened.", "" if happened else "not ")
                 if happened:
-                    _give(group, lost.answers)
+                    _give(done.group, done.answers)
                 return happened
             time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 from typing import TypeVar
 
 from moorage.model.errors import UnavailableError
 from moorage.model.valueclass import valueclass
+from moorage.rules.state import Used
 from moorage.search.index import Index
 from moorage.search.snapshot import Snapshot
 from moorage.service.observer import Observer, Stage, Unobserved
 from moorage.service.shared_poll import SharedPoll
 from moorage.store.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Everything, Store
+from moorage.store.usage_news import OwnClaims
 
 ResultT = TypeVar("ResultT")
 
 LOG = logging.getLogger(__name__)
+
+MOST_OWN = 64
+"""Groups of claims that wait until somebody asks. Of more, the oldest are forgotten: the database tells."""
 
 BUILD_ATTEMPTS = 3
 """How often an index is begun anew if the connection breaks while it is built."""
@@ -45,9 +51,10 @@ class LiveIndex:
         self._observer: Observer = observer or Unobserved()
         self._poll = SharedPoll(self._look)
         self._changing = threading.Lock()
+        self._own: deque[OwnClaims] = deque(maxlen=MOST_OWN)
         self._index = Index()
         self._state: State | None = None
-        # Whether the last look found that something had been written.
+        # Whether claims of others were there when that was asked last.
         self._moving = False
 
     @property
@@ -68,7 +75,7 @@ class LiveIndex:
         polled = perf_counter()
         self._observer.stage_ended(Stage.POLL, polled - begun)
         state = self._state
-        if state is None or wanted != state.revision:
+        if state is None or wanted > state.revision or self._went_back(state.revision, known, wanted):
             with self._changing:
                 state = self._caught_up(known, wanted)
             begun, polled = polled, perf_counter()
@@ -77,20 +84,48 @@ class LiveIndex:
         self._observer.stage_ended(Stage.SEARCH, perf_counter() - polled)
         return answer
 
+    def learn(self, claims: OwnClaims) -> None:
+        """Be told what this process has just committed, so that the database need not be asked for it.
+
+        It costs who commits next to nothing: whoever asks next takes it over. To be called in the order of
+        the commits.
+        """
+        self._own.append(claims)
+
+    def _take_own(self) -> None:
+        """Take over claims of this process, as long as nothing else is missing before them.
+
+        What is left the database tells.
+        """
+        state, used = self._state, dict[int, Used]()
+        revision = None if state is None else state.revision
+        while self._own:
+            claims = self._own.popleft()
+            if claims.before == revision:
+                used |= claims.used
+                revision = claims.revision
+        if state is not None and revision is not None and revision != state.revision:
+            self._index.change_used(used)
+            self._now(revision)
+
+    def _now(self, revision: int) -> State:
+        self._state = state = State(revision, self._index.snapshot())
+        self._observer.index_changed(revision, len(self._index))
+        return state
+
     def _look(self) -> int:
         """The database's revision.
 
-        While things are being written, what claims have changed is asked for at once instead, which
-        tells the revision as well: one question, and the index has caught up.
+        While others write, what claims have changed is asked for at once instead, which tells the
+        revision as well: one question, and the index has caught up.
         """
         if self._moving:
             with self._changing:
+                self._take_own()
                 taken = self._taken_over(None)
             if taken is not None:
                 return taken.revision
-        revision = self._store.revision()
-        self._moving = self.revision not in (None, revision)
-        return revision
+        return self._store.revision()
 
     def _taken_over(self, wanted: int | None) -> State | None:
         """Take over what claims have changed, up to ``wanted`` at least, if that is known.
@@ -106,12 +141,12 @@ class LiveIndex:
             return None
         if news.revision != state.revision:
             self._index.set_used(news.root_ids, news.used)
-            self._state = state = State(news.revision, self._index.snapshot())
-            self._observer.index_changed(news.revision, len(self._index))
+            state = self._now(news.revision)
         return state
 
     def _caught_up(self, known: int | None, wanted: int) -> State:
         """Bring the index to ``wanted``; it was at ``known`` before that was asked for."""
+        self._take_own()
         state = self._state
         if state is None:
             return self._build()
@@ -130,9 +165,7 @@ class LiveIndex:
         if refresh.names is not None:
             self._index.set_names(*refresh.names)
         self._index.replace_trees(refresh.root_ids, refresh.records)
-        self._state = State(refresh.revision, self._index.snapshot())
-        self._observer.index_changed(refresh.revision, len(self._index))
-        return self._state
+        return self._now(refresh.revision)
 
     @staticmethod
     def _went_back(present: int, known: int | None, wanted: int) -> bool:
@@ -150,11 +183,10 @@ class LiveIndex:
                 index, revision = self._built()
             except (ConnectionLostError, WriteConflictError):
                 continue
-            self._index, self._state = index, State(revision, index.snapshot())
+            self._index = index
             LOG.info("Index of %d providers built at revision %d.", len(index), revision)
             self._observer.index_built(perf_counter() - begun)
-            self._observer.index_changed(revision, len(index))
-            return self._state
+            return self._now(revision)
         raise UnavailableError("the database cannot be reached")
 
     def _built(self) -> tuple[Index, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
-from moorage.store.bulk import Insertion, Statement
+from moorage.store.bulk import Insertion, PerDatabase
 from moorage.store.errors import WriteConflictError
 from moorage.store.literals import number
 from moorage.store.tables import changes, revisions
@@ -38,12 +40,40 @@ NEW_CHANGES = Insertion(
 )
 """Their revisions count from the last one."""
 
-COUNTED = Statement(
-    revisions.update()
-    .where(revisions.c.id == number(THE_ROW))
-    .values(revision=revisions.c.revision + sa.bindparam("writes", type_=sa.Integer))
-)
-"""The revision goes up by a number of writes."""
+
+class Counting(PerDatabase):
+    """The revision goes up by a number of writes, and is told where that costs no statement of its own."""
+
+    def execute(self, connection: sa.Connection, writes: int) -> Counted:
+        """Takes the revision's lock."""
+        return Counted(
+            connection.dialect, self.prepared(connection.dialect).execute(connection, {"writes": writes})
+        )
+
+    def _build(self, dialect: sa.Dialect) -> Any:
+        raised: sa.ColumnElement[Any] = revisions.c.revision + sa.bindparam("writes", type_=sa.Integer)
+        if dialect.name == "mysql":
+            raised = sa.func.last_insert_id(raised)
+        statement = revisions.update().where(revisions.c.id == number(THE_ROW)).values(revision=raised)
+        return statement.returning(revisions.c.revision) if dialect.name == "postgresql" else statement
+
+
+@valueclass(frozen=True, slots=True)
+class Counted:
+    """What the revision has become."""
+
+    dialect: sa.Dialect
+    cursor: DBAPICursor
+
+    def revision(self) -> int | None:
+        """To be asked once the statement has been carried out; None if the database did not tell."""
+        if self.dialect.name == "mysql":
+            return self.cursor.lastrowid
+        row = self.cursor.fetchone() if self.dialect.name == "postgresql" else None
+        return None if row is None else int(row[0])
+
+
+COUNTING = Counting()
 
 _NAME_LENGTH = 255
 _REQUEST_ID_LENGTH = 64
@@ -85,13 +115,13 @@ def missed_since(connection: sa.Connection, revision: int) -> Missed | None:
     return Missed(row.revision, frozenset(root for root in roots if root is not None), None in roots)
 
 
-def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_id: str) -> None:
+def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_id: str) -> Counted:
     """Count and log writes: to be called last, for its row lock orders the commits.
 
     The lock on the row is held until COMMIT. So revisions become visible in their order, without
     gaps, on every database.
     """
-    COUNTED.prepared(connection.dialect).execute(connection, {"writes": len(entries)})
+    counted = COUNTING.execute(connection, len(entries))
     rows = [
         (
             offset,
@@ -107,6 +137,7 @@ def append(connection: sa.Connection, entries: Sequence[LogEntry], transaction_i
         for position, root_id in enumerate(_trees(entry))
     ]
     NEW_CHANGES.execute(connection, rows)
+    return counted
 
 
 def _trees(entry: LogEntry) -> Iterable[int | None]:

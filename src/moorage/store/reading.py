@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from moorage.model.values import CUSTOM_PREFIX, Inventory
-from moorage.rules.state import ConsumerRow, NameRow, ProviderRow, State, Touch
+from moorage.rules.state import ConsumerRow, NameRow, ProviderRow, State, Touch, Used
 from moorage.store.bulk import Part, Selection, Selections
 from moorage.store.changelog import THE_ROW
 from moorage.store.errors import WriteConflictError
@@ -279,6 +279,18 @@ class Reader:
         for sort, *fact in FACTS.rows(self._connection, **{name: values.get(name, ()) for name in names}):
             sorts[sort].append(fact)
         return sorts
+
+    def revision_after(self, writes: int) -> int | None:
+        """What so many writes make of the revision that was read, if one was, where nobody else can write."""
+        return None if self._revision is None else self._revision + writes
+
+    def changed_use(self, before: State, after: State) -> dict[int, Used]:
+        """What those providers use now that used something else before, by id and class."""
+        return {
+            id_: after.used[uuid]
+            for id_, uuid in self._existing(after, after.used).items()
+            if after.used[uuid] is not before.used[uuid]
+        }
 
     def remember(self, after: State, writes: int) -> None:
         """Once claims that led to ``after`` are committed, as so many writes: know what is in use."""

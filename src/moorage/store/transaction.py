@@ -16,7 +16,7 @@ from moorage.store.engines import Engines
 from moorage.store.errors import translated
 from moorage.store.pipelines import together
 from moorage.store.reading import NotNewError, Reader, Registries
-from moorage.store.usage_news import CLAIM_KINDS
+from moorage.store.usage_news import CLAIM_KINDS, OwnClaims
 from moorage.store.writing import Writer
 
 LOG = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class WriteTransaction:
         self._before = State()
         self._committed = False
         self._claimed: tuple[State, int] | None = None
+        self._own_claims: OwnClaims | None = None
         with translated():
             self._connection = engines.write.connect()
         self._reader = self._new_reader()
@@ -98,13 +99,25 @@ class WriteTransaction:
             with together(self._connection):
                 writer.write_claims(self._before, after)
                 entries = [self._entry(writer, after, write) for write in writes]
-                changelog.append(self._connection, entries, transaction_id)
+                counted = changelog.append(self._connection, entries, transaction_id)
             writer.check()
             if not self._engines.serializes_writes:
                 writer.check_absent(self._before, after)
-        if only_claims:
-            self._claimed = after, len(writes)
+            if only_claims:
+                self._claimed = after, len(writes)
+                revision = counted.revision()
+                if revision is None and self._engines.serializes_writes:
+                    # Nobody else has written since it was read.
+                    revision = self._reader.revision_after(len(writes))
+                if revision is not None:
+                    used = self._reader.changed_use(self._before, after)
+                    self._own_claims = OwnClaims(revision - len(writes), revision, used)
         return writer
+
+    @property
+    def own_claims(self) -> OwnClaims | None:
+        """What was committed, if it was nothing but claims and it is known which revisions these are."""
+        return self._own_claims if self._committed else None
 
     def _entry(self, writer: Writer, after: State, write: Write) -> changelog.LogEntry:
         root_ids = writer.root_ids(self._before, after, write.providers)

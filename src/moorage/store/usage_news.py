@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from moorage.model.valueclass import valueclass
+from moorage.rules.state import Used
 from moorage.store.changelog import THE_ROW
 from moorage.store.direct import DirectQuery
 from moorage.store.literals import number
@@ -42,6 +43,19 @@ class UsageNews:
     revision: int
     root_ids: frozenset[int]
     used: dict[int, dict[str, int]]
+
+
+@valueclass(frozen=True, slots=True)
+class OwnClaims:
+    """What this process has committed: claims, and nothing else happened between two revisions.
+
+    ``used``: what providers use at ``revision``, by id and class; a class that is not there is not used.
+    All other providers are as they were at ``before``.
+    """
+
+    before: int
+    revision: int
+    used: dict[int, Used]
 
 
 class UsageReader:

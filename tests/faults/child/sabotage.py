@@ -65,11 +65,12 @@ def lose_a_row_of_the_change_log(armed: Armed) -> None:
 
     real, numbers = changelog.append, itertools.count(1)
 
-    def append(connection: Any, entries: Any, transaction_id: str) -> None:
-        real(connection, entries, transaction_id)
+    def append(connection: Any, entries: Any, transaction_id: str) -> changelog.Counted:
+        counted = real(connection, entries, transaction_id)
         if armed() and next(numbers) % EVERY == 0:
             last = changelog.CURRENT.scalar_subquery()
             connection.execute(changes.delete().where(changes.c.revision == last))
+        return counted
 
     changelog.append = append
 
