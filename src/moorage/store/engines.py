@@ -228,19 +228,24 @@ def _begin_writing(connection: sa.Connection) -> None:
     often.
     """
     cursor: DBAPICursor | None = None
-    until = time.monotonic() + SQLITE_BUSY_SECONDS
     try:
         cursor = connection.connection.cursor()
-        while not _begins(cursor, is_last_try=time.monotonic() > until):
-            time.sleep(_spread.uniform(*SQLITE_PAUSE_SECONDS))
+        _execute_patiently(cursor, BEGIN_WRITING)
     except connection.dialect.loaded_dbapi.Error as error:
         connection._handle_dbapi_exception(error, BEGIN_WRITING, None, cursor, None)
     cursor.close()
 
 
-def _begins(cursor: DBAPICursor, *, is_last_try: bool) -> bool:
+def _execute_patiently(cursor: DBAPICursor | sqlite3.Cursor, statement: str) -> None:
+    """Try again and again while another connection is in the way."""
+    until = time.monotonic() + SQLITE_BUSY_SECONDS
+    while not _is_executed(cursor, statement, is_last_try=time.monotonic() > until):
+        time.sleep(_spread.uniform(*SQLITE_PAUSE_SECONDS))
+
+
+def _is_executed(cursor: DBAPICursor | sqlite3.Cursor, statement: str, *, is_last_try: bool) -> bool:
     try:
-        cursor.execute(BEGIN_WRITING)
+        cursor.execute(statement)
     except sqlite3.OperationalError as error:
         if is_last_try or error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY:
             raise
@@ -261,7 +266,8 @@ def _prepare_sqlite(engine: sa.Engine, name: str, *, full: bool) -> None:
     def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         assert isinstance(connection, sqlite3.Connection)
         connection.isolation_level = None  # transactions begin where we say, not where Python guesses
-        connection.execute("PRAGMA journal_mode = WAL")
+        # Of several processes that open a new file at once SQLite refuses this to some without any patience.
+        _execute_patiently(connection.cursor(), "PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
         if name == "write":

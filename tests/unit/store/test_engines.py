@@ -181,3 +181,35 @@ def test_an_sqlite_writer_does_not_wait_where_something_else_is_wrong(tmp_path: 
         with pytest.raises(sa.exc.OperationalError, match="within a transaction"):
             connection.begin()
     made.dispose()
+
+
+class BusyAtFirst(sqlite3.Connection):
+    """As if others opened a new file at the same time: SQLite refuses its journal without any patience."""
+
+    refusals = 3
+
+    def cursor(self, *arguments: Any) -> Any:
+        return super().cursor(lambda connection: _RefusedCursor(connection))
+
+
+class _RefusedCursor(sqlite3.Cursor):
+    def execute(self, sql: str, *arguments: Any) -> Any:
+        if "journal_mode" in sql and BusyAtFirst.refusals:
+            BusyAtFirst.refusals -= 1
+            refusal = sqlite3.OperationalError("database is locked")
+            refusal.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise refusal
+        return super().execute(sql, *arguments)
+
+
+def test_a_new_sqlite_file_that_others_open_at_the_same_time_is_waited_for(tmp_path: Path) -> None:
+    engine = create_engines(StoreSettings(f"sqlite:///{tmp_path / 'new.sqlite'}")).write
+
+    @sa.event.listens_for(engine, "do_connect")
+    def on_connect(_dialect: object, _entry: object, arguments: Any, options: dict[str, Any]) -> None:
+        options["factory"] = BusyAtFirst
+
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    assert not BusyAtFirst.refusals
+    engine.dispose()
