@@ -47,6 +47,9 @@ CONFLICT = "conflict"
 
 CONFLICT_CODE = b'"placement.concurrent_update"'
 
+CHUNK = memoryview(bytearray(CHUNK_BYTES))
+"""Where all clients receive: one at a time does."""
+
 LAST_ANSWER = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 """In the head of an answer after which the server closes the connection."""
 
@@ -306,18 +309,18 @@ class Client:
     def take(self, *, may_send: bool) -> bool:
         """Read what has come. Returns whether the client goes on, with a request or a pause."""
         try:
-            part = self.socket.recv(CHUNK_BYTES)
+            length = self.socket.recv_into(CHUNK)
         except OSError:
-            part = b""
-        if not part:
+            length = 0
+        if not length:
             return self._lost(may_send=may_send)
-        self._received += part
+        self._received += CHUNK[:length]
         end_of_head = self._received.find(END_OF_HEAD)
         if end_of_head < 0:
             return True
         head = bytes(self._received[: end_of_head + len(END_OF_HEAD)])
-        status, length = parse_head(head)
-        if len(self._received) < len(head) + length:
+        status, body_length = parse_head(head)
+        if len(self._received) < len(head) + body_length:
             return True
         if may_send and LAST_ANSWER.search(head):
             self._reopen()
