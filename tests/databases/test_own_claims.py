@@ -15,6 +15,7 @@ from moorage.service.committer import Committer
 from moorage.service.facade import Service
 from moorage.service.live_index import built
 from moorage.service.settings import CommitSettings
+from moorage.service.shared_poll import SharedPoll
 from moorage.store.store import Store
 from moorage.store.usage_news import OwnClaims
 from tests.databases.index_contents import contents
@@ -47,11 +48,19 @@ def is_true(store: Store, service: Service) -> bool:
 
 def told(store: Store, service: Service, *commands: Command[object]) -> list[OwnClaims]:
     """What the index is told while one group of orders is carried out."""
-    found: list[OwnClaims] = []
-    committer = Committer(store, CommitSettings(), tell=found.append)
-    service._committer = committer
+
+    class Noting(SharedPoll):
+        def __init__(self) -> None:
+            super().__init__(store.revision)
+            self.found: list[OwnClaims] = []
+
+        def learn(self, claims: OwnClaims) -> None:
+            self.found.append(claims)
+
+    noting = Noting()
+    service._committer = Committer(store, CommitSettings(), audience=noting)
     together(service, *commands)
-    return found
+    return noting.found
 
 
 def test_own_claims_are_there_without_asking_what_was_written(store: Store, service: Service) -> None:

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
 from moorage.model.commands import Batch, Command, CreateProvider, UpdateProvider
@@ -33,9 +33,10 @@ from moorage.rules.decide import decide, must_stand_alone, touch
 from moorage.rules.state import State, Touch
 from moorage.service.observer import Observer, Setback, Unobserved
 from moorage.service.settings import CommitSettings
+from moorage.service.shared_poll import Question, SharedPoll
 from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.store import Store
-from moorage.store.transaction import Write
+from moorage.store.transaction import Raised, Write
 from moorage.store.usage_news import OwnClaims
 
 ResultT = TypeVar("ResultT")
@@ -58,8 +59,30 @@ GRACE_SECONDS = 5.0
 that does not answer at all; then its client is told that the outcome is not known."""
 
 
-def _to_nobody(_claims: OwnClaims) -> None:
-    """Nobody wants to know."""
+class Audience(Protocol):
+    """Who asks for the revision all the time, and need not where a group of writes learns it anyway."""
+
+    def begin(self, *, another: bool) -> Question:
+        """A statement is sent now that will tell the revision. ``another``: one more will come after it."""
+        ...
+
+    def learn(self, claims: OwnClaims) -> None:
+        """This was committed. Neither raises nor takes long; called in the order of the commits."""
+        ...
+
+    def rest(self) -> None:
+        """No such statement is on its way for a while."""
+        ...
+
+
+class _Nobody(SharedPoll):
+    """Nobody asks."""
+
+    def __init__(self) -> None:
+        super().__init__(int)
+
+    def learn(self, claims: OwnClaims) -> None:
+        pass
 
 
 def _locked() -> threading.Lock:
@@ -103,11 +126,16 @@ Answer = tuple[object, Exception | None]
 
 @dataclass(eq=False, slots=True)
 class _Done:
-    """A group that was decided, and what is to be said of it; ``own_claims`` as in ``WriteTransaction``."""
+    """A group that was decided, and what is to be said of it.
+
+    ``own_claims`` and ``raised`` as in ``WriteTransaction``; ``question`` is to be told ``raised``.
+    """
 
     group: Sequence[Ticket]
     answers: list[Answer]
     own_claims: OwnClaims | None = None
+    raised: Raised | None = None
+    question: Question | None = None
 
 
 class _LostInCommitError(Exception):
@@ -126,14 +154,11 @@ class Committer:
         store: Store,
         settings: CommitSettings,
         observer: Observer | None = None,
-        tell: Callable[[OwnClaims], None] = _to_nobody,
+        audience: Audience | None = None,
     ) -> None:
-        """``tell`` takes what was committed, in the order of the commits, before their clients are answered.
-
-        It must neither raise nor take long.
-        """
+        """``audience`` hears of what was committed before the clients are answered."""
         self._store = store
-        self._tell = tell
+        self._audience = audience or _Nobody()
         self._observer: Observer = observer or Unobserved()
         self._settings = settings
         # Guards what waits and whether anybody leads; held for moments only.
@@ -188,12 +213,13 @@ class Committer:
     def _hand_over(self) -> None:
         """Let the thread of the first command that waits lead, if there is one."""
         with self._mutex:
-            if self._waiting:
+            self._led = bool(self._waiting)
+            if self._led:
                 following = self._waiting[0]
                 following.leads = True
                 following.wake.release()
-            else:
-                self._led = False
+        if not self._led:
+            self._audience.rest()
 
     def _lead(self) -> None:
         with self._mutex:
@@ -259,6 +285,7 @@ class Committer:
             )
             if not group:
                 return None
+            self._audience.rest()
             time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -275,27 +302,39 @@ class Committer:
                     self._tell_of(done)
 
     def _attempt(self, group: Sequence[Ticket], transaction_id: str) -> _Done:
-        """One transaction."""
+        """One transaction. It learns the revision three times, each time for those who came before."""
         wanted = Touch.union(ticket.touch for ticket in group)
-        with self._store.transaction() as transaction:
-            state = transaction.read(wanted)
-            answers, writes = _decided(state, group)
-            done = _Done(group, answers)
-            if writes:
-                writer = transaction.write(state, writes, transaction_id)
-                try:
-                    transaction.commit(writer)
-                except (WriteConflictError, ConstraintError):
-                    raise  # the database says itself that it did not happen
-                except Exception as error:
-                    raise _LostInCommitError(done) from error
-                done.own_claims = transaction.own_claims
+        question = self._audience.begin(another=True)
+        try:
+            with self._store.transaction() as transaction:
+                state = transaction.read(wanted)
+                question.end(transaction.revision)
+                answers, writes = _decided(state, group)
+                done = _Done(group, answers)
+                if writes:
+                    question = self._audience.begin(another=True)
+                    writer = transaction.write(state, writes, transaction_id)
+                    # Nobody else can write until this transaction ends.
+                    question.end(transaction.raised and transaction.raised.before)
+                    question = done.question = self._audience.begin(another=bool(self._waiting))
+                    try:
+                        transaction.commit(writer)
+                    except (WriteConflictError, ConstraintError):
+                        raise  # the database says itself that it did not happen
+                    except Exception as error:
+                        raise _LostInCommitError(done) from error
+                    done.own_claims, done.raised = transaction.own_claims, transaction.raised
+        except BaseException:
+            question.end()
+            raise
         return done
 
     def _tell_of(self, done: _Done) -> None:
         """Tell whoever wants to know, so that the clients' next questions find it; then the clients."""
         if done.own_claims is not None:
-            self._tell(done.own_claims)
+            self._audience.learn(done.own_claims)
+        if done.question is not None:
+            done.question.end(done.raised and done.raised.after)
         _give(done.group, done.answers)
 
     def _settled(self, done: _Done, transaction_id: str) -> bool:

@@ -48,7 +48,7 @@ class Service:
         self._store = store
         self._settings = settings
         self._index = LiveIndex(store, observer)
-        self._committer = Committer(store, settings.commit, observer, self._index.learn)
+        self._committer = Committer(store, settings.commit, observer, self._index)
         self._memory = Memory()
         # Who wants candidates shuffled wants each answer in an order of its own.
         self._kept = KeptAnswers(0 if settings.search.randomize else settings.search.kept_candidates)

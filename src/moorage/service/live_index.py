@@ -19,7 +19,7 @@ from moorage.rules.state import Used
 from moorage.search.index import Index
 from moorage.search.snapshot import Snapshot
 from moorage.service.observer import Observer, Stage, Unobserved
-from moorage.service.shared_poll import SharedPoll
+from moorage.service.shared_poll import Question, SharedPoll
 from moorage.store.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Everything, Store
 from moorage.store.usage_news import OwnClaims
@@ -83,6 +83,14 @@ class LiveIndex:
         answer = question(state.snapshot)
         self._observer.stage_ended(Stage.SEARCH, perf_counter() - polled)
         return answer
+
+    def begin(self, *, another: bool) -> Question:
+        """See ``service.committer.Audience``."""
+        return self._poll.begin(another=another)
+
+    def rest(self) -> None:
+        """See ``service.committer.Audience``."""
+        self._poll.rest()
 
     def learn(self, claims: OwnClaims) -> None:
         """Be told what this process has just committed, so that the database need not be asked for it.

@@ -280,6 +280,11 @@ class Reader:
             sorts[sort].append(fact)
         return sorts
 
+    @property
+    def revision(self) -> int | None:
+        """The one that was read; None if none was."""
+        return self._revision
+
     def revision_after(self, writes: int) -> int | None:
         """What so many writes make of the revision that was read, if one was, where nobody else can write."""
         return None if self._revision is None else self._revision + writes

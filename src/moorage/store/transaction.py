@@ -32,6 +32,14 @@ class Write:
     requester: Requester
 
 
+@valueclass(frozen=True, slots=True)
+class Raised:
+    """The revision that a transaction's writes follow, and the one that they lead to."""
+
+    before: int
+    after: int
+
+
 class WriteTransaction:
     """A context: left without ``commit`` it is rolled back.
 
@@ -44,6 +52,7 @@ class WriteTransaction:
         self._before = State()
         self._committed = False
         self._claimed: tuple[State, int] | None = None
+        self._raised: Raised | None = None
         self._own_claims: OwnClaims | None = None
         with translated():
             self._connection = engines.write.connect()
@@ -103,16 +112,28 @@ class WriteTransaction:
             writer.check()
             if not self._engines.serializes_writes:
                 writer.check_absent(self._before, after)
+            revision = counted.revision()
+            if revision is None and self._engines.serializes_writes:
+                # Nobody else has written since it was read.
+                revision = self._reader.revision_after(len(writes))
+            if revision is not None:
+                self._raised = Raised(revision - len(writes), revision)
             if only_claims:
                 self._claimed = after, len(writes)
-                revision = counted.revision()
-                if revision is None and self._engines.serializes_writes:
-                    # Nobody else has written since it was read.
-                    revision = self._reader.revision_after(len(writes))
-                if revision is not None:
+                if self._raised is not None:
                     used = self._reader.changed_use(self._before, after)
-                    self._own_claims = OwnClaims(revision - len(writes), revision, used)
+                    self._own_claims = OwnClaims(self._raised.before, self._raised.after, used)
         return writer
+
+    @property
+    def revision(self) -> int | None:
+        """The last write that was committed when the state was read; None if that was not asked for."""
+        return self._reader.revision
+
+    @property
+    def raised(self) -> Raised | None:
+        """What ``write`` did to the revision, whose lock it has from then on; None if that is not known."""
+        return self._raised
 
     @property
     def own_claims(self) -> OwnClaims | None:

@@ -61,8 +61,8 @@ STAGE_SECONDS: Final = Metric(
     "moorage_search_stage_seconds",
     Kind.HISTOGRAM,
     "Time of the stages of a search: `poll` asks the database for its revision, and at the same "
-    "time for what claims have changed while there are any; `catch_up` brings the index up to it if it "
-    "is still behind; `search` finds candidates or providers.",
+    "time for what claims have changed while there are any, or waits for a write that learns it; `catch_up` "
+    "brings the index up to it if it is still behind; `search` finds candidates or providers.",
     ("stage",),
     SECONDS,
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from moorage.cli.wiring import NEW_OBJECTS
+
 SCRIPT = """
 import gc, sys
 from dataclasses import replace
@@ -13,7 +15,7 @@ from pathlib import Path
 from moorage.cli.wiring import Chosen, build_application, resolve
 settings = resolve(Chosen(data_directory=Path(sys.argv[1])), {}, serving=True).settings
 build_application(replace(settings, sync_on_startup=True))
-print(gc.get_freeze_count())
+print(gc.get_freeze_count(), *gc.get_threshold())
 """
 
 
@@ -22,4 +24,6 @@ def test_a_process_that_serves_does_not_look_for_garbage_in_what_stays(tmp_path:
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert int(process.stdout) > 10_000
+    frozen, new_objects, *_ = map(int, process.stdout.split())
+    assert frozen > 10_000
+    assert new_objects == NEW_OBJECTS

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from moorage.service import shared_poll
 from moorage.service.shared_poll import SharedPoll
 
 PATIENCE_SECONDS = 30.0
@@ -71,3 +72,84 @@ def test_who_waits_for_a_question_that_fails_asks_for_itself() -> None:
     with pytest.raises(RuntimeError, match="gone"):
         poll.ask()
     assert poll.ask() == 7
+
+
+def in_line(poll: SharedPoll, number: int) -> bool:
+    """Whether so many wait for somebody else to ask."""
+    return poll._next is not None and len(poll._next.turns) == number
+
+
+def unasked() -> int:
+    raise AssertionError("nobody need ask")
+
+
+def test_who_waits_for_something_else_that_tells_does_not_ask(pool: ThreadPoolExecutor) -> None:
+    poll = SharedPoll(unasked)
+    poll.begin(another=True).end(1)
+    asking = [pool.submit(poll.ask) for _ in range(3)]
+    while not in_line(poll, 3):
+        pass
+    poll.begin(another=False).end(7)
+    assert [future.result(PATIENCE_SECONDS) for future in asking] == [7, 7, 7]
+
+
+def test_who_comes_after_it_began_is_not_answered_by_it(pool: ThreadPoolExecutor) -> None:
+    poll = SharedPoll(unasked)
+    first = poll.begin(another=True)
+    asking = pool.submit(poll.ask)
+    while not in_line(poll, 1):
+        pass
+    first.end(1)
+    second = poll.begin(another=True)
+    assert not asking.done()
+    second.end(2)
+    assert asking.result(PATIENCE_SECONDS) == 2
+    second.end(3)
+    assert asking.result() == 2
+
+
+def test_who_is_not_told_asks(pool: ThreadPoolExecutor) -> None:
+    numbers = iter(range(10, 20))
+    poll = SharedPoll(lambda: next(numbers))
+    question = poll.begin(another=True)
+    asking = [pool.submit(poll.ask) for _ in range(2)]
+    while not in_line(poll, 2):
+        pass
+    question.end()
+    poll.begin(another=True).end()
+    assert {future.result(PATIENCE_SECONDS) for future in asking} == {10}
+    # The next one is still waited for, until there is none.
+    late = pool.submit(poll.ask)
+    while not in_line(poll, 1):
+        pass
+    poll.rest()
+    assert late.result(PATIENCE_SECONDS) == 11
+    assert poll.ask() == 12
+
+
+def test_who_has_waited_long_enough_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_poll, "PATIENCE_SECONDS", 0.01)
+    poll = SharedPoll(lambda: 4)
+    poll.begin(another=True)
+    assert poll.ask() == 4
+    # Something that takes that long, and ends at last, has nobody to tell.
+    late = poll.begin(another=False)
+    assert poll.ask() == 4
+    late.end(3)
+
+
+def test_an_answer_that_comes_late_changes_none_that_was_given(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_poll, "PATIENCE_SECONDS", 0.2)
+    source = Source()
+    poll = SharedPoll(source)
+    poll.begin(another=True)
+    asking = pool.submit(poll.ask)
+    while not in_line(poll, 1):
+        pass
+    slow = poll.begin(another=True)
+    assert source.asked.acquire(timeout=PATIENCE_SECONDS)
+    slow.end(0)
+    source.may_answer.release()
+    assert asking.result(PATIENCE_SECONDS) in (0, 1)
