@@ -11,7 +11,7 @@ HEADERS = "Host: 127.0.0.1\r\nX-Auth-Token: admin\r\nOpenStack-API-Version: plac
 
 CHUNK_BYTES = 1 << 20
 """What is asked of the kernel at a time: an answer of some megabytes in a few calls. It is received into one
-buffer: to have that much memory given, and taken back, takes ten times as long as to receive a short answer."""
+buffer: to get that much memory, and give it back, takes ten times as long as to receive a short answer."""
 
 IDLE_SECONDS = 5.0
 """A connection that was idle for longer is replaced: servers close such ones."""

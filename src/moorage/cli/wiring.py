@@ -52,8 +52,8 @@ RETRY_AFTER_SECONDS: Final = 5
 """When a client may ask again while the service cannot start: about one try to reach a database."""
 
 NEW_OBJECTS: Final = 10_000
-"""After how many more objects Python looks for garbage among the new ones. Requests in flight have thousands, and
-leave no cycles behind: to look after every 700, as Python does by itself, takes 3 % of a busy worker's time."""
+"""After how many more objects Python looks for garbage among the new ones. Requests in flight have thousands,
+and leave no cycles behind: to look after every 700, as it does by itself, takes 3 % of a busy worker."""
 
 _log = logging.getLogger(__name__)
 

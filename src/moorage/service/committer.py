@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 from uuid import uuid4
@@ -315,7 +315,8 @@ class Committer:
                     question = self._audience.begin(another=True)
                     writer = transaction.write(state, writes, transaction_id)
                     # Nobody else can write until this transaction ends.
-                    question.end(transaction.raised and transaction.raised.before)
+                    raised = transaction.raised
+                    question.end(None if raised is None else raised.before)
                     question = done.question = self._audience.begin(another=bool(self._waiting))
                     try:
                         transaction.commit(writer)
@@ -323,7 +324,7 @@ class Committer:
                         raise  # the database says itself that it did not happen
                     except Exception as error:
                         raise _LostInCommitError(done) from error
-                    done.own_claims, done.raised = transaction.own_claims, transaction.raised
+                    done.own_claims, done.raised = transaction.own_claims, raised
         except BaseException:
             question.end()
             raise
@@ -334,7 +335,7 @@ class Committer:
         if done.own_claims is not None:
             self._audience.learn(done.own_claims)
         if done.question is not None:
-            done.question.end(done.raised and done.raised.after)
+            done.question.end(None if done.raised is None else done.raised.after)
         _give(done.group, done.answers)
 
     def _settled(self, done: _Done, transaction_id: str) -> bool:
