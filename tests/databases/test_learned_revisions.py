@@ -105,7 +105,11 @@ def test_who_comes_while_a_group_writes_is_told_what_it_commits(
 
 
 def test_who_comes_while_another_group_is_certain_to_follow_waits_for_that(
-    store: Store, service: Service, providers: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    service: Service,
+    providers: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     one, two = providers
     search = Search(service)
@@ -128,6 +132,8 @@ def test_who_comes_while_another_group_is_certain_to_follow_waits_for_that(
         assert search.found() in ({two}, set())
         follower.join()
     assert watched.direct == []
+    # Nor was it told something from before it came, as if the database had been put back.
+    assert caplog.messages == []
 
 
 def test_who_waits_for_a_group_that_is_refused_asks(

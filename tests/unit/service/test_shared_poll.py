@@ -95,17 +95,22 @@ def test_who_waits_for_something_else_that_tells_does_not_ask(pool: ThreadPoolEx
 
 def test_who_comes_after_it_began_is_not_answered_by_it(pool: ThreadPoolExecutor) -> None:
     poll = SharedPoll(unasked)
+    poll.begin(another=True)
+    early = pool.submit(poll.ask)
+    while not in_line(poll, 1):
+        pass
     first = poll.begin(another=True)
-    asking = pool.submit(poll.ask)
+    late = pool.submit(poll.ask)
     while not in_line(poll, 1):
         pass
     first.end(1)
+    assert early.result(PATIENCE_SECONDS) == 1
     second = poll.begin(another=True)
-    assert not asking.done()
+    assert not late.done()
     second.end(2)
-    assert asking.result(PATIENCE_SECONDS) == 2
-    second.end(3)
-    assert asking.result() == 2
+    assert late.result(PATIENCE_SECONDS) == 2
+    first.end(3)
+    second.end(4)
 
 
 def test_who_is_not_told_asks(pool: ThreadPoolExecutor) -> None:
