@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.client import Connection, ProtocolError, ServerSilentError, request
 from benchmarks.processes import Memory, cpu_seconds, worker_memory
+from tests.servers.ports import free_port
 
 START_SECONDS = 900.0
 """How long a service may take to answer at first: an index of a million providers takes minutes."""
@@ -188,11 +188,3 @@ def with_driver_of_reference(url: str) -> str:
     """``url`` with the driver that the reference needs."""
     driver, separator, rest = url.partition("://")
     return REFERENCE_DRIVERS.get(driver, driver) + separator + rest
-
-
-def free_port() -> int:
-    """A port on loopback that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

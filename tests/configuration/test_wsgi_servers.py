@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.client import Client, free_port
+from tests.journeys.client import Client
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.journey
 

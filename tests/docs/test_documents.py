@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 
 from moorage.cli.loading import read_document
 from moorage.cli.main import main
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -78,9 +78,7 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A server with the sample cloud, as ``make run`` starts it, on another port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     folder = tmp_path_factory.mktemp("demo")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(

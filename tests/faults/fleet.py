@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.serving import Serving, ServingError, kill_group
-from tests.journeys.client import Client, free_port
+from tests.journeys.client import Client
 from tests.servers.binaries import haproxy
+from tests.servers.ports import free_port
 from tests.servers.session import MissingServerError
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2")

@@ -18,8 +18,8 @@ from tests.faults import proxy
 from tests.faults.proxy import Proxy
 from tests.faults.serving import Serving
 from tests.faults.targets import Fault, Target, create_database, pause, processes_of, proxy_faults
-from tests.journeys.client import free_port
 from tests.servers.binaries import Binaries, galera_library, missing_for_galera
+from tests.servers.ports import free_port
 from tests.servers.session import MissingServerError
 from tests.servers.throwaway import PASSWORD, USER, MariaDBServer, ServerError
 
@@ -46,8 +46,7 @@ class GaleraNode(MariaDBServer):
         self.name = name
         self.port = free_port()
         self.group_port = free_port()
-        self.increment_port = free_port()
-        self.transfer_port = free_port()
+        self.increment_port = self.transfer_port = 0
         self.peers: list[GaleraNode] = []
         self.is_first = False
         self._position = ""
@@ -72,6 +71,8 @@ class GaleraNode(MariaDBServer):
             self._position = self._recovered_position()
         until = time.monotonic() + JOIN_SECONDS
         while True:
+            # Nobody remembers these two, so that a port which was taken by now need not stop the node.
+            self.increment_port, self.transfer_port = free_port(), free_port()
             try:
                 self.start()
                 break

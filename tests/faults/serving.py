@@ -18,8 +18,9 @@ from pathlib import Path
 from moorage.cli.wiring import prepare
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
-from tests.journeys.client import Client, free_port
+from tests.journeys.client import Client
 from tests.servers.keeper import without_coverage
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CHILD_FOLDER = Path(__file__).parent / "child"

@@ -12,8 +12,8 @@ import psycopg
 
 from tests.faults.serving import Serving
 from tests.faults.targets import Fault, Target, create_database, pause, processes_of, start_again
-from tests.journeys.client import free_port
 from tests.servers.binaries import POSTGRESQL, Binaries
+from tests.servers.ports import free_port
 from tests.servers.session import require_binaries
 from tests.servers.throwaway import USER, PostgreSQLServer
 

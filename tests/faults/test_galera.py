@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -23,6 +24,7 @@ from tests.faults.opening import GALERA, opened
 from tests.faults.proxy import Cut
 from tests.servers.plugin import skip_or_fail
 from tests.servers.session import MissingServerError
+from tests.servers.throwaway import ServerError
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases, pytest.mark.journey]
 
@@ -112,3 +114,21 @@ def test_a_transaction_that_was_told_not_to_have_happened_can_no_longer_happen(c
                 transaction.commit(writer)
         assert right.revision() == before + 1
         assert not right.was_committed(transaction_id)
+
+
+def test_a_node_whose_ports_were_taken_joins_on_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = GaleraNode(tmp_path / "node", "node")
+    tried: list[tuple[int, int]] = []
+
+    def start(node: GaleraNode) -> None:
+        tried.append((node.increment_port, node.transfer_port))
+        if len(tried) == 1:
+            raise ServerError("Failed to open IST listener: Address already in use")
+
+    monkeypatch.setattr(GaleraNode, "start", start)
+    monkeypatch.setattr(GaleraNode, "wait_until_synced", lambda _: None)
+    node.join()
+    first, second = tried
+    assert not set(first) & set(second)

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any, Self
 from moorage.cli.wiring import prepare
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
+from tests.servers.ports import free_port
 
 START_SECONDS = 120
 """How long a service may take to answer for the first time on a busy machine."""
@@ -129,13 +129,6 @@ class Client:
                 "consumer_generation": None,
             },
         )
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

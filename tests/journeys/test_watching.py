@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.journeys.client import START_SECONDS, Client, free_port
+from tests.journeys.client import START_SECONDS, Client
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.journey
 

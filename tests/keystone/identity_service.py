@@ -14,8 +14,8 @@ from typing import Any
 
 import requests
 
-from tests.journeys.client import free_port
 from tests.servers.keeper import without_coverage
+from tests.servers.ports import free_port
 
 START_SECONDS = 120
 PASSWORD = "correct horse battery staple"

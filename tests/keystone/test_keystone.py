@@ -13,10 +13,11 @@ import pytest
 
 from moorage.cli.options import CONFIG_FILE_VARIABLE
 from moorage.cli.wiring import build_application, settings_of_process
-from tests.journeys.client import Client, free_port, running_service
+from tests.journeys.client import Client, running_service
 from tests.keystone.identity_service import PASSWORD, Keystone, running_keystone
 from tests.peer.exchange import Answer, Request, WsgiApplication, call
 from tests.peer.peers import Reference
+from tests.servers.ports import free_port
 
 pytestmark = [
     pytest.mark.journey,

@@ -18,8 +18,9 @@ import pytest
 
 import moorage
 from moorage.cli.main import main
-from tests.journeys.client import START_SECONDS, STOP_SECONDS, free_port
+from tests.journeys.client import START_SECONDS, STOP_SECONDS
 from tests.packaging.containerfile import Image, instructions
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = (ROOT / "packaging" / "Containerfile").read_text()

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +18,7 @@ import psycopg
 import pymysql
 
 from tests.servers.binaries import DISPLAY_NAMES, MARIADB, POSTGRESQL, Binaries, find
+from tests.servers.ports import free_port
 
 START_SECONDS = 60.0
 """How long a server may take to answer; seconds on a busy machine, not one."""
@@ -77,7 +77,7 @@ class ThrowAwayServer(ABC):
             self._serve()
             return
         for attempt in range(1, START_ATTEMPTS + 1):
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 self._serve()
             except ServerError:
@@ -298,10 +298,3 @@ class MariaDBServer(ThrowAwayServer):
 def server_of(kind: str, folder: Path) -> ThrowAwayServer:
     """A server of ``kind``, not started yet."""
     return PostgreSQLServer(folder) if kind == POSTGRESQL else MariaDBServer(folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -18,6 +18,7 @@ from moorage.cli.serve import (
     wait_until_ready,
 )
 from moorage.model.errors import ConfigurationError
+from tests.servers.ports import free_port
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost", "LOCALHOST"])
@@ -122,9 +123,3 @@ def test_guide_is_shown_once_a_worker_answers(
 
 def test_waiting_ends_if_nobody_answers() -> None:
     assert not wait_until_ready("127.0.0.1", free_port(), 0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -23,7 +23,7 @@ from moorage.watch.listener import listening
 from moorage.watch.scrape import Scrape
 from moorage.watch.sources import Sources
 from tests.databases.prepared import prepare_schema
-from tests.journeys.client import free_port
+from tests.servers.ports import free_port
 from tests.unit.watch.test_health import inner
 
 

@@ -21,7 +21,8 @@ from moorage.cli.watching import (
 )
 from moorage.model.errors import ConfigurationError
 from moorage.watch.sources import Sources
-from tests.journeys.client import Client, free_port
+from tests.journeys.client import Client
+from tests.servers.ports import free_port
 from tests.unit.watch.calls import get
 from tests.unit.watch.test_health import inner
 

@@ -13,7 +13,7 @@ from moorage.cli.wiring import LazyApplication
 from moorage.model.errors import ConfigurationError, SchemaError, UnavailableError
 from moorage.watch import listener
 from moorage.watch.health import Front, Readiness, healthy, nothing
-from tests.journeys.client import free_port
+from tests.servers.ports import free_port
 from tests.unit.watch.calls import get
 
 
