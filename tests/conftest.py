@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -13,6 +14,24 @@ pytest_plugins = ["tests.servers.plugin"]
 
 FAULTS = "tests/faults/"
 PROPERTIES = "tests/property/"
+
+AGAIN = (
+    "tests/adoption/",
+    "tests/clients/",
+    FAULTS,
+    "tests/fuzz/",
+    "tests/journeys/",
+    "tests/keystone/",
+    "tests/packaging/",
+    "tests/peer/",
+    PROPERTIES,
+    "tests/schedules/",
+)
+"""Where what others have reached is done again, many times or from outside: coverage is not measured there.
+That halves their time, and what only chance reaches does not count."""
+
+MEASURED_CHILDREN = "COVERAGE_PROCESS_CONFIG"
+"""The variable by which coverage measures processes that tests start."""
 
 # A slow machine is no failure: no test here is about time. `make check` looks whether a property holds at
 # all; to look for what is rare, `make test` has many times as many examples.
@@ -26,6 +45,22 @@ settings.register_profile(
     "long", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=5_000
 )
 settings.load_profile(os.environ.get("MOORAGE_TEST_PROFILE", "check"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Nothing is measured in a test that does again what others do, nor while its fixtures are made."""
+    controller = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    if controller is None or not item.nodeid.startswith(AGAIN):
+        return (yield)
+    children = os.environ.pop(MEASURED_CHILDREN, None)
+    controller.pause()
+    try:
+        return (yield)
+    finally:
+        controller.resume()
+        if children is not None:
+            os.environ[MEASURED_CHILDREN] = children
 
 
 @pytest.hookimpl(trylast=True)

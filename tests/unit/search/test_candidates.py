@@ -13,7 +13,7 @@ from moorage.model.requests import (
 )
 from moorage.model.values import SHARING_TRAIT, Inventory, ProviderRecord
 from moorage.search.candidates import Work, find
-from moorage.search.index import Index
+from moorage.search.index import MOST_ENTRIES, Index
 from tests.unit.search.builders import amounts, ask, group, index_of, provider, search, shown
 
 A_VCPU = {"VCPU": 1}
@@ -332,3 +332,46 @@ def test_the_same_provider_can_serve_everything_in_a_flat_cloud() -> None:
         groups, same_subtree=(frozenset(["1"]),), one_provider_per_tree=True, group_policy="isolate"
     )
     assert amounts(search(index, request)) == [{"p1": {"VCPU": 1, "VF": 1}}]
+
+
+def test_trees_alike_are_all_found_however_many_there_are() -> None:
+    hosts = [provider(number, {"VCPU": 4}) for number in range(1, 201)]
+    index = index_of(*hosts, *(provider(1000 + host.id, {"VF": 1}, below=host) for host in hosts))
+    request = CandidateRequest((group("", {"VCPU": 1}), group("_net", {"VF": 1})))
+    result = search(index, request)
+    assert [set(candidate.allocations) for candidate in result.candidates] == [
+        {f"p{host.id}", f"p{1000 + host.id}"} for host in hosts
+    ]
+    assert len(shown(result)) == 400
+
+
+def test_of_a_tree_that_gives_nothing_itself_nothing_is_shown_to_who_wants_givers_alone() -> None:
+    hosts = [provider(number, {"VCPU": 4}) for number in range(2, 2 * MOST_ENTRIES)]
+    user = provider(1, {"VCPU": 4}, aggregates=["a"])
+    pool = provider(2 * MOST_ENTRIES, {"DISK_GB": 9}, traits=[SHARING_TRAIT], aggregates=["a"])
+    index = index_of(user, *hosts, pool)
+    assert len(index.snapshot().blocks) > 1
+    result = search(index, CandidateRequest((group("", {"DISK_GB": 1}),), one_provider_per_tree=True))
+    assert shown(result) == [pool.uuid]
+
+
+def test_same_subtree_follows_a_sharing_provider_to_the_root_of_its_own_tree() -> None:
+    host = provider(1, {"VCPU": 4}, aggregates=["a"])
+    store = provider(2, traits=["RED"])
+    pool = provider(3, {"DISK_GB": 9}, below=store, traits=[SHARING_TRAIT], aggregates=["a"])
+    index = index_of(host, store, pool)
+    groups = (group("_cpu", A_VCPU), group("_disk", {"DISK_GB": 1}))
+    found = search(index, CandidateRequest(groups, group_policy="none"))
+    assert amounts(found) == [{"p1": {"VCPU": 1}, "p3": {"DISK_GB": 1}}]
+    together = frozenset(["_cpu", "_disk"])
+    assert not search(index, CandidateRequest(groups, "none", same_subtree=(together,))).candidates
+
+
+def test_trees_alike_that_give_nothing_are_found_and_not_shown() -> None:
+    hosts = [provider(number, traits=["RED"]) for number in range(1, 51)]
+    index = index_of(*hosts, *(provider(100 + host.id, {"VF": 1}, below=host) for host in hosts))
+    result = search(index, CandidateRequest((group("_host", required=[["RED"]]),)))
+    assert [candidate.mappings for candidate in result.candidates] == [
+        {"_host": (host.uuid,)} for host in hosts
+    ]
+    assert (amounts(result), shown(result)) == ([{}] * 50, [])

@@ -6,6 +6,8 @@ from moorage.model.errors import ResourceClassNotFoundError, TraitNotFoundError
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import SHARING_TRAIT, Inventory
 from moorage.search.candidates import providers_matching
+from moorage.search.filters import InTree
+from moorage.search.index import MOST_ENTRIES
 from tests.unit.search.builders import ask, group, index_of, provider, search
 
 A_VCPU = {"VCPU": 1}
@@ -362,3 +364,12 @@ def test_the_steps_end_where_nothing_is_left() -> None:
     ]
     assert not result.candidates
     assert not result.summaries
+
+
+def test_in_tree_lets_in_nobody_of_other_blocks_and_of_none_if_the_name_is_unknown() -> None:
+    snapshot = index_of(*(provider(number, {"VCPU": 4}) for number in range(1, 2 * MOST_ENTRIES))).snapshot()
+    last = snapshot.blocks[-1]
+    known = InTree.of(snapshot, last.uuids[-1].decode())
+    assert known.mask(last).nonzero()[0].tolist() == [len(last) - 1]
+    assert not known.mask(snapshot.blocks[0]).any()
+    assert not any(InTree.of(snapshot, "nobody").mask(block).any() for block in snapshot.blocks)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
 from moorage.search.columns import PAGE_BITS
@@ -269,3 +271,21 @@ def test_what_readers_keep_with_an_entry_goes_when_it_changes() -> None:
     assert index.snapshot().blocks[0].kept == {"form": [None, None, None, b"5"]}
     index.replace_trees([1], [])
     assert index.snapshot().blocks[0].kept == {"form": [None, b"5"]}
+
+
+def test_use_that_is_as_it_was_leaves_a_block_as_it_is() -> None:
+    index = index_of(provider(1, {"VCPU": 4}, used={"VCPU": 3}))
+    block = index.snapshot().blocks[0]
+    index.change_used({1: {"VCPU": 3}})
+    assert index.snapshot().blocks[0] is block
+    index.change_used({1: {"VCPU": 4}})
+    assert not ask(index, ONE_VCPU)
+
+
+def test_use_of_a_provider_that_is_not_there_changes_nothing() -> None:
+    index = index_of(provider(1, {"VCPU": 4}))
+    snapshot = index.snapshot()
+    with pytest.raises(KeyError, match=r"^7$"):
+        index.change_used({1: {"VCPU": 4}, 7: {"VCPU": 1}})
+    assert index.snapshot() is snapshot
+    assert ask(index, ONE_VCPU)
