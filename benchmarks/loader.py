@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from benchmarks.clouds import Provider, Tree, random_uuid
 from moorage.store import tables
+from moorage.store.sql.statements import utcnow
 
 TREES_PER_BATCH = 5_000
 """Committed together: some 50,000 rows, a few dozen megabytes of memory."""
@@ -47,7 +48,7 @@ class Loader:
                 self._collect(rows, provider, self.providers, first)
         for table, found in rows.items():
             if found:
-                stamp = tables.utcnow()
+                stamp = utcnow()
                 for row in found:
                     row["created_at"] = row["updated_at"] = stamp
                 self._connection.execute(table.insert(), found)

@@ -146,7 +146,7 @@ class Seeking(Moorage):
     """Moorage that gives no answer twice: to measure searches by asking the same again and again."""
 
     def _environment(self) -> dict[str, str]:
-        return super()._environment() | {"OS_MOORAGE__SEARCH_KEPT_CANDIDATES": "0"}
+        return super()._environment() | {"OS_MOORAGE__SEARCH_KEPT_BYTES": "0"}
 
 
 class Reference(Service):

@@ -17,15 +17,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
-from moorage.api import application
+from moorage.api.placement import application
 from moorage.cli.loading import load, read_document
 from moorage.service.facade import Service
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
-from moorage.watch.instruments import Instruments
-from moorage.watch.records import RequestRecords
-from moorage.watch.several import Several
-from moorage.watch.traces import Traces
+from moorage.telemetry.instruments import Instruments
+from moorage.telemetry.masking import masked
+from moorage.telemetry.records import RequestRecords
+from moorage.telemetry.several import Several
+from moorage.telemetry.traces import Traces
 from tests.peer.exchange import Request, call
 
 TURNS = 40
@@ -47,7 +48,7 @@ def applications(folder: Path) -> dict[str, Any]:
     load(Service(store), read_document(DEMO))
     made = {"nobody watches": application.create(Service(store))}
     made["request ids in the log"] = application.create(
-        Service(store), observers=[RequestRecords(lines=False)]
+        Service(store), observers=[RequestRecords(lines=False, mask=masked)]
     )
     instruments = Instruments(CollectorRegistry())
     made["metrics"] = application.create(

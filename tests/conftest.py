@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -12,14 +13,19 @@ from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["tests.servers.plugin"]
 
+# ``nohup`` has SIGHUP ignored, and so would all processes that tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 FAULTS = "tests/faults/"
 PROPERTIES = "tests/property/"
 
 AGAIN = (
     "tests/adoption/",
     "tests/clients/",
+    "tests/console/",
     FAULTS,
     "tests/fuzz/",
+    "tests/growth/",
     "tests/journeys/",
     "tests/keystone/",
     "tests/packaging/",
@@ -34,17 +40,27 @@ MEASURED_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 """The variable by which coverage measures processes that tests start."""
 
 # A slow machine is no failure: no test here is about time. `make check` looks whether a property holds at
-# all; to look for what is rare, `make test` has many times as many examples.
+# all; to look for what is rare, `make test` has several times as many examples. The `long` profile is for
+# hours.
 settings.register_profile(
     "check", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=15
 )
 settings.register_profile(
-    "test", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200
+    "test", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100
 )
 settings.register_profile(
     "long", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=5_000
 )
 settings.load_profile(os.environ.get("MOORAGE_TEST_PROFILE", "check"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """pytest-cov measures the processes of pytest-xdist itself. Coverage would measure each of them a second
+    time, also while ``pytest_runtest_protocol`` has the measuring pause; and two in one process can end in
+    the wrong order, so that what one of them has measured is lost.
+    """
+    os.environ.pop(MEASURED_CHILDREN, None)
 
 
 @pytest.hookimpl(wrapper=True)

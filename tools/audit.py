@@ -2,15 +2,17 @@
 
     python tools/audit.py requirements/run.txt ...
 
-Exit status: 0 if all were looked up and none is known to be vulnerable, 1 if one is, 2 if some could not
-be looked up (without the network, for example): then nothing is known, which is not the same as none.
+Exit status: 0 if all were looked up and none is known to be vulnerable; 1 if one is known to be vulnerable;
+2 if some could not be looked up, for example without the network.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,20 +22,53 @@ VULNERABLE: Final = 1
 UNKNOWN: Final = 2
 
 SERVICES: Final = ("pypi", "osv")
-"""Databases in the order in which they are asked: the second only if the first cannot answer."""
+"""Databases in order of use: the second only if the first does not answer."""
+
+PIN: Final = re.compile(r"^([^\s#=]+==[^\s;\\]+)", re.MULTILINE)
+"""A distribution and its version, at the start of a lock's entry. Which Python an entry is for follows it."""
 
 Report = Mapping[str, Any]
 Ask = Callable[[Path, str], Report | None]
 
 
+def layers(text: str) -> list[list[str]]:
+    """The pins of a lock, for all versions of Python, in lists without repeated distributions.
+
+    pip-audit skips pins for other versions of Python, and accepts one version of each distribution.
+    """
+    found: list[dict[str, str]] = []
+    for pin in PIN.findall(text):
+        name = pin.partition("==")[0]
+        layer = next((each for each in found if name not in each), None)
+        if layer is None:
+            layer = {}
+            found.append(layer)
+        layer[name] = pin
+    return [list(layer.values()) for layer in found]
+
+
 def ask(lock: Path, service: str) -> Report | None:
-    """pip-audit's report on a lock; None if it has none, for want of the network for example."""
-    command = [
-        str(Path(sys.executable).parent / "pip-audit"),
-        *("--require-hashes", "--disable-pip", "--progress-spinner", "off"),
-        *("--vulnerability-service", service, "--format", "json", "--requirement", str(lock)),
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    """pip-audit's report on all of a lock; None if it has none, for example without the network."""
+    dependencies: list[Any] = []
+    for layer in layers(lock.read_text()):
+        report = ask_layer(lock, layer, service)
+        if report is None:
+            return None
+        dependencies += report.get("dependencies", ())
+    return {"dependencies": dependencies}
+
+
+def ask_layer(lock: Path, pins: Sequence[str], service: str) -> Report | None:
+    """The same for some of a lock's pins."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(pins))
+        file.flush()
+        command = [
+            str(Path(sys.executable).parent / "pip-audit"),
+            *("--no-deps", "--disable-pip", "--progress-spinner", "off"),
+            *("--vulnerability-service", service, "--format", "json", "--requirement", file.name),
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
     try:
         report: Report = json.loads(done.stdout)
     except ValueError:
@@ -63,7 +98,7 @@ def judge(report: Report) -> tuple[int, list[str]]:
 
 def audit(lock: Path, ask: Ask = ask) -> tuple[int, list[str]]:
     """Exit status for one lock, from the first service that knows all of it, and what to say."""
-    status, said = UNKNOWN, ["nobody could be asked"]
+    status, said = UNKNOWN, ["no service could be reached"]
     for service in SERVICES:
         report = ask(lock, service)
         if report is None:
@@ -75,7 +110,7 @@ def audit(lock: Path, ask: Ask = ask) -> tuple[int, list[str]]:
 
 
 def main(locks: Sequence[str]) -> int:
-    """Audit all locks; the worst of what was found: a vulnerability before what is not known."""
+    """Audit all locks, and return the worst status: a vulnerability is worse than an unknown result."""
     statuses = set()
     for lock in map(Path, locks):
         status, said = audit(lock)

@@ -7,8 +7,15 @@ cd "$(dirname "$0")/.."
 mapfile -t packages < <(.venv/bin/python -m tests.servers.binaries)
 if [[ ${#packages[@]} -eq 0 ]]; then exit 0; fi
 
-if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
-    echo "Installing ${packages[*]} for the tests"
+avoid="To have no package installed, stop this (Ctrl-C) and run make test APT=no: tests on these
+databases are skipped then, unless the URL of a server is in MOORAGE_TEST_POSTGRESQL or MOORAGE_TEST_MYSQL."
+
+if [[ ${APT:-yes} != no && $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
+    echo "The tests start database servers of their own. Installing system packages for them, by apt-get:"
+    echo "  ${packages[*]}"
+    echo "$avoid"
+    # Time to read it, where there is a reader.
+    if [[ -t 0 && -t 1 ]]; then sleep 10; fi
     export DEBIAN_FRONTEND=noninteractive
     if apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null; then
         exit 0

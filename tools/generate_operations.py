@@ -1,7 +1,7 @@
 """Write the pages of docs/reference that operators need from the tables that the service runs on.
 
-``generate_operations.py`` writes them; with ``--check`` it only says which of them are not what the
-tables give, and ends with status 1 if there is one.
+``generate_operations.py`` writes them. With ``--check`` it only names the pages that differ from the tables,
+and ends with status 1 if there is one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Any, Final
 
 from oslo_config import cfg
 
-from moorage.cli import options
-from moorage.cli.kept_options import DEFAULT_GROUP
-from moorage.watch.table import METRICS
+from moorage.telemetry.table import METRICS
+from moorage.wiring import options
+from moorage.wiring.kept_options import DEFAULT_GROUP
+
+try:
+    from tools import native_page
+except ImportError:
+    import native_page  # type: ignore[import-not-found, no-redef]
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -24,71 +29,98 @@ NOTE: Final = "<!-- Written by `make reference` from the tables of the source. D
 INTRODUCTION: Final = """\
 # Options of placement.conf
 
-Moorage reads the file that operators of Placement have, as it is. Sections and options that are not listed
-here are left alone: the file also speaks to other libraries. `moorage config sample` writes a file with all
-options, and `moorage config check` says what is wrong or idle in a given one.
+Moorage reads the file that operators of Placement have, as it is. `moorage config sample` writes a file with
+all options. `moorage config check` reports all errors of a given file at once, and what has no effect. Those
+are options that are accepted without effect, and unknown sections, options and variables, each with the
+nearest known name. The service logs the same at start. `[profiler]` is accepted without effect. A plugin in
+the URL of the database that only counts (`plugin=dbcounter`, which devstack writes) is ignored if it is not
+installed.
 
-Where an option is set in several places, the first of these counts:
+If an option is set in several places, the first of these applies:
 
 1. the command line (`--database`),
 2. the environment as `OS_PLACEMENT_<GROUP>__<OPTION>`, for example `OS_PLACEMENT_API__AUTH_STRATEGY`,
 3. the environment as `OS_<GROUP>__<OPTION>`, for example `OS_PLACEMENT_DATABASE__CONNECTION`,
-4. the files `*.conf` in the directory of `--config-dir`, the last by name first,
-5. the file of `--config-file`, or `placement.conf` in the directory that `OS_PLACEMENT_CONFIG_DIR` names,
+4. the files `*.conf` in the folder of parts, the last by name first,
+5. the configuration file,
 6. the default.
 
-A [WSGI server](../how-to/another-wsgi-server.md) has no command line for them: there, without
-`OS_PLACEMENT_CONFIG_DIR`, `placement.conf` is looked for in `~/.placement`, `~`, `/etc/placement` and `/etc`,
-and the directory `placement.conf.d` in the same places. The commands look there only if they are told to, so
-that trying something out on a host cannot reach its database by accident.
+## Which files are read
 
-Options that are accepted without effect are named in the log at start if they are set.
+The commands, `moorage serve` and a [WSGI server](../how-to/another-wsgi-server.md) read the same files. The
+first of these applies:
+
+| | Configuration file | Folder of parts |
+| --- | --- | --- |
+| command line | `--config-file FILE` | `--config-dir DIRECTORY`, or else `FILE.d` |
+| `OS_PLACEMENT_CONFIG_DIR` | `placement.conf` there | `placement.conf.d` there, or else the usual one |
+| usual places | the first `placement.conf` | the first `placement.conf.d` |
+
+The usual places are `~/.placement`, `~`, `/etc/placement` and `/etc`, in this order. `--config-file
+/dev/null` reads nothing. `moorage serve --demo` ignores the usual places, so that the sample cloud
+never gets into the database of a real cloud.
+
+## Which database is used
+
+Each command that opens a database names it in its first line on stderr, with the option, file or variable
+that names it:
+
+```text
+Database: mysql+pymysql://placement:***@db/placement (/etc/placement/placement.conf.d/custom.conf)
+```
+
+`--database URL` and `--data-dir DIRECTORY` override the configuration. Without them and without any
+configuration file the database is `./moorage-data/moorage.sqlite`. Only `moorage serve` creates that file;
+other commands fail if it does not exist. A configuration file that names no database is an error, also for
+the service. Commands that only read create no file and change none.
+
+At start, the log names the set options that have no effect.
 """
 
 SECTIONS: Final[Mapping[str, str]] = {
-    DEFAULT_GROUP: "Where things are, and logs. The options about logs are those of oslo.log.",
+    DEFAULT_GROUP: "Places of files, and logs. The options about logs are those of oslo.log. In a "
+    "logging file (`log_config_append`) a logger with the qualname `placement` applies to Moorage as well, "
+    "unless there is one with the qualname `moorage`.",
     "placement_database": "How the database is reached.",
-    "api": "Who vouches for clients.",
+    "api": "How clients are authenticated.",
     "placement": "How the service answers.",
     "workarounds": "Placement's workarounds.",
     "moorage": "Options of Moorage's own. See [what a search costs](../explanation/search.md).",
     "oslo_middleware": "Behind a proxy.",
-    "oslo_policy": "Who may do what: [policy rules](policy.md). The options are those of oslo.policy.",
+    "oslo_policy": "The rules of access: [policy rules](policy.md). The options are those of oslo.policy.",
     "cors": "Pages of other origins that may use the service from a browser. Without `allowed_origin` "
-    "nothing is done. The options are those of oslo.middleware.",
+    "it has no effect. The options are those of oslo.middleware.",
     "keystone_authtoken": "How tokens are validated. The options are those of keystonemiddleware, and those "
-    "of the `auth_type` that is chosen.",
+    "of the selected `auth_type`.",
 }
-"""What the section is about."""
+"""The subject of each section."""
 
 AFTER: Final[Mapping[str, str]] = {
     "api": """
 `keystone` reads the section `[keystone_authtoken]` as every service of a cloud does: all options of
-keystonemiddleware, and those of the plugin that `auth_type` names. [Let Keystone vouch for
-clients](../how-to/use-keystone.md) says how. `token` is Moorage's own: [let clients in by
-tokens](../how-to/use-tokens.md). Without any configuration `moorage serve` takes `noauth2`, on
-loopback.
+keystonemiddleware, and those of the plugin that `auth_type` names. [Authenticate clients
+by Keystone](../how-to/use-keystone.md) describes it. `token` is Moorage's own: [authenticate clients by
+tokens](../how-to/use-tokens.md). Without any configuration `moorage serve` uses `noauth2`, on loopback.
 """,
     "moorage": """
 ### Limits against abuse
 
-What goes beyond a limit (`max_…`) is refused with the status given, in the usual form of errors, and
-changes nothing. The defaults are meant to be met by nobody who means well: Nova asks for a thousand
-aggregates at once, and reshapes thousands of allocations. How these fit together is told in [what stops
-whom](../explanation/security.md).
+A request beyond a limit (`max_…`) is refused with the given status, in the usual form of errors, and changes
+nothing. Usual requests stay below the defaults: Nova asks for a thousand aggregates at once, and reshapes
+thousands of allocations. [Security](../explanation/security.md) describes how the limits work together.
 
-The HTTP server of `moorage serve` has bounds of its own besides: a URL of more than 65534 bytes, more
+The HTTP server of `moorage serve` has additional bounds of its own: a URL of more than 65534 bytes, more
 than 100 headers, or far more bytes of headers than `max_header_bytes`, are answered with 414 or 431
 without a body. `max_connections`, `idle_timeout`, `body_timeout` and `one_processor_per_worker` are
 for `moorage serve` only; [another WSGI server](../how-to/another-wsgi-server.md) has its own. Connections
 beyond `max_connections` wait in the kernel's queue until one is closed.
 
-At most 48 of a worker's 64 threads read bodies at a time; who comes while all of these wait for slow
-clients gets 503 with `retry-after`, and requests without a body go on. A client without a valid token is
-answered without waiting for its body.
+At most 48 of a worker's 64 threads read bodies at a time. While all of these wait for slow clients, another
+request with a body gets 503 with `retry-after`, and requests without a body are answered. A client without a
+valid token gets its answer before its body arrives.
 """,
 }
-"""What else is to be said of a section."""
+"""Further text of a section."""
 
 LONGEST_DEFAULT: Final = 60
 LONGEST_HELP: Final = 200
@@ -114,7 +146,7 @@ def configuration() -> str:
 
 
 def default_of(option: cfg.Opt) -> str:
-    """The default as a cell: what a file would have to say."""
+    """The default as a cell, in the form of a file."""
     value: Any = option.sample_default if option.sample_default is not None else option.default
     if value is None or value == "" or value == []:
         return ""
@@ -127,14 +159,14 @@ def default_of(option: cfg.Opt) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """What a library's help begins with."""
+    """The first sentence of a library's help."""
     words = " ".join(text.split())
     sentence = words.partition(". ")[0].rstrip(".")
     return f"{sentence[:LONGEST_HELP]}." if sentence else ""
 
 
 def in_cell(text: str) -> str:
-    """Text that Markdown leaves alone within a table."""
+    """Text escaped for a Markdown table."""
     plain = " ".join(text.split())
     for sign in "\\<>*_|":
         plain = plain.replace(sign, f"\\{sign}")
@@ -149,11 +181,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 METRICS_INTRODUCTION: Final = """\
 # Metrics
 
-What `/metrics` answers, in the formats of Prometheus. How to open it is told in
-[see what a service does](../how-to/monitor.md). A histogram has the series `…_bucket`, `…_sum` and `…_count`.
+The metrics of `/metrics`, in the formats of Prometheus. [Monitoring](../how-to/monitor.md) describes how to
+open it. A histogram has the series `…_bucket`, `…_sum` and `…_count`.
 
-Where several worker processes serve, counters, histograms and gauges are the sum over all of them, also over
-those that have ended; gauges of a process have a label `pid`, and go with it.
+With several worker processes, counters, histograms and gauges are sums over all of them, ended ones included.
+Gauges of a process have a label `pid`, and end with the process.
 
 """
 
@@ -170,7 +202,7 @@ def metrics() -> str:
         )
         for metric in METRICS
     ]
-    parts.append(table(("Metric", "Kind", "Labels", "What it tells"), rows))
+    parts.append(table(("Metric", "Kind", "Labels", "Meaning"), rows))
     parts.append("\n## Buckets\n\n")
     bounds = [
         (f"`{metric.name}`", ", ".join(f"{bound:g}" for bound in metric.buckets))
@@ -181,11 +213,20 @@ def metrics() -> str:
     return "".join(parts)
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"configuration.md": configuration, "metrics.md": metrics}
+def native() -> str:
+    """The page of the native API."""
+    return NOTE + native_page.page(table, in_cell)
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "configuration.md": configuration,
+    "metrics.md": metrics,
+    "native.md": native,
+}
 
 
 def stale(folder: Path) -> list[str]:
-    """Names of pages in ``folder`` that are not what the tables give."""
+    """Names of pages in ``folder`` that differ from the tables."""
     return [
         name
         for name, page in PAGES.items()
@@ -194,7 +235,7 @@ def stale(folder: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str], folder: Path = FOLDER) -> int:
-    """Write the pages, or with ``--check`` tell which are stale; the exit status."""
+    """Write the pages, or with ``--check`` name the stale ones; returns the exit status."""
     if list(arguments) == ["--check"]:
         found = stale(folder)
         for name in found:

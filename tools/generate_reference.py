@@ -14,13 +14,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from moorage.api import foreseen, openapi, policy_sample, versions
-from moorage.api.answers import ANSWERS, CODES, COMPONENTS, COMPONENTS_PATH
-from moorage.api.foreseen import NEVER, Refusal
-from moorage.api.render import title
-from moorage.api.routes import Operation
-from moorage.api.schemas import Schema, Validator
-from moorage.api.versions import NEWEST, OLDEST, Since, spelled
+from moorage.api import policy_sample
+from moorage.api.http.render import title
+from moorage.api.http.validation import Schema, Validator
+from moorage.api.native.endpoint import Endpoint
+from moorage.api.native.openapi import EVERYTHING
+from moorage.api.placement import openapi, refusals, versions
+from moorage.api.placement.answers import CODES, COMPONENTS, COMPONENTS_PATH
+from moorage.api.placement.operation import NEVER, Operation, Refusal
+from moorage.api.placement.routes import BY_NAME, OPERATIONS, ROUTES
+from moorage.api.placement.versions import NEWEST, OLDEST, Since, spelled
 from moorage.auth.permissions import TOKEN_ROLES, permission
 from moorage.auth.policy import RuleBook, default_policy
 
@@ -31,51 +34,51 @@ NOTE: Final = "<!-- Written by `make reference` from the tables of the source. D
 BROUGHT: Final[Mapping[int, str]] = {
     OLDEST: "Resource providers, inventories, usages and allocations.",
     versions.AGGREGATES: "Aggregates of providers.",
-    versions.RESOURCE_CLASSES: "Resource classes of a client's own.",
+    versions.RESOURCE_CLASSES: "Custom resource classes.",
     versions.FILTER_BY_AGGREGATE: "Providers can be listed by aggregate.",
-    versions.FILTER_BY_RESOURCES: "Providers can be listed by what they have room for.",
+    versions.FILTER_BY_RESOURCES: "Providers can be listed by free amounts.",
     versions.DELETE_INVENTORIES: "All inventories of a provider can be deleted at once.",
     versions.TRAITS: "Traits, and traits of providers.",
-    versions.RESOURCE_CLASS_WITHOUT_BODY: "PUT of a resource class creates it (201, or 204 if it is there); "
-    "before, it gave a class the name in the body.",
+    versions.RESOURCE_CLASS_WITHOUT_BODY: "PUT of a resource class creates it (201, or 204 if it exists); "
+    "before, it renamed a class to the name in the body.",
     versions.CONSUMER_OWNER: "Allocations say which project and user a consumer belongs to.",
     versions.TOTAL_USAGES: "Usages of a project.",
     versions.CANDIDATES: "Allocation candidates.",
-    versions.ALLOCATIONS_LINK: "A provider's links lead to its allocations, too.",
+    versions.ALLOCATIONS_LINK: "A provider has a link to its allocations as well.",
     versions.ALLOCATIONS_BY_PROVIDER: "Allocations are an object by provider, no longer a list, in requests "
     "and candidates; GET shows project and user.",
     versions.POST_ALLOCATIONS: "Allocations of several consumers can be set at once, and emptied.",
-    versions.NESTED_PROVIDERS: "Providers form trees: parent and root are shown, and can be asked for.",
+    versions.NESTED_PROVIDERS: "Providers form trees: parent and root are shown, and can be filters.",
     versions.CACHE_HEADERS: "Answers have `last-modified` and `cache-control: no-cache`.",
     versions.CANDIDATE_LIMIT: "The number of candidates can be limited.",
-    versions.CANDIDATE_TRAITS: "Candidates can be asked for by traits, and summaries show them.",
+    versions.CANDIDATE_TRAITS: "Candidates can be filtered by traits, and summaries show traits.",
     versions.FILTER_BY_TRAITS: "Providers can be listed by traits.",
     versions.AGGREGATE_GENERATION: "Aggregates are shown and set with the provider's generation.",
     versions.CREATED_PROVIDER_SHOWN: "POST of a provider answers 200 with the provider; before, 201 without "
     "a body.",
-    versions.CANDIDATE_AGGREGATES: "Candidates can be asked for by aggregate.",
+    versions.CANDIDATE_AGGREGATES: "Candidates can be filtered by aggregate.",
     versions.FORBIDDEN_TRAITS: "Traits can be forbidden (`!TRAIT`).",
     versions.ERROR_CODES: "Errors have a `code`.",
-    versions.REPEATED_MEMBER_OF: "`member_of` may be repeated; all of them have to hold.",
+    versions.REPEATED_MEMBER_OF: "`member_of` may be repeated; all of them must hold.",
     versions.NUMBERED_GROUPS: "Request groups with numbers as suffixes, and `group_policy`.",
     versions.RESERVE_ALL: "All of an inventory may be reserved.",
-    versions.SUMMARY_OF_ALL_CLASSES: "Summaries of candidates have all classes of a provider, not only those "
-    "asked for.",
+    versions.SUMMARY_OF_ALL_CLASSES: "Summaries of candidates have all classes of a provider, not only the "
+    "requested ones.",
     versions.CONSUMER_GENERATION: "Consumers have a generation, and PUT of allocations may empty them.",
     versions.NESTED_CANDIDATES: "Candidates may combine providers of a tree; summaries show whole trees.",
     versions.RESHAPER: "Inventories and allocations can be changed at once.",
-    versions.CANDIDATE_IN_TREE: "Candidates can be asked for by tree.",
+    versions.CANDIDATE_IN_TREE: "Candidates can be filtered by tree.",
     versions.FORBIDDEN_AGGREGATES: "Aggregates can be forbidden (`!in:…`).",
     versions.NAMED_GROUPS: "Suffixes of request groups may be names.",
     versions.MAPPINGS: "Candidates say which provider serves which group (`mappings`), and allocations may "
-    "carry that along.",
-    versions.ROOT_REQUIRED: "Traits of the root can be asked for.",
-    versions.SAME_SUBTREE: "Groups can be kept in one subtree, and need no resources then.",
+    "repeat this.",
+    versions.ROOT_REQUIRED: "Traits of the root can be required.",
+    versions.SAME_SUBTREE: "Groups can be required to be in one subtree; such groups need no resources.",
     versions.REPARENTING: "A provider can be moved to another parent, or made a root.",
     versions.CONSUMER_TYPES: "Consumers have a type; usages of a project are shown by type.",
-    versions.ANY_TRAITS: "`required=in:A,B` asks for one of several traits, and `required` may be repeated.",
+    versions.ANY_TRAITS: "`required=in:A,B` requires one of several traits, and `required` may be repeated.",
 }
-"""What each microversion is about. Source: Placement's REST API version history."""
+"""The change of each microversion. Source: Placement's REST API version history."""
 
 
 def pages() -> dict[str, str]:
@@ -91,14 +94,14 @@ def pages() -> dict[str, str]:
 
 
 def stale(folder: Path) -> list[str]:
-    """Names of files in ``folder`` that are missing, too many, or not what the tables give."""
+    """Names of files in ``folder`` that are missing, superfluous, or different from the tables."""
     wanted = pages()
     present = {path.name: path.read_text() for path in folder.glob("*")}
     return sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
 
 
 def write(folder: Path) -> None:
-    """Make ``folder`` hold what the tables give, and nothing else."""
+    """Write the pages into ``folder``, and remove all other files."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = pages()
     for path in folder.glob("*"):
@@ -130,25 +133,24 @@ def _block(schema: object) -> str:
 
 
 def _routes() -> str:
-    rows = []
-    for name, _method, _path, operation in foreseen.operations():
-        rows.append(
-            (
-                _code(name),
-                openapi.SUMMARIES[name],
-                _first(operation),
-                ", ".join(map(str, ANSWERS[name])),
-                "open to all" if operation.rule is None else _code(operation.rule),
-            )
+    rows = (
+        (
+            _code(operation.name),
+            operation.summary,
+            _first(operation),
+            ", ".join(map(str, operation.answers)),
+            "open to all" if operation.rule is None else _code(operation.rule),
         )
+        for operation in OPERATIONS
+    )
     return (
         "# Routes\n\n"
         "Every request names its microversion in the header `OpenStack-API-Version: placement 1.N`; without "
-        f"it the oldest one, {spelled(OLDEST)}, counts. “Answers” is the status at {spelled(NEWEST)} if all "
-        "is well. Refusals are listed under [errors](errors.md), bodies and query strings under "
+        f"it the service uses the oldest one, {spelled(OLDEST)}. “Answers” is the status of success at "
+        f"{spelled(NEWEST)}. Refusals are listed under [errors](errors.md), bodies and query strings under "
         "[schemas](schemas.md).\n\n"
         + _table(("Request", "What it does", "Since", "Answers", "Policy rule"), rows)
-        + f"\nBeside these there is `GET {openapi.PATH}`: an OpenAPI {openapi.SPECIFICATION} document of all "
+        + f"\nIn addition there is `GET {openapi.PATH}`: an OpenAPI {openapi.SPECIFICATION} document of all "
         "of them at the newest microversion, made from the same tables. It needs no token.\n"
     )
 
@@ -172,7 +174,7 @@ def steps(table: Since[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def properties(schema: Schema, prefix: str = "") -> Iterator[str]:
-    """What a schema knows of, as paths: ``allocations.*.resources``; ``[]`` for the items of a list."""
+    """The properties of a schema, as paths: ``allocations.*.resources``; ``[]`` for the items of a list."""
     named = schema.get("properties", {}).items()
     patterns = schema.get("patternProperties", {})
     free = schema.get("additionalProperties")
@@ -210,11 +212,11 @@ def _known(validator: Validator | None) -> list[str]:
 
 def _microversions() -> str:
     changes: dict[int, list[str]] = {}
-    for name, _method, _path, operation in foreseen.operations():
+    for operation in OPERATIONS:
         if operation.since > OLDEST:
-            changes.setdefault(operation.since, []).append(f"new: {_code(name)}")
+            changes.setdefault(operation.since, []).append(f"new: {_code(operation.name)}")
         for kind, table in (("body", operation.body), ("query", operation.query)):
-            for minor, line in () if table is None else _changes(f"{kind} of {_code(name)}", table):
+            for minor, line in () if table is None else _changes(f"{kind} of {_code(operation.name)}", table):
                 changes.setdefault(minor, []).append(line)
     text = "# Microversions\n\nWhat each version brought, and which requests it changed.\n"
     for minor in range(OLDEST, NEWEST + 1):
@@ -227,33 +229,43 @@ def _microversions() -> str:
 # Errors
 
 
+_FORM: Final = (
+    "414 or 431: the URL or the headers are too long.",
+    "401: the token is missing or not valid.",
+    "400 or 406: the microversion is malformed or not supported, or headers contradict each other.",
+    "404 or 405: the path or the method does not exist at this microversion.",
+    "406: the client does not accept JSON.",
+    "415: the content type of the body is not JSON.",
+    "403: the policy does not allow the request.",
+    "413 or 408: the body is too long, or does not arrive in time.",
+    "400: the body or the query string names too many things, or does not match its [schema](schemas.md).",
+)
+"""Checks of a request's form, in their order."""
+
+
 def _errors() -> str:
     text = (
         "# Errors\n\n"
         'An error is `{"errors": [{"status", "title", "detail", "code", "request_id"}]}`; `code` is there '
         f"from {spelled(versions.ERROR_CODES)} on. `detail` ends with the message below; names in braces "
-        "stand for what the request is about.\n\n"
+        "stand for facts of the request.\n\n"
         "## Codes\n\n"
         + _table(("Code", "Meaning"), ((_code(code), meaning) for code, meaning in CODES.items()))
         + "\n## Any request\n\n"
-        "Whatever is asked for can be refused for its form, in this order: 414 or 431 (the URL or "
-        "the headers are too long), 401 (who asks is not known), 400 "
-        "or 406 (the microversion makes no sense, or is not spoken here), 404 or 405 (no such path or "
-        "method, at this microversion), 406 (the client does not take JSON), 415 (the body is not said to be "
-        "JSON), 403 (who asks may not), 413 or 408 (the body is too long, or does not come in time), 400 "
-        "(the body or query string names too many things, or is not "
-        "what its [schema](schemas.md) wants). If the service cannot answer:\n\n"
+        "The service checks the form of every request in this order, and refuses it at the first fault:\n\n"
+        + "".join(f"{number}. {step}\n" for number, step in enumerate(_FORM, start=1))
+        + "\nIf the service cannot answer:\n\n"
     )
-    away = [refusal for refusal in foreseen.of_model("GET /usages") if refusal.status >= 500]
+    away = [refusal for refusal in refusals.of_model(BY_NAME["GET /usages"]) if refusal.status >= 500]
     text += _table(_HEADS, map(_row, away))
-    for name, _method, _path, _operation in foreseen.operations():
-        refusals = [
-            *foreseen.OF_GRAMMAR.get(name, ()),
-            *(refusal for refusal in foreseen.of_model(name) if refusal not in away),
+    for operation in OPERATIONS:
+        listed = [
+            *refusals.of_grammar(operation),
+            *(refusal for refusal in refusals.of_model(operation) if refusal not in away),
         ]
-        if refusals:
-            refusals.sort(key=lambda refusal: refusal.status)
-            text += f"\n## {name}\n\n" + _table(_HEADS, map(_row, refusals))
+        if listed:
+            listed.sort(key=lambda refusal: refusal.status)
+            text += f"\n## {operation.name}\n\n" + _table(_HEADS, map(_row, listed))
     return text
 
 
@@ -271,26 +283,36 @@ def _row(refusal: Refusal) -> tuple[str, str, str, str]:
 
 # Schemas
 
+_METHODS: Final = ("GET", "POST", "PUT", "DELETE")
+_PATHS: Final = tuple(ROUTES)
+_RESOURCES: Final = [path.split("/")[1] for path in _PATHS]
+
+
+def _by_resource(operation: Operation) -> tuple[int, int, int]:
+    """The place of an operation where those of one resource stand together."""
+    path, method = operation.path, operation.method
+    return _RESOURCES.index(path.split("/")[1]), _PATHS.index(path), _METHODS.index(method)
+
 
 def _schemas() -> str:
     text = (
         "# Schemas\n\n"
         "JSON Schema (2020-12) of bodies and query strings, from the first version that has them on; each "
-        "holds until the next. UUIDs in bodies may be without dashes. Objects have the properties that are "
-        "listed and no others.\n"
+        "is valid until the next. UUIDs in bodies may lack their dashes. Objects have only the properties "
+        "that are listed.\n"
     )
-    for name, _method, _path, operation in foreseen.operations():
+    for operation in OPERATIONS:
         for kind, table in (("body", operation.body), ("query string", operation.query)):
             if table is not None:
-                text += f"\n## {name}: {kind}\n"
+                text += f"\n## {operation.name}: {kind}\n"
                 text += "".join(_step(minor, validator) for minor, validator in steps(table))
     text += f"\n## Answers at {spelled(NEWEST)}\n\n"
     text += _table(
         ("Request", "Status", "Body"),
         (
-            (_code(name), str(status), "none" if schema is None else _link(schema))
-            for name, shown in ANSWERS.items()
-            for status, schema in shown.items()
+            (_code(operation.name), str(status), "none" if schema is None else _link(schema))
+            for operation in sorted(OPERATIONS, key=_by_resource)
+            for status, schema in operation.answers.items()
         ),
     )
     for name, schema in COMPONENTS.items():
@@ -299,7 +321,7 @@ def _schemas() -> str:
 
 
 def _step(minor: int, validator: Validator | None) -> str:
-    shown = "No body any more.\n" if validator is None else _block(validator.schema)
+    shown = "No body from this version on.\n" if validator is None else _block(validator.schema)
     return f"\nFrom {spelled(minor)}:\n\n{shown}"
 
 
@@ -314,36 +336,39 @@ def _link(schema: Schema) -> str:
 def _permissions() -> str:
     text = (
         "# Permissions\n\n"
-        "Who may do what by default, by the role of a token. A token for `member` also has the role "
-        "`reader`, one for `admin` also has `member` and `reader`, as Keystone gives them out. “Own project” "
-        "means: if "
-        "`project_id` of the query is the token's project. A request without a valid token is 401, one that "
-        "is refused here is 403; neither changes anything. `GET /` and "
+        "Which requests are allowed by default, by the role of a token. As Keystone issues them, a token for "
+        "`member` also has the role `reader`, and one for `admin` also has `member` and `reader`. “Own "
+        "project” means that `project_id` of the query is the token's project. The answer to a request "
+        "without a valid token is 401, and the answer to one that is refused here is 403. `GET /` and "
         f"`GET {openapi.PATH}` need no token.\n\n"
-        "Overrides are told of under [policy rules](../policy.md); `moorage policy list --role ROLE` shows "
-        "the same as these tables for a configuration of yours.\n"
+        "[Policy rules](../policy.md) describes overrides; `moorage policy list --role ROLE` shows "
+        "the same as these tables for your configuration.\n"
     )
     for enforced, told in (
         (True, "These are the defaults."),
-        (False, "The role `admin` may do all, as before there was a role `service`."),
+        (False, "The role `admin` may do all, as before the role `service` existed."),
     ):
         book = default_policy(enforce_new_defaults=enforced).book()
         text += f"\n## enforce_new_defaults = {str(enforced).lower()}\n\n{told}\n\n"
         text += _table(
             ("Request", *(f"project: {role}" for role in TOKEN_ROLES), "system: any role"),
             (
-                (_code(name), *_permissions_of(book, operation.rule))
-                for name, _method, _path, operation in foreseen.operations()
+                (_code(operation.name), *_permissions_of(book, operation.rule))
+                for operation in _guarded()
                 if operation.rule is not None
             ),
         )
     return text
 
 
+def _guarded() -> tuple[Operation | Endpoint, ...]:
+    return (*OPERATIONS, *EVERYTHING)
+
+
 def _permissions_of(book: RuleBook, rule: str) -> list[str]:
     of_project = [permission(book, rule, roles) for roles in TOKEN_ROLES.values()]
     of_system = {permission(book, rule, roles, of_system=True) for roles in TOKEN_ROLES.values()}
-    # No rule tells roles of the system apart, so that one column tells of all of them.
+    # No rule distinguishes roles of the system, so one column is for all of them.
     (same,) = of_system
     return [found.value for found in (*of_project, same)]
 
@@ -351,13 +376,13 @@ def _permissions_of(book: RuleBook, rule: str) -> list[str]:
 def _policy_sample() -> str:
     return (
         "# Sample of policy.yaml\n\n"
-        "All rules as they are by default; `moorage policy sample` prints this. What may be written is told "
-        f"under [policy rules](../policy.md).\n\n```text\n{policy_sample.sample()}```\n"
+        "All default rules; `moorage policy sample` prints this text. [Policy rules](../policy.md) describes "
+        f"the language.\n\n```text\n{policy_sample.sample()}```\n"
     )
 
 
 def main(arguments: list[str], folder: Path = FOLDER) -> int:
-    """Status for the shell."""
+    """The exit status."""
     if arguments == ["--check"]:
         found = stale(folder)
         for name in found:

@@ -24,7 +24,7 @@ TASKS = 600
 """Large enough for stable percentiles, small enough for some tens of seconds."""
 
 SEED = 20240607
-"""Any number will do, as long as every run uses the same one."""
+"""Any number, which must be the same in every run."""
 
 START_SECONDS = 60.0
 """How long the server may take to make its database and answer."""

@@ -7,13 +7,10 @@ ConfigurationError that says why; the database is reached at the first request o
 
 from __future__ import annotations
 
-from moorage.cli.wiring import (
-    LazyApplication,
-    WsgiApplication,
-    build_application,
-    set_up_logs,
-    settings_of_process,
-)
+from moorage.api.http.exchange import WsgiApplication
+from moorage.serve.lazy_application import LazyApplication
+from moorage.wiring.parts import build_application, set_up_logs
+from moorage.wiring.settings import settings_of_process
 
 _settings = settings_of_process()
 

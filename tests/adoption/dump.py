@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -117,7 +118,9 @@ def unordered(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: unordered(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return sorted((unordered(inner) for inner in value), key=repr)
+        return sorted(
+            (unordered(inner) for inner in value), key=lambda inner: json.dumps(inner, sort_keys=True)
+        )
     return value
 
 

@@ -19,7 +19,8 @@ import fixtures
 from placement.tests.functional.fixtures import placement
 from wsgi_intercept.interceptor import RequestsInterceptor
 
-from moorage.api import application
+from moorage.api.placement import application
+from moorage.auth.policy import default_policy
 from moorage.service.facade import Service
 from tests.databases.prepared import prepare_schema, store_on
 
@@ -42,7 +43,8 @@ class MoorageFixture(fixtures.Fixture):
         shutil.copy(self.template, path)
         service = Service(store_on(f"sqlite:///{path}"))
         self.addCleanup(service.close)
-        served = application.create(service)
+        # As the fixture of the reference has it: its tests know an administrator who may do all.
+        served = application.create(service, policy=default_policy(enforce_new_defaults=False))
         interceptor = RequestsInterceptor(lambda: served, url=self.endpoint)
         interceptor.install_intercept()
         self.addCleanup(interceptor.uninstall_intercept)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from moorage.cli import logs, options
-from moorage.cli.kept_options import DEFAULT_GROUP, REASONS
-from moorage.cli.wiring import settings_of_process
-from moorage.model.errors import ConfigurationError
+from moorage.wiring import logs, options
+from moorage.wiring.config_files import CONFIG_DIRECTORY_VARIABLE, ConfigFiles
+from moorage.wiring.kept_options import DEFAULT_GROUP, REASONS
+from moorage.wiring.settings import settings_of_process
+from tests.table import each
 
 DEVSTACK = Path(__file__).parent / "devstack.conf"
 
@@ -47,7 +48,7 @@ def test_the_reference_has_as_many_options_as_when_this_was_written() -> None:
     assert ("placement", "max_allocation_candidates") in REFERENCE
 
 
-@pytest.mark.parametrize("where", sorted(REFERENCE), ids=".".join)
+@each("where", sorted(REFERENCE))
 def test_every_option_of_the_reference_is_known_with_its_type_and_default(where: tuple[str, str]) -> None:
     ours, theirs = KNOWN[where], REFERENCE[where]
     assert type(ours) is type(theirs)
@@ -73,7 +74,7 @@ def test_directories_of_a_file_can_be_referred_to(tmp_path: Path) -> None:
     path.write_text(
         "[DEFAULT]\nstate_path = /srv\n[placement_database]\nconnection = sqlite:///$state_path/here.sqlite\n"
     )
-    conf = options.read_options([path], environment={})
+    conf = options.read_options(ConfigFiles((path,)), environment={})
     assert options.value_of(conf, "placement_database", "connection") == "sqlite:////srv/here.sqlite"
 
 
@@ -83,19 +84,9 @@ def test_files_of_a_directory_count_in_the_order_of_their_names_after_the_file(t
     file.write_text("[placement]\nmax_allocation_candidates = 1\nrandomize_allocation_candidates = true\n")
     (parts / "10-first.conf").write_text("[placement]\nmax_allocation_candidates = 2\n")
     (parts / "20-second.conf").write_text("[placement]\nmax_allocation_candidates = 3\n")
-    conf = options.read_options([file], None, {}, [parts])
+    conf = options.read_options(ConfigFiles((file,), (parts,)), environment={})
     assert options.value_of(conf, "placement", "max_allocation_candidates") == 3
     assert options.value_of(conf, "placement", "randomize_allocation_candidates") is True
-
-
-def test_a_directory_is_handed_to_workers_and_must_be_there(tmp_path: Path) -> None:
-    given = options.config_directories(tmp_path, {}, usual=False)
-    assert given == [tmp_path]
-    handed = {options.CONFIG_PARTS_VARIABLE: str(tmp_path)}
-    assert options.config_directories(None, handed, usual=True) == [tmp_path]
-    assert options.config_directories(None, {options.CONFIG_PARTS_VARIABLE: ""}, usual=True) == []
-    with pytest.raises(ConfigurationError, match="--config-dir"):
-        options.config_directories(tmp_path / "nowhere", {}, usual=False)
 
 
 @pytest.fixture
@@ -105,7 +96,7 @@ def root_logger() -> Iterator[logging.Logger]:
     before, level = list(root.handlers), root.level
     sql = logging.getLogger(logs.SQL_LOGGER).level
     yield root
-    for handler in [each for each in root.handlers if each not in before]:
+    for handler in [handler for handler in root.handlers if handler not in before]:
         root.removeHandler(handler)
         handler.close()
     for handler in before:
@@ -132,7 +123,7 @@ def test_logs_go_where_the_options_say(tmp_path: Path, root_logger: logging.Logg
     text = file.read_text()
     assert "DEBUG moorage.somewhere" in text
     assert "a word" in text
-    assert "WARNING moorage.cli.logs" in text
+    assert "WARNING moorage.wiring.logs" in text
     assert "[a] b has no effect: c" in text
     assert "placement.max_allocation_candidates = -1" in text
     assert "hidden-word" not in text
@@ -154,13 +145,18 @@ def test_statements_are_logged_without_their_results_from_50_on(
 
 def test_the_file_that_devstack_writes_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "placement.conf").write_text(DEVSTACK.read_text())
-    conf = options.read_options([DEVSTACK], environment={})
+    conf = options.read_options(ConfigFiles((DEVSTACK,)), environment={})
     assert conf.debug is True
     assert options.value_of(conf, "api", "auth_strategy") == "keystone"
     assert options.ineffective(conf) == []
     environment = {
-        options.CONFIG_DIRECTORY_VARIABLE: str(tmp_path),
+        CONFIG_DIRECTORY_VARIABLE: str(tmp_path),
         "OS_PLACEMENT_API__AUTH_STRATEGY": "noauth2",
     }
     settings = settings_of_process(environment)
     assert settings.store.url.startswith("mysql+pymysql://root:secretdatabase@127.0.0.1/placement")
+    place = f"({tmp_path}/placement.conf)"
+    profiler, counter = settings.remarks
+    assert profiler.startswith(f"[profiler] {place} has no effect: Moorage has no profiler")
+    assert profiler.endswith("Ignored: connection_string, hmac_keys, trace_sqlalchemy, enabled.")
+    assert counter.startswith("[placement_database] connection: plugin=dbcounter is ignored")

@@ -15,7 +15,7 @@ import pymysql
 import sqlalchemy as sa
 from oslo_db import exception as oslo
 
-from moorage.store.engines import Engines
+from moorage.store.sql.engines import Engines
 from tests.databases.sql_watch import engines_of
 
 PASSWORD = "hunter2-the-password"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moorage.search.snapshot import Snapshot
+from moorage.search.index.index import Snapshot
 
 
 def contents(index: Snapshot) -> tuple[object, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from moorage.store.direct import DirectQuery
-from moorage.store.engines import Engines
+from moorage.store.sql.direct import DirectQuery
+from moorage.store.sql.engines import Engines
 from moorage.store.store import Store
 from moorage.store.tables import changes
 from moorage.store.transaction import WriteTransaction
@@ -78,7 +78,7 @@ def watching(store: Store) -> Iterator[Watched]:
 
 def engines_of(engines: Engines) -> tuple[sa.Engine, ...]:
     """All engines of a store."""
-    return engines.write, engines.snapshot, engines.single
+    return engines.all
 
 
 @contextmanager

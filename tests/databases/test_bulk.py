@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from moorage.service.facade import Service
-from moorage.store import bulk
-from moorage.store.bulk import Bumping, Insertion, Selection
-from moorage.store.errors import ConnectionLostError, translated
+from moorage.store.sql import statements
+from moorage.store.sql.errors import ConnectionLostError, translated
+from moorage.store.sql.statements import Bumping, Insertion, Selection
 from moorage.store.store import Store
 from moorage.store.tables import allocations, changes, consumers, resource_providers, traits
 from tests.databases.orders import add_provider, new_uuid
@@ -23,8 +23,8 @@ BOTH = pytest.mark.parametrize("tables", [True, False], ids=["tables", "plain"])
 def with_or_without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """``tables`` False: as on servers that make no tables of JSON, with drivers that take no lists."""
     if request.node.callspec.params.get("tables", True) is False:
-        monkeypatch.setattr(bulk, "makes_tables", lambda dialect: False)
-        monkeypatch.setattr(bulk, "LIST_DRIVERS", frozenset())
+        monkeypatch.setattr(statements, "makes_tables", lambda dialect: False)
+        monkeypatch.setattr(statements, "LIST_DRIVERS", frozenset())
 
 
 @BOTH
@@ -175,4 +175,4 @@ def test_what_a_server_can_do_goes_by_its_version(
     dialect.server_version_info = version
     if dialect.name == "mysql":
         dialect.is_mariadb = is_mariadb  # type: ignore[attr-defined]
-    assert bulk.makes_tables(dialect) is expected
+    assert statements.makes_tables(dialect) is expected

@@ -26,10 +26,12 @@ from moorage.model.errors import (
 )
 from moorage.model.values import Requester
 from moorage.service.facade import Service
-from moorage.store import changelog, tables
-from moorage.store.errors import WriteConflictError
+from moorage.store import tables
+from moorage.store.changes import changelog
+from moorage.store.sql.errors import WriteConflictError
+from moorage.store.sql.statements import utcnow
 from moorage.store.store import Store
-from moorage.store.tables import changes, utcnow
+from moorage.store.tables import changes
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order, uuids_with_room
 from tests.databases.prepared import OpenService
 from tests.databases.sql_watch import before_statement

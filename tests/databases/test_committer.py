@@ -22,7 +22,7 @@ from moorage.model.errors import (
     UnavailableError,
 )
 from moorage.service.facade import Service
-from moorage.store.errors import ConnectionLostError, WriteConflictError
+from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Store
 from moorage.store.tables import changes
 from moorage.store.transaction import WriteTransaction

@@ -15,8 +15,8 @@ from moorage.model.errors import (
 from moorage.model.values import ConsumerAllocations, HeldByConsumer, HeldOfProvider, UsageGroup
 from moorage.service.facade import Service
 from moorage.store import tables
+from moorage.store.sql.statements import utcnow
 from moorage.store.store import Store
-from moorage.store.tables import utcnow
 from tests.databases.orders import DISK, MEMORY, VCPU, add_provider, claim, inventories, new_uuid, order
 
 

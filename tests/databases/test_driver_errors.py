@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 
@@ -9,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from moorage.model.commands import CreateTrait
-from moorage.model.errors import UnavailableError
-from moorage.store.engines import database_url
-from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
+from moorage.model.errors import UnavailableError, UnstorableError
 from moorage.store.settings import StoreSettings
+from moorage.store.sql.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
 from moorage.store.store import Store
 from moorage.store.tables import provider_traits, resource_providers, traits
+from moorage.store.urls import database_url
 from tests.databases.orders import ASKER
 from tests.databases.prepared import OpenService
 from tests.databases.sql_watch import end_session
@@ -149,8 +150,9 @@ def test_a_url_with_another_driver_reaches_the_database_through_ours(postgresql_
 
 
 def test_a_value_that_is_too_long_is_refused_and_not_cut(server_store: Store) -> None:
-    with pytest.raises(Exception, match=r"(?i)too long"):
+    with pytest.raises(UnstorableError) as refused:
         carry_out(server_store.engines.write, row("n" * 300, "1"))
+    assert re.search("(?i)too long", str(refused.value.__cause__))
 
 
 def test_a_commit_that_is_refused_leaves_no_transaction_and_no_lock_behind(

@@ -152,7 +152,15 @@ CLOUD: list[Asked] = [
 ]
 
 Dump = dict[str, frozenset[tuple[Any, ...]]]
-"""All rows by table; each has a key of its own."""
+"""All rows by table, with values as the driver gives them; each has a key of its own."""
+
+TABLES = tables.metadata.sorted_tables
+SELECTS = {table.name: f"SELECT * FROM {table.name}" for table in TABLES}
+
+REFERRED_TO = {key.column.table for table in TABLES for key in table.foreign_keys}
+
+Rows = dict[sa.Table, dict[tuple[Any, ...], dict[str, Any]]]
+"""All rows by table and primary key, with values as columns take them."""
 
 
 @dataclass
@@ -170,7 +178,7 @@ class Bench:
         for asked in CLOUD:
             result = self.ask(asked)
             assert result.status < 300, (asked, result)
-        self.start = self.dump()
+        self.start, self._start_rows = self.dump(), self._rows()
         self._reopen()
 
     def _open(self) -> None:
@@ -202,23 +210,47 @@ class Bench:
         """All rows of all tables."""
         with self.store.engines.snapshot.connect() as connection:
             return {
-                table.name: frozenset(map(tuple, connection.execute(table.select()).all()))
-                for table in tables.metadata.sorted_tables
+                name: frozenset(map(tuple, connection.exec_driver_sql(select).all()))
+                for name, select in SELECTS.items()
             }
+
+    def _rows(self) -> Rows:
+        found: Rows = {}
+        with self.store.engines.snapshot.connect() as connection:
+            for table in TABLES:
+                key = [column.name for column in table.primary_key]
+                rows = [dict(row) for row in connection.execute(table.select()).mappings()]
+                found[table] = {tuple(row[name] for name in key): row for row in rows}
+        return found
 
     def restore(self) -> None:
         """Bring the database back to the start, with a service that knows nothing else."""
+        now = self._rows()
         providers = tables.resource_providers
         with self.store.engines.write.begin() as connection:
-            connection.execute(providers.update().values(root_provider_id=None, parent_provider_id=None))
-            for table in reversed(tables.metadata.sorted_tables):
-                connection.execute(table.delete())
-            for table in tables.metadata.sorted_tables:
-                rows = [dict(zip(table.c.keys(), row, strict=True)) for row in self.start[table.name]]
-                if connection.dialect.name == "mysql" and table is tables.resource_classes:
-                    connection.exec_driver_sql("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
-                if rows:
-                    connection.execute(table.insert(), sorted(rows, key=lambda row: row.get("id", 0)))
+
+            def remove(table: sa.Table) -> None:
+                new = [_is(table, key) for key in now[table].keys() - self._start_rows[table].keys()]
+                if new and table is providers:
+                    # They refer to each other.
+                    loose = providers.update().values(root_provider_id=None, parent_provider_id=None)
+                    connection.execute(loose.where(sa.or_(*new)))
+                if new:
+                    connection.execute(table.delete().where(sa.or_(*new)))
+
+            for table in TABLES:
+                if table not in REFERRED_TO:
+                    remove(table)
+            for table in TABLES:
+                for key, row in self._start_rows[table].items():
+                    if key not in now[table]:
+                        connection.execute(table.insert(), row)
+                    elif now[table][key] != row:
+                        connection.execute(table.update().where(_is(table, key)).values(row))
+            for table in reversed(TABLES):
+                if table in REFERRED_TO:
+                    remove(table)
+        assert self.dump() == self.start
         self._reopen()
 
     def steps_of(self, asked: Asked) -> int:
@@ -253,6 +285,10 @@ class Bench:
         if now != self.start:
             self.restore()
         return result.status
+
+
+def _is(table: sa.Table, key: tuple[Any, ...]) -> sa.ColumnElement[bool]:
+    return sa.and_(*(column == value for column, value in zip(table.primary_key, key, strict=True)))
 
 
 def check_answer(result: Result, told: str) -> None:
@@ -315,12 +351,15 @@ def test_errors_of_each_kind_at_every_statement_change_nothing(bench: Bench) -> 
 
 
 def test_each_error_of_each_driver_and_library_is_told_without_inner_details(bench: Bench) -> None:
+    """At a write or at a read in turn; at both with MOORAGE_CATALOGUE=full."""
     dialect = bench.store.engines.write.dialect.name
     asked = WRITES[WRITES.index(("PUT", "/traits/CUSTOM_NEW", None))]
     steps = bench.steps_of(asked)
     for number, error in enumerate((*OF_DRIVERS[dialect], *OF_LIBRARIES)):
-        bench.suffer(asked, error, number % steps, forever=True)
-        bench.suffer(READS[1], error, 0, forever=True)
+        if FULL or number % 2:
+            bench.suffer(asked, error, number % steps, forever=True)
+        if FULL or not number % 2:
+            bench.suffer(READS[1], error, 0, forever=True)
 
 
 def test_the_catalogue_has_the_errors_that_it_is_for() -> None:

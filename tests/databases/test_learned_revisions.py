@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from moorage.model.errors import CapacityExceededError
-from moorage.service import shared_poll
+from moorage.service import live_index
 from moorage.service.facade import Service
-from moorage.store.errors import ConnectionLostError
+from moorage.store.sql.errors import ConnectionLostError
 from moorage.store.store import Store
 from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order, uuids_with_room
@@ -28,7 +28,7 @@ COUNTING = "UPDATE moorage_revision"
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine shall not make anybody ask who need not."""
-    monkeypatch.setattr(shared_poll, "PATIENCE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(live_index, "PATIENCE_SECONDS", PATIENCE_SECONDS)
 
 
 class Search:

@@ -15,11 +15,11 @@ from moorage.model.commands import (
 from moorage.model.errors import ProviderNotFoundError, TraitNotFoundError, UnavailableError
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import ProviderRecord
-from moorage.search.snapshot import Snapshot
+from moorage.search.index.index import Snapshot
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.store import trees
-from moorage.store.errors import ConnectionLostError
+from moorage.store.sql.errors import ConnectionLostError
 from moorage.store.store import Store
 from moorage.store.tables import revisions
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order, uuids_with_room

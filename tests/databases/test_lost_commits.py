@@ -22,7 +22,7 @@ from moorage.model.errors import (
 from moorage.rules.decide import decide
 from moorage.rules.state import Touch
 from moorage.service.facade import Service
-from moorage.store.errors import ConnectionLostError, WriteConflictError
+from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Store
 from moorage.store.tables import aggregates
 from moorage.store.transaction import Write, WriteTransaction
@@ -130,7 +130,7 @@ def test_nobody_is_told_how_a_commit_ended_while_it_is_on_its_way(store: Store, 
     touch, command = Touch(trait_names=frozenset(("CUSTOM_T",))), CreateTrait("CUSTOM_T")
     told: list[bool] = []
     asking = threading.Thread(target=lambda: told.append(store.was_committed("t" * 32)))
-    with store.transaction() as transaction:
+    with WriteTransaction(store) as transaction:
         state = transaction.read(touch)
         changes = decide(state, command)
         state.apply(changes)
@@ -148,11 +148,11 @@ def test_settling_waits_for_the_database_to_come_back(
     store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instead_of_commit(monkeypatch, happens_and_is_lost)
-    faults = [ConnectionLostError(), WriteConflictError(), UnavailableError("away"), None]
+    faults = [ConnectionLostError(), WriteConflictError(), UnavailableError("away"), ValueError(), None]
     start = store.revision()
     with staying_away(monkeypatch, faults) as asked:
         assert order(service, CreateTrait("CUSTOM_T")) is True
-    assert len(asked) == 4
+    assert len(asked) == 5
     assert store.revision() == start + 1
 
 

@@ -11,6 +11,7 @@ from moorage.model.errors import SchemaError
 from moorage.model.values import Inventory
 from moorage.store import migrations, tables
 from moorage.store.migrations.adoption import VERSION_TABLE
+from moorage.store.sql.engines import make_file
 from tests.databases.orders import DISK, VCPU, add_provider, claim, new_uuid, order, uuids_with_room
 from tests.databases.prepared import OpenService, OpenStore
 from tests.databases.released_schemas import described, engine_for
@@ -75,6 +76,7 @@ def test_migrating_twice_changes_nothing_and_only_the_right_revision_passes_the_
     database_url: str, open_store: OpenStore
 ) -> None:
     store = open_store(database_url)
+    make_file(store.engines.write.url)
     with pytest.raises(SchemaError, match=f"has no tables of Moorage, this version needs {migrations.HEAD}"):
         store.check_schema()
     assert store.schema_version() is None
@@ -142,6 +144,7 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
         "moorage_revision",
         "moorage_changes",
         "moorage_tokens",
+        "moorage_unmet",
     }
 
     service = open_service(store)

@@ -6,7 +6,8 @@ import os_resource_classes
 import os_traits
 import sqlalchemy as sa
 
-from moorage.store import changelog, tables
+from moorage.store import tables
+from moorage.store.changes import changelog
 from moorage.store.store import Store
 from tests.databases.prepared import OpenStore
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from moorage.store.engines import in_transaction
+from moorage.store.sql.engines import in_transaction
 from moorage.store.store import Store
 from moorage.store.tables import traits
 from tests.databases.prepared import store_on

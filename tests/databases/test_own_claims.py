@@ -13,11 +13,10 @@ from moorage.model.errors import CapacityExceededError
 from moorage.service import live_index
 from moorage.service.committer import Committer
 from moorage.service.facade import Service
-from moorage.service.live_index import built
+from moorage.service.live_index import SharedPoll, built
 from moorage.service.settings import CommitSettings
-from moorage.service.shared_poll import SharedPoll
+from moorage.store.changes.news import OwnClaims
 from moorage.store.store import Store
-from moorage.store.usage_news import OwnClaims
 from tests.databases.index_contents import contents
 from tests.databases.orders import (
     VCPU,
@@ -164,6 +163,18 @@ def test_of_too_much_to_take_over_the_database_is_asked(store: Store, service: S
     assert len(service._index._own) == live_index.MOST_OWN
     assert uuids_with_room(service, VCPU, 2) == {other}
     assert not service._index._own
+    assert is_true(store, service)
+
+
+def test_what_waits_to_be_taken_over_is_bounded_by_the_providers_it_names(
+    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_index, "MOST_OWN_PROVIDERS", 3)
+    provider = add_provider(service, VCPU=8)
+    service.warm_up()
+    for number in range(5):
+        order(service, claim(new_uuid(), {provider: {VCPU: 1}}))
+        assert len(service._index._own) == min(number + 1, 3)
     assert is_true(store, service)
 
 

@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from moorage.model.errors import CapacityExceededError
 from moorage.service.facade import Service
-from moorage.store.bulk import Part, Selection, Selections
-from moorage.store.packed import packs, unpacked
+from moorage.store.sql.statements import Part, Selection, Selections, packs, unpacked
 from moorage.store.store import Store
 from moorage.store.tables import allocations, inventories, resource_providers, traits
 from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order

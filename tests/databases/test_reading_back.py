@@ -30,8 +30,8 @@ from moorage.model.errors import (
 from moorage.model.requests import ProviderFilter, RequestGroup
 from moorage.model.values import Inventory
 from moorage.service.facade import Service
+from moorage.store.sql.statements import utcnow
 from moorage.store.store import Store
-from moorage.store.tables import utcnow
 from tests.databases.orders import (
     DISK,
     MEMORY,

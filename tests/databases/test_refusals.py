@@ -6,8 +6,8 @@ from string import Formatter
 
 import pytest
 
-from moorage.api import application
-from moorage.api.routes import ROUTES
+from moorage.api.placement import application
+from moorage.api.placement.routes import ROUTES
 from moorage.service.facade import Service
 from moorage.store.store import Store
 from tests.databases.orders import new_uuid

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from moorage.api import application
+from moorage.api.placement import application
 from moorage.auth.tokens import TokenAuth, issue
 from moorage.model.errors import UnavailableError
 from moorage.service.facade import Service
 from moorage.service.tokens import Tokens
-from moorage.store.errors import ConnectionLostError, ConstraintError
+from moorage.store.sql.errors import ConnectionLostError, ConstraintError
 from moorage.store.store import Store
 from moorage.store.tokens import WRITE_ATTEMPTS, TokenTable
 from tests.databases.prepared import OpenStore

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from moorage.model.commands import DeleteAllocations, SetInventories
 from moorage.model.errors import CapacityExceededError
 from moorage.service.facade import Service
-from moorage.store import reading, usage_memory
+from moorage.store.nouns import consumers
 from moorage.store.store import Store
 from moorage.store.tables import allocations, resource_providers
+from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order
 from tests.databases.prepared import OpenService
 
@@ -33,7 +34,7 @@ def other_service(prepared_url: str, open_service: OpenService) -> Service:
 @contextmanager
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Of how many providers each statement asks for the use."""
-    real = reading.FACTS.rows
+    real = consumers.FACTS.rows
     found: list[int] = []
 
     def rows(connection: sa.Connection, **values: list[object]) -> list[object]:
@@ -41,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return real(connection, **values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading.FACTS, "rows", rows)
+        patch.setattr(consumers.FACTS, "rows", rows)
         yield found
 
 
@@ -91,7 +92,7 @@ def test_a_database_error_ends_the_memory(
     store: Store, service: Service, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take(service, provider, 3)
-    with pytest.raises(RuntimeError), store.transaction():
+    with pytest.raises(RuntimeError), WriteTransaction(store):
         raise RuntimeError
     with asked(monkeypatch) as found:
         take(service, provider, 5)
@@ -124,7 +125,7 @@ def test_what_was_changed_by_hand_is_seen_after_a_while(
 ) -> None:
     take(service, provider, 3)
     by_hand(allocations.update().values(used=8))(store)
-    monkeypatch.setattr(usage_memory, "LONGEST_SECONDS", -1.0)
+    monkeypatch.setattr(consumers, "LONGEST_SECONDS", -1.0)
     with pytest.raises(CapacityExceededError):
         take(service, provider)
 

@@ -20,10 +20,11 @@ from moorage.model.commands import (
 )
 from moorage.model.values import Inventory
 from moorage.service.facade import Service
-from moorage.store import changelog, usage_news
-from moorage.store.direct import DirectQuery
+from moorage.store.changes import changelog
+from moorage.store.changes import news as usage_news
+from moorage.store.changes.news import NEWS, UsageNews
+from moorage.store.sql.direct import DirectQuery
 from moorage.store.store import Store
-from moorage.store.usage_news import NEWS, UsageNews
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order
 
 

@@ -13,7 +13,7 @@ from moorage.model.errors import UnavailableError
 from moorage.model.findings import Verification
 from moorage.service.facade import Service
 from moorage.service.verification import verify
-from moorage.store.errors import ConnectionLostError
+from moorage.store.sql.errors import ConnectionLostError
 from moorage.store.store import Store
 from moorage.store.tables import (
     allocations,

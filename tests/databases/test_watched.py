@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from moorage.model.errors import SchemaError
+from moorage.model.errors import SchemaError, UnavailableError
 from moorage.model.values import ClassTotal
 from moorage.service.facade import Service
 from moorage.service.observer import Setback, Stage
-from moorage.store.errors import ConnectionLostError, WriteConflictError
 from moorage.store.migrations.adoption import VERSION_TABLE
+from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Store
 from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import DISK, VCPU, add_provider, claim, new_uuid, order, uuids_with_room
@@ -44,6 +44,9 @@ class Recorder:
     def group_ended(self, commands: int, waiting: int, seconds: float) -> None:
         assert seconds >= 0
         self.groups.append((commands, waiting))
+
+    def search_unmet(self, verdict: str) -> None:
+        pass
 
     def group_set_back(self, reason: Setback) -> None:
         self.setbacks.append(reason)
@@ -100,11 +103,15 @@ def test_totals_are_those_of_all_providers(service: Service) -> None:
     order(service, claim(new_uuid(), {first: {VCPU: 3, DISK: 4}, second: {VCPU: 1}}))
     totals = {total.name: total for total in service.totals()}
     assert totals == {VCPU: ClassTotal(VCPU, 2, 8, 4), DISK: ClassTotal(DISK, 1, 10, 4)}
+    service.warm_up()
     assert service.revision() == service.check_ready()
 
 
 def test_a_service_is_not_ready_on_another_schema(sqlite_store: Store) -> None:
     service = Service(sqlite_store)
+    with pytest.raises(UnavailableError, match="the index is not built yet"):
+        service.check_ready()
+    service.warm_up()
     assert service.check_ready() == sqlite_store.revision()
     with sqlite_store.engines.write.begin() as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))

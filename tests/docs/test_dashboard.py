@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from moorage.watch.table import METRICS, Kind, Metric
+from moorage.telemetry.table import METRICS, Metric, MetricKind
+from tests.table import each
 
 FILE = Path(__file__).parents[2] / "docs" / "how-to" / "moorage-dashboard.json"
 DASHBOARD: dict[str, Any] = json.loads(FILE.read_text())
@@ -23,7 +24,7 @@ SUFFIXES = ("_bucket", "_sum", "_count")
 SERIES: dict[str, Metric] = {
     metric.name + suffix: metric
     for metric in METRICS
-    for suffix in (SUFFIXES if metric.kind is Kind.HISTOGRAM else ("",))
+    for suffix in (SUFFIXES if metric.kind is MetricKind.HISTOGRAM else ("",))
 }
 
 
@@ -48,7 +49,7 @@ def labels_in(expression: str) -> set[str]:
     return grouped | set(re.findall(r"[{,]\s*(\w+)\s*[=!]", expression))
 
 
-@pytest.mark.parametrize(("expression", "legend"), EXPRESSIONS)
+@each(("expression", "legend"), EXPRESSIONS)
 def test_a_query_names_series_and_labels_that_there_are(expression: str, legend: str) -> None:
     named = series_in(expression)
     assert named
@@ -69,7 +70,9 @@ def labels_of(metric: Metric) -> set[str]:
 def test_counters_are_drawn_as_rates_and_gauges_are_not() -> None:
     for _, expression, _ in targets():
         for name, window in re.findall(r"\b(moorage_\w+){[^}]*}(\[\w+\])?", expression):
-            assert bool(window) == (SERIES[name].kind in {Kind.COUNTER, Kind.HISTOGRAM}), expression
+            assert bool(window) == (SERIES[name].kind in {MetricKind.COUNTER, MetricKind.HISTOGRAM}), (
+                expression
+            )
 
 
 def test_every_metric_is_on_the_dashboard() -> None:

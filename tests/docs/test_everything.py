@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-from moorage.api.answers import CODES
-from moorage.api.routes import ROUTES
+from moorage.api.placement.answers import CODES
+from moorage.api.placement.routes import ROUTES
 from moorage.cli.main import main
-from moorage.cli.options import LIBRARY_OPTIONS, OPTIONS
-from moorage.watch.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH
-from moorage.watch.table import METRICS, Metric
+from moorage.telemetry.health import HEALTH_PATH, METRICS_PATH, READINESS_PATH
+from moorage.telemetry.table import METRICS, Metric
+from moorage.wiring.options import LIBRARY_OPTIONS, OPTIONS
+from tests.table import each
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 
 
@@ -41,14 +44,14 @@ def test_there_is_something_to_look_for() -> None:
     assert len(METRICS) > 10
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@each("line", COMMANDS)
 def test_every_command_is_in_the_reference(line: str) -> None:
     pages = ("commands.md", "client-commands.md")
     text = "".join((REFERENCE / page).read_text() for page in pages)
     assert re.search(rf"`{line}[ `]", text)
 
 
-@pytest.mark.parametrize("code", sorted(CODES))
+@each("code", sorted(CODES))
 def test_every_error_code_is_in_the_reference(code: str) -> None:
     assert f"`{code}`" in (REFERENCE / "api" / "errors.md").read_text()
 
@@ -70,7 +73,7 @@ def test_every_path_beside_the_api_is_told_of(path: str) -> None:
     assert f"`{path}`" in (DOCS / "how-to" / "monitor.md").read_text()
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+@each("metric", METRICS)
 def test_every_metric_is_in_the_reference(metric: Metric) -> None:
     assert f"| `{metric.name}` |" in (REFERENCE / "metrics.md").read_text()
 
@@ -86,3 +89,11 @@ def test_every_option_is_in_the_reference() -> None:
         if f"| `{option.dest}` |" not in sections.get(group, "")
     ]
     assert missing == []
+
+
+def test_every_run_time_dependency_has_its_reason_in_the_architecture() -> None:
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    section = (ROOT / "ARCHITECTURE.md").read_text().partition("## Run-time dependencies")[2]
+    rows = re.findall(r"^\| ([^|]+) \| \S", section.partition("\n## ")[0], re.MULTILINE)
+    named = {name for row in rows[1:] for name in row.split(", ")}
+    assert named == {re.split(r"[\[<>=]", line)[0] for line in required}

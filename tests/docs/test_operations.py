@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from moorage.cli.options import LIBRARY_OPTIONS, OPTIONS
+from moorage.wiring.options import LIBRARY_OPTIONS, OPTIONS
 from tools import generate_operations as operations
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from moorage.api import versions
-from moorage.api.routes import ROUTES
-from moorage.api.versions import Since
+from moorage.api.placement import versions
+from moorage.api.placement.routes import ROUTES
+from moorage.api.placement.versions import Since
 from tools import generate_reference as reference
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from moorage.api import errors
+from moorage.api.placement import errors
+from moorage.api.placement.routes import BY_NAME
 from moorage.model.errors import MoorageError
 from moorage.model.values import Inventory, ProviderRecord
 from tests.faults.history import Operation, Reading
@@ -150,7 +151,7 @@ def misanswered(operation: Operation, result: object, refusal: MoorageError | No
             return "the account would have taken it"
         return _wrong_generation(operation, result)
     request = request_of(operation.command)
-    expected = errors.translate(refusal, request.operation, request.facts)
+    expected = errors.translate(refusal, BY_NAME[request.operation].replies, request.facts)
     if expected is None:
         return f"the account knows no answer to {refusal!r}"
     told = (operation.status, operation.code)

@@ -23,6 +23,9 @@ CONNECT_SECONDS = 10.0
 GATEWAY_STATUSES = (502, 504)
 """A load balancer's word for a service that broke off, or did not answer in time."""
 
+BODY_TOO_LATE = 408
+"""A worker that was stopped meanwhile may take an honest body for a late one: nothing was done."""
+
 NOT_KNOWN = "whether the request took effect is not known"
 """The service's own word for an outcome that it cannot tell."""
 
@@ -139,6 +142,8 @@ def _error_of(body: Any) -> tuple[str | None, str]:
 def _outcome(status: int, detail: str) -> Outcome:
     if status < 300:
         return Outcome.ACKNOWLEDGED
+    if status == BODY_TOO_LATE:
+        return Outcome.TURNED_AWAY
     if status < 500:
         return Outcome.REFUSED
     if status in GATEWAY_STATUSES:

@@ -15,9 +15,10 @@ import pymysql
 from sqlalchemy import make_url
 
 from tests.faults import proxy
+from tests.faults.mischief import Fault
 from tests.faults.proxy import Proxy
 from tests.faults.serving import Serving
-from tests.faults.targets import Fault, Target, create_database, pause, processes_of, proxy_faults
+from tests.faults.targets import Target, create_database, pause, processes_of, proxy_faults
 from tests.servers.binaries import Binaries, galera_library, missing_for_galera
 from tests.servers.ports import free_port
 from tests.servers.session import MissingServerError

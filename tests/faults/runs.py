@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import sqlite3
 import tempfile
 import threading
 import time
@@ -13,18 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from moorage.model.commands import CreateTrait
 from moorage.service.settings import CommitSettings
 from moorage.service.verification import verify
 from moorage.store.settings import StoreSettings
+from moorage.store.sql.errors import PRIMARY_CODE
 from moorage.store.store import Store
 from tests.faults.auditor import Beginning, Verdict, audit, check_readings
 from tests.faults.clients import Recorder
 from tests.faults.fleet import ADDRESSES, Fleet
 from tests.faults.history import History, Outcome
-from tests.faults.ledger import current_revision, differences, read_ledger
+from tests.faults.ledger import Ledger, current_revision, differences, read_ledger
+from tests.faults.mischief import BODIES_STALLED, IMPATIENCE, Fault, Mischief
 from tests.faults.serving import Serving, ServingError
-from tests.faults.targets import Fault, Target, service_faults
+from tests.faults.targets import Target, service_faults
 from tests.faults.workload import CONSUMERS, PROVIDERS, Workload, question_paths
 from tests.oracle.account import Account
 
@@ -125,7 +130,9 @@ def run(target: Target, plan: Plan) -> Report:
             nemesis, recovered, problems = _under_fire(target, service, history, plan)
             verdict = Verdict()
             if recovered:
-                problems += _last_questions(target, service, history, plan, beginning, verdict)
+                problems += _of_damage(
+                    lambda: _last_questions(target, service, history, plan, beginning, verdict)
+                )
             if target.comes_back:
                 problems += _given_up_early(history)
             return Report(
@@ -149,7 +156,8 @@ def run(target: Target, plan: Plan) -> Report:
 def _service(target: Target, plan: Plan, folder: Path) -> Service:
     addresses = ADDRESSES[: plan.hosts]
     hosts = [
-        Serving(target.url, folder, plan.workers, plan.sabotage, address=address) for address in addresses
+        Serving(target.url, folder, plan.workers, plan.sabotage, address=address, environment=IMPATIENCE)
+        for address in addresses
     ]
     return hosts[0] if len(hosts) == 1 else Fleet(hosts, folder)
 
@@ -214,6 +222,8 @@ class Nemesis:
             while self._faults and not self._stop.wait(self._dice.uniform(0.1, LONGEST_CALM_SECONDS)):
                 if not waiting:
                     waiting = self._dice.sample(sorted(self._faults), len(self._faults))
+                    # Its harm comes seconds later: it shall come within a short run as well.
+                    waiting.sort(key=lambda name: name == BODIES_STALLED)
                 name = waiting.pop()
                 self._faults[name](self._dice)
                 self.done[name] += 1
@@ -228,7 +238,8 @@ def _under_fire(
     workload = Workload(history, service.port, plan.seed)
     workload.prepare()
     service.arm()
-    faults = {**service_faults(service.hosts), **target.faults(service.hosts)}
+    mischief = Mischief(service.hosts)
+    faults = {**service_faults(service.hosts), **target.faults(service.hosts), **mischief.faults}
     nemesis = Nemesis(faults, plan.seed, service, plan.only)
     workload.start()
     try:
@@ -236,12 +247,40 @@ def _under_fire(
         time.sleep(plan.seconds)
         nemesis.stop()
         target.heal()
-        problems = _recovered(service, history)
-        recovered = not problems
-        problems += _verified(target)
+        mischief.close()
+        problems = mischief.problems + _recovered(service, history)
+        recovered = len(problems) == len(mischief.problems)
+        problems += _of_damage(lambda: _verified(target))
     finally:
+        mischief.close()
         workload.stop()
     return nemesis, recovered, problems
+
+
+def _of_damage(look: Callable[[], list[str]]) -> list[str]:
+    """What ``look`` finds, or that the database is damaged so that nothing can be found in it."""
+    try:
+        return look()
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        return [f"damaged: the database cannot be read: {error}"]
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite takes a file for malformed, or for no database at all."""
+    codes = {getattr(cause, "sqlite_errorcode", 0) & PRIMARY_CODE for cause in _causes(error)}
+    return bool(codes & {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error, and those that it was made from by oslo.db and SQLAlchemy."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = getattr(cause, "inner_exception", None) or getattr(cause, "orig", None) or cause.__cause__
+    return found
 
 
 def _verified(target: Target) -> list[str]:
@@ -303,7 +342,7 @@ def _last_questions(
         problems.append(f"stop: {error}")
     ledger = read_ledger(target.direct_url)
     for name, url in target.copies.items():
-        copy = read_ledger(url)
+        copy = _read_copy(url)
         if (copy.revision, copy.entries) != (ledger.revision, ledger.entries):
             problems.append(f"copies: {name} has another change log, up to {copy.revision}")
         problems += [f"copies: {name}: {text}" for text in differences(ledger.account, copy.account)]
@@ -316,6 +355,18 @@ def _last_questions(
         wrong = check_readings(account, recorded.readings)
         problems += [f"final answer: worker {pid}: {text}" for text in wrong]
     return problems
+
+
+def _read_copy(url: str) -> Ledger:
+    """The ledger of another node, which may still be joining the others after the last fault."""
+    until = time.monotonic() + RECOVERY_SECONDS
+    while True:
+        try:
+            return read_ledger(url)
+        except OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def _wait_until_quiet(url: str) -> None:

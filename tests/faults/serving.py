@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moorage.cli.wiring import prepare
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
+from moorage.wiring.parts import prepare
 from tests.journeys.client import Client
 from tests.servers.keeper import without_coverage
 from tests.servers.ports import free_port
@@ -143,9 +143,11 @@ class Serving:
         finally:
             client.close()
 
-    def tail(self, lines: int = 30) -> str:
-        """The end of the log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+    def tail(self, lines: int = 30, errors: int = 150) -> str:
+        """The end of the log, and before it the last lines of errors, which tracebacks consist of."""
+        logged = self.log.read_text(errors="replace").splitlines()
+        earlier = [line for line in logged[:-lines] if " ERROR " in line]
+        return "\n".join([*earlier[-errors:], *logged[-lines:]])
 
     def worker_pids(self) -> list[int]:
         """Worker processes that are there now."""

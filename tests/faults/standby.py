@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psycopg
 
+from tests.faults.mischief import Fault
 from tests.faults.serving import Serving
-from tests.faults.targets import Fault, Target, create_database, pause, processes_of, start_again
+from tests.faults.targets import Target, create_database, pause, processes_of, start_again
 from tests.servers.binaries import POSTGRESQL, Binaries
 from tests.servers.ports import free_port
 from tests.servers.session import require_binaries

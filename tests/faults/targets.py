@@ -6,18 +6,17 @@ import random
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import URL, NullPool, create_engine, text
 
 from tests.faults import proxy
+from tests.faults.mischief import FILE_OPENED, Fault, open_and_close
 from tests.faults.proxy import Cut, Proxy
 from tests.faults.serving import Serving, children_of, signal_process
 from tests.servers.databases import with_driver
 from tests.servers.throwaway import PostgreSQLServer, ServerError, ThrowAwayServer, server_of
-
-Fault = Callable[[random.Random], None]
 
 RESTART_SECONDS = 60.0
 """How long a killed server is tried to be started again: what it left has to go first."""
@@ -75,7 +74,10 @@ class SQLiteTarget(Target):
                 for host in hosts:
                     host.limit_files(None)
 
-        return {"disk full": disk_full}
+        def opened_by_others(dice: random.Random) -> None:
+            open_and_close(self._file, dice)
+
+        return {"disk full": disk_full, FILE_OPENED: opened_by_others}
 
 
 class ServerTarget(Target):

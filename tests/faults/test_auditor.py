@@ -25,6 +25,7 @@ from tests.faults.ledger import Entry, Ledger
 from tests.faults.record import HEADING, Session, add_row
 from tests.faults.runs import Report
 from tests.oracle.account import Account
+from tests.table import each
 
 HOST, CONSUMER, OTHER = "host", "consumer", "other"
 
@@ -87,7 +88,7 @@ def test_what_went_as_it_should_is_not_found() -> None:
     assert verdict([FIRST, SECOND, refused, unknown], ["a", "d", "b"]).violations == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("operations", "tags", "kind"),
     [
         ([FIRST, SECOND], ["a"], "acknowledged yet lost"),

@@ -15,10 +15,10 @@ from moorage.model.commands import Claim
 from moorage.model.values import Inventory, Requester
 from moorage.rules.decide import decide, touch
 from moorage.service.facade import Service
-from moorage.store.errors import WriteConflictError
 from moorage.store.settings import StoreSettings
+from moorage.store.sql.errors import WriteConflictError
 from moorage.store.store import Store
-from moorage.store.transaction import Write
+from moorage.store.transaction import Write, WriteTransaction
 from tests.faults.galera import GaleraNode, GaleraTarget
 from tests.faults.opening import GALERA, opened
 from tests.faults.proxy import Cut
@@ -104,7 +104,7 @@ def test_a_transaction_that_was_told_not_to_have_happened_can_no_longer_happen(c
     with opened_store(old) as left, opened_store(new) as right:
         before = right.revision()
         command, transaction_id = commands.CreateTrait("CUSTOM_LATE"), uuid4().hex
-        with left.transaction() as transaction:
+        with WriteTransaction(left) as transaction:
             state = transaction.read(touch(command))
             changes = decide(state, command)
             state.apply(changes)

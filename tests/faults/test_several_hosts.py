@@ -45,7 +45,7 @@ def test_a_fail_over_under_load_loses_nothing_on_two_hosts(database: str, faults
 
 def test_the_load_balancer_of_the_test_is_set_up_as_the_page_says() -> None:
     """All but addresses, ports and how often it looks."""
-    (shown,) = re.findall(r"```haproxy\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (shown,) = re.findall(r"```text\n(defaults\n.*?)```", PAGE.read_text(), re.DOTALL)
 
     def directives(text: str) -> list[str]:
         lines = [line.strip() for line in text.splitlines()]

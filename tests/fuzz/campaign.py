@@ -148,10 +148,15 @@ class Campaign:
         self._engine.dispose()
 
     def state(self) -> str:
-        """A digest of all rows of all tables: equal if nothing changed."""
+        """A digest of all rows of the account: equal if nothing changed.
+
+        Explanations of searches are no part of it. They are kept in the background, also of searches before.
+        """
         digest = hashlib.sha256()
         with self._engine.connect() as connection:
             for table in tables.metadata.sorted_tables:
+                if table is tables.unmet:
+                    continue
                 rows = sorted(map(repr, connection.execute(table.select())))
                 digest.update("\n".join((table.name, *rows)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()

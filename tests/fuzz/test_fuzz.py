@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from moorage.cli.serve import load_demo
+from moorage.wiring.parts import opened_service
+from moorage.wiring.settings import Chosen, resolve
 from tests.fuzz.campaign import Campaign
 from tests.fuzz.requests import request
 from tests.journeys.client import running_service
@@ -35,6 +38,8 @@ EXAMPLES = os.environ.get("MOORAGE_FUZZ_EXAMPLES", "5")
 SCHEMA_CHECKS = (
     "not_a_server_error,content_type_conformance,response_schema_conformance,negative_data_rejection"
 )
+
+NATIVE_CHECKS = f"{SCHEMA_CHECKS},status_code_conformance,response_headers_conformance,unsupported_method"
 
 
 def seed_of_this_run() -> int:
@@ -71,29 +76,38 @@ def test_odd_requests_get_a_clear_answer_and_change_nothing_if_refused(kind: str
     assert {200, 204, 400, 404, 409} <= campaign.tally.by_status.keys()
 
 
+def schemathesis(document: str, seed: int, checks: str, folder: Path, *options: str) -> None:
+    """Requests made from the document at an address, and the answers held against it."""
+    command = [
+        str(Path(sys.executable).parent / "schemathesis"),
+        *("run", document, "--seed", str(seed), "--max-examples", EXAMPLES, *options),
+        *("-H", "X-Auth-Token: admin", "-H", "X-Roles: admin,service"),
+        *("--phases", "examples,coverage,fuzzing", "--checks", checks),
+        *("--generation-database", "none", "--continue-on-failure", "--no-color", "--warnings", "off"),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
+    summary = done.stdout[done.stdout.rfind("= SUMMARY =") :]
+    sys.stdout.write(f"\nschemathesis, seed {seed}: {summary}" + "\n")
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+
+
 def test_the_openapi_document_is_kept_to_under_generated_requests(tmp_path: Path) -> None:
     """Schemathesis makes requests from the document and holds the answers against it."""
-    seed = seed_of_this_run()
+    newest = ("-H", "OpenStack-API-Version: placement 1.39")
     with fresh_database(SQLITE, tmp_path) as database, running_service(database, tmp_path) as port:
-        command = [
-            str(Path(sys.executable).parent / "schemathesis"),
-            *(
-                "run",
-                f"http://127.0.0.1:{port}/openapi.json",
-                "--seed",
-                str(seed),
-                "--max-examples",
-                EXAMPLES,
-            ),
-            *("-H", "X-Auth-Token: admin", "-H", "X-Roles: admin,service"),
-            *("-H", "OpenStack-API-Version: placement 1.39"),
-            *("--phases", "examples,coverage,fuzzing", "--checks", SCHEMA_CHECKS),
-            *("--generation-database", "none", "--continue-on-failure", "--no-color", "--warnings", "off"),
-        ]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
-        summary = done.stdout[done.stdout.rfind("= SUMMARY =") :]
-        sys.stdout.write(f"\nschemathesis, seed {seed}: {summary}" + "\n")
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+        document = f"http://127.0.0.1:{port}/openapi.json"
+        schemathesis(document, seed_of_this_run(), SCHEMA_CHECKS, tmp_path, *newest)
+
+
+def test_the_native_document_is_kept_to_on_the_sample_cloud(tmp_path: Path) -> None:
+    """As above, with each status that an endpoint may answer with; no answer takes long."""
+    with fresh_database(SQLITE, tmp_path) as database:
+        settings = resolve(Chosen(database=database), {}, serving=True).settings
+        with opened_service(settings, migrate=True) as service:
+            load_demo(service)
+        with running_service(database, tmp_path) as port:
+            document = f"http://127.0.0.1:{port}/moorage/v1/openapi.json"
+            schemathesis(document, seed_of_this_run(), NATIVE_CHECKS, tmp_path, "--max-response-time", "10")
 
 
 def test_a_request_is_the_same_for_the_same_seed_and_number() -> None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from moorage.cli.wiring import prepare
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
+from moorage.wiring.parts import prepare
 from tests.servers.ports import free_port
 
 START_SECONDS = 120
@@ -144,6 +144,8 @@ def running_service(
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+        # Some tests write requests by hand, to a host of this name.
+        "OS_PLACEMENT_MOORAGE__NOAUTH_HOSTS": "x",
         **(variables or {}),
     }
     store = Store(StoreSettings(database, sqlite_synchronous_full=False))

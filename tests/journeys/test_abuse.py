@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from moorage.cli.serve import BODY_READERS, THREADS_PER_WORKER
+from moorage.serve.worker import BODY_READERS, THREADS_PER_WORKER
 from tests.journeys.client import Client, running_service
+from tests.journeys.slow import stalled_bodies
 from tests.servers.databases import SQLITE, fresh_database
 
 pytestmark = pytest.mark.journey
@@ -121,18 +122,66 @@ def test_a_thousand_aggregates_may_be_asked_for(port: int) -> None:
         assert client.get(path)["allocation_requests"] == []
 
 
-def test_strangers_with_bodies_that_never_come_take_no_thread(port: int) -> None:
-    started = b"POST /resource_providers HTTP/1.1\r\nHost: x\r\n"
+@pytest.mark.parametrize(
+    ("line", "headers", "status"),
+    [
+        ("POST /resource_providers", b"", 401),
+        ("POST /resource_providers", b"X-Auth-Token: reader\r\n", 403),
+        ("PUT /allocations/0b8d1f5e-0000-4000-8000-000000000000", b"X-Auth-Token: reader\r\n", 403),
+        ("GET /resource_providers", b"X-Auth-Token: reader\r\n", 403),
+        ("PUT /nowhere", b"X-Auth-Token: reader\r\n", 404),
+        ("DELETE /resource_providers", b"X-Auth-Token: reader\r\n", 405),
+        ("PUT /traits/CUSTOM_A", b"X-Auth-Token: reader\r\nOpenStack-API-Version: placement 9.9\r\n", 406),
+    ],
+)
+def test_a_refused_request_whose_body_never_comes_takes_no_thread(
+    port: int, line: str, headers: bytes, status: int
+) -> None:
+    started = f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode() + headers
     started += b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
-    strangers = [connected(port, started) for _ in range(THREADS_PER_WORKER + 10)]
+    refused = [connected(port, started) for _ in range(THREADS_PER_WORKER + 10)]
     try:
-        for stranger in strangers:
-            assert answer_on(stranger).startswith(b"HTTP/1.1 401")
+        for connection in refused:
+            assert answer_on(connection).startswith(f"HTTP/1.1 {status} ".encode())
         with Client(port) as client:
-            client.must("POST", "/resource_providers", {"name": "in-between"})
+            client.must("POST", "/resource_providers", {"name": f"in-between-{line}-{status}"})
     finally:
-        for stranger in strangers:
-            stranger.close()
+        for connection in refused:
+            connection.close()
+
+
+def test_a_connection_lives_on_after_a_small_body_that_was_refused(port: int) -> None:
+    request = b"PUT /nowhere/x HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Auth-Token: admin\r\n"
+    request += b"Content-Length: 1000\r\nContent-Type: application/json\r\n\r\n" + b"x" * 1000
+    with connected(port) as connection:
+        for _ in range(3):
+            connection.sendall(request)
+            assert answer_on(connection).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(("token", "status"), [(b"X-Auth-Token: reader\r\n", 403), (b"", 401)])
+def test_a_client_that_sends_its_body_after_the_refusal_knows_that_the_connection_is_closed(
+    port: int, token: bytes, status: int, length: bytes
+) -> None:
+    head = (
+        b"PUT /resource_providers/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n" + token
+    )
+    with connected(port, head + length + b"\r\n\r\n") as connection:
+        answer = answer_on(connection)
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        assert b"\r\nconnection: close\r\n" in answer.partition(b"\r\n\r\n")[0].lower() + b"\r\n"
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"{}")
+            assert connection.recv(1) == b""
+
+
+def test_a_client_whose_body_is_too_long_knows_that_the_connection_is_closed(port: int) -> None:
+    head = b"POST /resource_providers HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n"
+    with connected(port, head + b"Content-Length: 1000000000\r\n\r\n{") as connection:
+        answer = answer_on(connection)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
 def test_slow_bodies_of_those_who_may_write_leave_threads_for_searches(port: int) -> None:
@@ -160,6 +209,42 @@ def test_slow_bodies_of_those_who_may_write_leave_threads_for_searches(port: int
         names = [provider["name"] for provider in client.get("/resource_providers")["resource_providers"]]
         assert "after-the-slow" in names
         assert "too-many" not in names
+
+
+def test_more_slow_bodies_than_may_be_waited_for_leave_threads_for_searches(port: int) -> None:
+    refused = 12
+    with stalled_bodies(port, BODY_READERS + refused) as connections:
+        for number in range(200):
+            with Client(port) as client:
+                path = f"/allocation_candidates?resources=VCPU:{number + 1}"
+                assert client.get(path)["allocation_requests"] == []
+        waiting = set(connections)
+        until = time.monotonic() + LONG
+        while len(waiting) > BODY_READERS:
+            assert time.monotonic() < until
+            for connection in select.select(list(waiting), [], [], LONG)[0]:
+                assert answer_on(connection).startswith(b"HTTP/1.1 503")
+                waiting.discard(connection)
+        assert select.select(list(waiting), [], [], 0)[0] == []
+    with Client(port) as client:
+        until_not_busy(client)
+
+
+def test_bodies_that_come_at_once_are_all_read_however_many_there_are(port: int) -> None:
+    """A body that is there is not slow, be there more of them than threads."""
+    body = b"[]"
+    head = b"POST /resource_providers HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n".encode()
+    connections = [connected(port) for _ in range(4 * THREADS_PER_WORKER)]
+    try:
+        for _ in range(3):
+            for connection in connections:
+                connection.sendall(head + body)
+            statuses = {answer_on(connection)[:13] for connection in connections}
+            assert statuses == {b"HTTP/1.1 400 "}
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from moorage.cli.processors import IS_POSSIBLE, allowed_processors
+from moorage.serve.processors import IS_POSSIBLE, allowed_processors
 from tests.journeys.client import START_SECONDS, Client
 from tests.journeys.test_rolling import Server, serving
 
@@ -75,7 +75,7 @@ def test_the_configuration_lets_threads_move_about(tmp_path: Path) -> None:
     configuration = tmp_path / "placement.conf"
     configuration.write_text(
         "[moorage]\none_processor_per_worker = false\n[api]\nauth_strategy = noauth2\n"
-        "[placement_database]\nsync_on_startup = true\n"
+        f"[placement_database]\nconnection = sqlite:///{tmp_path}/moorage.sqlite\nsync_on_startup = true\n"
     )
     with serving(tmp_path, "--config-file", str(configuration)) as server:
         ask(server)

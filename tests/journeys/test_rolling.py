@@ -20,14 +20,15 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from moorage.cli.workers import DRAIN_SECONDS
+from moorage.serve.workers import DRAIN_SECONDS
 from tests.journeys.client import START_SECONDS, STOP_SECONDS, Client
 
 pytestmark = pytest.mark.journey
 
 PROVIDER = "aaaa0000-0000-4000-8000-000000000001"
 CLIENTS = 6
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.05
+"""Of each client, between two of its turns: the service has time to start workers, which the tests await."""
 
 
 class Server:

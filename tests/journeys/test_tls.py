@@ -1,8 +1,7 @@
-"""HTTPS by ``moorage serve``, with certificates made here; and what is told of those that cannot work."""
+"""HTTPS by ``moorage serve``, with certificates made here."""
 
 from __future__ import annotations
 
-import datetime
 import http.client
 import os
 import re
@@ -13,59 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import NameOID
 
-from moorage.cli.tls import tls_from
-from moorage.model.errors import ConfigurationError
+from tests.certificates import issued
 
 START_SECONDS = 120.0
-
-Pair = tuple[Path, Path]
-
-
-def issued(folder: Path, name: str, authority: Pair | None = None) -> Pair:
-    """Files of a certificate for 127.0.0.1 and of its key; one without ``authority`` is one itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    issuer, issuer_key = named(name), key
-    if authority is not None:
-        issuer = x509.load_pem_x509_certificate(authority[0].read_bytes()).subject
-        loaded = load_pem_private_key(authority[1].read_bytes(), None)
-        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-        issuer_key = loaded
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(named(name))
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    files = folder / f"{name}.crt", folder / f"{name}.key"
-    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return files
-
-
-def named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 @contextmanager
@@ -146,45 +99,3 @@ def test_only_clients_with_a_certificate_of_the_authority_are_let_in(tmp_path: P
         for context in (ssl.create_default_context(cafile=certificate), unknown):
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 ask(port, context)
-
-
-def test_without_any_file_http_is_plain() -> None:
-    assert tls_from(None, None, None) is None
-
-
-def test_files_that_cannot_work_are_one_clear_line(tmp_path: Path) -> None:
-    certificate, key = issued(tmp_path, "one")
-    _, other_key = issued(tmp_path, "two")
-    nothing, empty = tmp_path / "nothing", tmp_path / "empty"
-    empty.write_bytes(b"")
-    old_key = tmp_path / "old.key"
-    old_key.write_text("-----BEGIN RSA PRIVATE KEY-----\n")
-    for given, words in (
-        ((certificate, None, None), "go together"),
-        ((None, key, None), "go together"),
-        ((None, None, certificate), "needs --tls-certificate"),
-        ((nothing, key, None), "cannot be read: No such file"),
-        ((certificate, nothing, None), "cannot be read: No such file"),
-        ((certificate, tmp_path, None), "cannot be read: Is a directory"),
-        ((certificate, old_key, None), "openssl pkcs8 -topk8"),
-        ((certificate, empty, None), "openssl pkcs8 -topk8"),
-        ((certificate, other_key, None), "are no certificate and its key"),
-        ((empty, key, None), "are no certificate and its key"),
-        ((certificate, key, empty), "is no certificate in PEM"),
-    ):
-        with pytest.raises(ConfigurationError, match=re.escape(words)) as refused:
-            tls_from(*given)
-        assert "\n" not in str(refused.value)
-
-
-def test_what_was_asked_for_is_told_to_the_http_server(tmp_path: Path) -> None:
-    certificate, key = issued(tmp_path, "one")
-    tls = tls_from(certificate, key, None)
-    assert tls is not None
-    options = tls.server_options()
-    assert (options["ssl_cert"], options["ssl_key"], options["ssl_client_verify"]) == (
-        certificate,
-        key,
-        False,
-    )
-    assert options["ssl_protocol_min"].value == "tls1.2"

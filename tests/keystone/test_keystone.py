@@ -11,9 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from moorage.cli.options import CONFIG_FILE_VARIABLE
-from moorage.cli.wiring import build_application, settings_of_process
+from moorage.wiring.config_files import CONFIG_FILE_VARIABLE
+from moorage.wiring.parts import build_application
+from moorage.wiring.settings import settings_of_process
 from tests.journeys.client import Client, running_service
+from tests.journeys.test_banner import BINARIES, printed, run_all
 from tests.keystone.identity_service import PASSWORD, Keystone, running_keystone
 from tests.peer.exchange import Answer, Request, WsgiApplication, call
 from tests.peer.peers import Reference
@@ -205,7 +207,7 @@ def test_without_keystone_it_is_503_and_the_root_still_answers(
     application = serve(configure(auth_url=nobody, http_request_max_retries="0"))
     answer = ask(application, "/traits", keystone.token("admin-of-mine", "mine"))
     assert answer.status == 503
-    assert "Keystone" in answer.detail
+    assert "The identity service cannot be reached." in answer.detail
     assert PASSWORD not in answer.body.decode()
     assert ask(application, "/", None).status == 200
 
@@ -256,3 +258,25 @@ def test_a_running_service_lets_in_who_has_a_token(
         answer = client.request("GET", "/resource_providers")
         assert answer.status == 401
         assert json.loads(answer.body)["error"]["title"] == "Unauthorized"
+
+
+def test_commands_that_a_service_behind_keystone_prints_work_as_printed(
+    keystone: Keystone, configure: Configure, tmp_path: Path
+) -> None:
+    served, elsewhere = tmp_path / "served", tmp_path / "elsewhere"
+    served.mkdir()
+    elsewhere.mkdir()
+    variables = {
+        "OS_AUTH_URL": keystone.url,
+        "OS_USERNAME": "admin-of-mine",
+        "OS_PASSWORD": PASSWORD,
+        "OS_PROJECT_NAME": "mine",
+        "OS_USER_DOMAIN_ID": "default",
+        "OS_PROJECT_DOMAIN_ID": "default",
+        "PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}",
+    }
+    with printed(served, ["--demo", "--config-file", str(configure())], {}) as commands:
+        assert commands[0].startswith("TOKEN=$(openstack token issue")
+        result = run_all(commands, elsewhere, variables)
+    assert result.returncode == 0, f"{commands}\n{result.stdout}\n{result.stderr}"
+    assert "HTTP/1.1 204" in result.stdout

@@ -207,10 +207,16 @@ class Oracle:
         }
         return canonical(allocations, mappings)
 
-    def summaries(self, request: CandidateRequest, shown: Iterable[Canonical]) -> dict[str, object]:
-        """What is told of the providers of some candidates, by uuid."""
+    def summaries(
+        self,
+        request: CandidateRequest,
+        shown: Iterable[Canonical],
+        everything: Iterable[Canonical] = (),
+    ) -> dict[str, object]:
+        """What is told of the providers of some candidates, by uuid; they were left of ``everything``."""
         givers = {uuid for serving, _ in shown for uuid, _, _ in serving}
         roots = {record.root_id for record in self.records if record.uuid in givers}
+        givers |= {uuid for serving, _ in everything for uuid, _, _ in serving}
         return {
             record.uuid: (
                 None if record.parent_id is None else self.by_id[record.parent_id].uuid,

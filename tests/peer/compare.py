@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,15 +27,13 @@ AT_ONCE = timedelta(minutes=30)
 WHERE_GIVEN = ("vary",)
 """Headers that only have to be there where the reference has them."""
 
-UNSAID: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+UNSAID: tuple[tuple[re.Pattern[str], str], ...] = (
     # Which schema was broken is said by the words before; its own text is no more than a dump.
     (re.compile(r" in schema.*On instance", re.DOTALL), " in schema ... On instance"),
     # Why a version cannot be read is said in Python's words for the way it was read.
     (re.compile(r"(invalid version string: .*?); .*", re.DOTALL), r"\1"),
     # All classes of the request, in any order, where a provider has none of them.
     (re.compile(r"Inventory for (?:'|&#x27;).*?(?:'|&#x27;) on resource"), "Inventory for ... on resource"),
-    # A whole number is one, however it is spelled.
-    (re.compile(r"but got (-?\d[\d.e+]*) "), lambda number: f"but got {float(number[1]):g} "),
     # Of a name and a UUID that are both taken, one database tells one and another tells both.
     (re.compile(r"(Conflicting resource provider uuid: \S+), name: .* already exists"), r"\1 already exists"),
 )
@@ -51,9 +48,6 @@ CONTRADICTION = re.compile(r"required[\w-]*: \([^)]*\)")
 FIRST_FAULT = re.compile(r"(Unable to allocate inventory:? ).*", re.DOTALL)
 """Of several amounts that cannot be had, which one is named first depends on chance."""
 
-MAX_EXACT = 2**53
-"""Up to here all whole numbers are exact in JSON, whoever reads it (RFC 8259, 6)."""
-
 REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
@@ -61,12 +55,13 @@ def plain(value: Any) -> Any:
     """JSON with its lists in one order: nothing of this API says more by the order of a list."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items() if key != "request_id"}
-    if isinstance(value, int) and abs(value) > MAX_EXACT:
-        # Beyond, most readers of JSON see the nearest number that a double holds.
-        return float(value) if abs(value) < sys.float_info.max else str(value)
     if isinstance(value, list):
-        return sorted((plain(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+        return sorted((plain(item) for item in value), key=_in_order)
     return value
+
+
+def _in_order(item: Any) -> str:
+    return json.dumps(item, sort_keys=True, default=repr)
 
 
 def differences(request: Request, ours: Answer, theirs: Answer) -> list[str]:
@@ -91,8 +86,8 @@ def differences(request: Request, ours: Answer, theirs: Answer) -> list[str]:
 
 
 def _body(request: Request, answer: Answer) -> Any:
-    """JSON of an answer; what messages do not have to say alike is taken out."""
-    body = answer.json
+    """JSON of an answer, numbers as they are spelled; what messages do not have to say alike is taken out."""
+    body = answer.spelled
     if answer.error:
         body["errors"][0]["detail"] = _message(request, answer.detail)
     return body
@@ -208,16 +203,13 @@ def unbounded(request: Request) -> Request:
 def bounded_differences(request: Request, ours: Answer, theirs: Answer, whole: Answer) -> list[str]:
     """Differences of bounded lists of candidates. ``whole`` is Moorage's unbounded answer.
 
-    Which candidates are kept is not said; so as many as there may be, all of the unbounded answer,
-    with its summaries.
+    Which candidates are kept is not said; so as many as there may be, all of the unbounded answer.
     """
     found = _headers(ours, theirs)
-    mine, everything = plain(ours.json), plain(whole.json)
-    limits = [value for name, value in request.pairs if name == "limit"]
-    limit = [int(value) for value in limits[:1]]
+    mine, everything = plain(ours.spelled), plain(whole.spelled)
     # One candidate has been made before it is looked whether there are enough.
     bound = [max(request.max_candidates, 1)] if request.max_candidates >= 0 else []
-    most = min([len(everything["allocation_requests"]), *limit, *bound])
+    most = min([len(everything["allocation_requests"]), *_limit(request), *bound])
     count = len(mine["allocation_requests"])
     if count > most or (count < most and not _leaves_out_later(request, whole)):
         found.append(f"candidates: {count} of {most}")
@@ -226,18 +218,41 @@ def bounded_differences(request: Request, ours: Answer, theirs: Answer, whole: A
         for candidate in mine["allocation_requests"]
         if candidate not in everything["allocation_requests"]
     ]
-    found += [
-        f"summary: {summary}, {everything['provider_summaries'].get(provider)}"
-        for provider, summary in mine["provider_summaries"].items()
-        if summary != everything["provider_summaries"].get(provider)
-    ]
-    used = {
-        provider
-        for candidate in mine["allocation_requests"]
-        for provider in _providers(candidate["allocations"])
-    }
-    found += [f"no summary of {provider}" for provider in used - mine["provider_summaries"].keys()]
     return found
+
+
+def shown_differences(
+    request: Request, bounded: Answer, whole: Answer, root_of: Callable[[str], str]
+) -> list[str]:
+    """Where the providers that are shown are not those that follow from the candidates that were kept.
+
+    Both answers are of one service; ``whole`` is the unbounded one. A bound of all trees' candidates and
+    a limit together leave it to chance, before 1.29, which of the others have been seen.
+    """
+    shown: dict[str, Any] = plain(bounded.spelled)["provider_summaries"]
+    everything: dict[str, Any] = plain(whole.spelled)["provider_summaries"]
+    candidates = bounded.json["allocation_requests"]
+    giving = {provider for candidate in candidates for provider in _providers(candidate["allocations"])}
+    touched = {root_of(provider) for provider in giving}
+    most = {provider for provider in everything if root_of(provider) in touched}
+    least = most
+    if _leaves_out_later(request, whole):
+        least = giving
+        if not any(limit <= len(candidates) for limit in _limit(request)):
+            most = giving
+    found = [f"no summary of {provider}" for provider in sorted(least - shown.keys())]
+    found += [f"summary of {provider}, of which nothing is kept" for provider in sorted(shown.keys() - most)]
+    found += [
+        f"summary: {shown[provider]}, {everything[provider]}"
+        for provider in sorted(shown.keys() & everything.keys())
+        if shown[provider] != everything[provider]
+    ]
+    return found
+
+
+def _limit(request: Request) -> list[int]:
+    """The limit that counts, if there is one."""
+    return [int(value) for name, value in request.pairs if name == "limit"][:1]
 
 
 def _leaves_out_later(request: Request, whole: Answer) -> bool:

@@ -64,6 +64,16 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Number:
+    """A number as an answer spells it: 16 is not 16.0."""
+
+    digits: str
+
+    def __repr__(self) -> str:
+        return self.digits
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came back. Names of headers are in lower case."""
 
@@ -76,6 +86,14 @@ class Answer:
         """The body as JSON; None if it is none."""
         try:
             return json.loads(self.body)
+        except ValueError:
+            return None
+
+    @property
+    def spelled(self) -> Any:
+        """The body as JSON with each number as it is spelled; None if it is none."""
+        try:
+            return json.loads(self.body, parse_int=Number, parse_float=Number, parse_constant=Number)
         except ValueError:
             return None
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-from tests.peer import compare, known_searches
+from tests.peer import compare, known_quotes, known_searches
 from tests.peer.exchange import Answer, Request
 
 
@@ -82,11 +83,15 @@ def _undated(case: Case) -> bool:
 
 
 def _nested_sharing(case: Case) -> bool:
-    """D13: a sharing provider that is no root can be missing where it is looked up, by its id."""
+    """D13: a sharing provider that is no root can be missing where it is looked up, by its id.
+
+    The id is all that the 500 says, in JSON, as plain text or in a page.
+    """
     return (
         case.request.path == "/allocation_candidates"
         and (case.ours.status, case.theirs.status) == (200, 500)
-        and re.fullmatch(r".*\n\n \d+  ", case.theirs.detail, re.DOTALL) is not None
+        and re.fullmatch(r".*(\n\n *|<br />\n)\d+\s+(</body>\n</html>)?", case.theirs.detail, re.DOTALL)
+        is not None
     )
 
 
@@ -212,6 +217,35 @@ def _broken_off(case: Case) -> bool:
     )
 
 
+def _odd_host(case: Case) -> bool:
+    """D26: the host is neither a name nor an address."""
+    return case.ours.status == 400 and "The Host header must be" in case.ours.detail
+
+
+def _deep_quote(case: Case) -> bool:
+    """D27: of a body that is nested deeply, eight levels are quoted, and nothing of the schema."""
+    if len(case.lines) != 1 or not case.lines[0].startswith("body.errors[0].detail: "):
+        return False
+    return case.ours.detail == known_quotes.expected(case.request.json, case.theirs)
+
+
+NOT_AGGREGATES = re.compile(r"Expected 'member_of' parameter to contain valid UUID\(s\)\. Got: (\S*)")
+
+
+def _another_aggregate(case: Case) -> bool:
+    """D29: of several aggregates that are no UUIDs, one is named."""
+    ours, theirs = (NOT_AGGREGATES.search(answer.detail) for answer in (case.ours, case.theirs))
+    return (
+        len(case.lines) == 1
+        and case.lines[0].startswith("body.errors[0].detail: ")
+        and ours is not None
+        and theirs is not None
+        and case.ours.detail.replace(ours[1], "") == case.theirs.detail.replace(theirs[1], "")
+        and ours[1] < theirs[1]
+        and all(name in unquote(case.request.query) for name in (ours[1], theirs[1]))
+    )
+
+
 def _characters(text: str) -> str:
     """Without what HTML says by numbers, and without the request's own."""
     return re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), compare.REQUEST_ID.sub("", text))
@@ -237,6 +271,9 @@ KNOWN: dict[str, Callable[[Case], bool]] = {
     "D23": _not_json,
     "D24": _too_deep,
     "D25": _broken_off,
+    "D26": _odd_host,
+    "D27": _deep_quote,
+    "D29": _another_aggregate,
 }
 
 

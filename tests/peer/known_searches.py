@@ -59,7 +59,7 @@ class Search:
 
     def asked_with(self, pairs: Pairs) -> Any:
         """What the reference says to another query string."""
-        return compare.plain(self.ask(replace(self.request, query=urlencode(pairs))).json)
+        return compare.plain(self.ask(replace(self.request, query=urlencode(pairs))).spelled)
 
 
 NAMES = ("D1", "D6", "D7", "D17")
@@ -68,7 +68,7 @@ NAMES = ("D1", "D6", "D7", "D17")
 
 def explain(asked: Request, ours: Answer, theirs: Answer, ask: Ask) -> list[str]:
     """Names of the faults by which the candidates differ, empty if something else is left."""
-    search = Search(asked, compare.plain(ours.json), compare.plain(theirs.json), ask)
+    search = Search(asked, compare.plain(ours.spelled), compare.plain(theirs.spelled), ask)
     wanted = search.ours["allocation_requests"]
     shown = search.ours["provider_summaries"], search.theirs["provider_summaries"]
     if any(shown[0][provider] != shown[1][provider] for provider in shown[0].keys() & shown[1].keys()):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from moorage.api import application
+from moorage.api.placement import application
 from moorage.auth.policy import default_policy
 from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service

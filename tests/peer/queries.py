@@ -98,7 +98,7 @@ def candidates(world: World) -> Build:
     if _has(world, minor, 35, 0.2):
         mark = "!" if world.chance(0.3) else ""
         pairs.append(("root_required", mark + ",".join(world.some(TRAITS, 2, 1))))
-    if _has(world, minor, 16, 0.15):
+    if _has(world, minor, 16, 0.25):
         pairs.append(("limit", str(world.random.choice((1, 2, 3, 10, 1000)))))
     if world.chance(0.3):
         world.random.shuffle(pairs)

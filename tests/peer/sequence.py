@@ -6,13 +6,15 @@ import random
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 from tests.peer import compare, known, state
 from tests.peer.exchange import Answer, Request
 from tests.peer.peers import Peers
 from tests.peer.queries import READS
 from tests.peer.spoil import spoiled
-from tests.peer.world import Build, Peek, World
+from tests.peer.world import NEWEST_MINOR, Build, Peek, World
+from tests.peer.world import request as request_of
 from tests.peer.writes import WRITES, prepare
 
 SPOILED = 0.15
@@ -143,9 +145,20 @@ def _bounded_step(peers: Peers, request: Request, tally: Tally) -> list[str]:
     if not whole.status == their_whole.status == ours.status == theirs.status == 200:
         return _unexplained(peers, request, ours, theirs, tally)
     lines = compare.bounded_differences(request, ours, theirs, whole)
+    root_of = cache(partial(_root_of, peers))
+    lines += [f"Moorage: {line}" for line in compare.shown_differences(request, ours, whole, root_of)]
+    lines += [
+        f"the reference: {line}" for line in compare.shown_differences(request, theirs, their_whole, root_of)
+    ]
     if not compare.differences(request, whole, their_whole):
         lines += compare.counts_differ(request, ours, theirs, whole)
     return lines
+
+
+def _root_of(peers: Peers, provider: str) -> str:
+    """The root of a provider's tree."""
+    asked = request_of("GET", f"/resource_providers/{provider}", NEWEST_MINOR)
+    return str(peers.moorage.send(asked).json["root_provider_uuid"])
 
 
 def _state_differences(peers: Peers, request: Request, tally: Tally) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tests.peer.world import NEWEST_MINOR, SHARING, request
 
 DOCUMENT = REPOSITORY / "docs" / "reference" / "differences.md"
 
-NOT_ON_SQLITE = {"D3", "D4"}
+NOT_ON_SQLITE = {"D3", "D4", "D28"}
 NEEDS_AN_OPTION = {"D2"}
 
 ROOT, CHILD, OTHER, SHARED = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "abcd")
@@ -330,6 +331,76 @@ def test_d25_a_body_that_breaks_off_is_refused(peers: Peers) -> None:
     ours, theirs = peers.send(sent)
     assert_known(peers, sent, ours, theirs)
     assert (ours.status, theirs.status) == (400, 500)
+
+
+def test_d26_a_host_is_a_name_or_an_address(peers: Peers) -> None:
+    sent = request("PUT", "/traits/CUSTOM_A", NEWEST_MINOR)
+    sent = replace(sent, headers=sent.headers | {"Host": "a/b"})
+    ours, theirs = peers.send(sent)
+    assert_known(peers, sent, ours, theirs)
+    assert (ours.status, theirs.status) == (400, 201)
+
+
+DEEP: Any = json.loads("[" * 20 + "]" * 20)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "a", "uuid": DEEP},
+        {"name": {"a": {"b": DEEP}}},
+        {"name": 5, "uuid": ROOT, "unknown": DEEP},
+        {"name": ["x" * 2000, DEEP]},
+        DEEP,
+    ],
+)
+def test_d27_of_a_deep_body_eight_levels_are_quoted(peers: Peers, body: Any) -> None:
+    ours, theirs = both(peers, "POST", "/resource_providers", body)
+    assert (ours.status, theirs.status) == (400, 400)
+    assert "Failed validating" in theirs.detail
+    assert "Failed validating" not in ours.detail
+
+
+@pytest.mark.parametrize("depth", [8, 9])
+def test_d27_eight_levels_are_not_deep(peers: Peers, depth: int) -> None:
+    inner = json.loads("[" * (depth - 1) + "]" * (depth - 1))
+    sent = request("POST", "/resource_providers", NEWEST_MINOR, {"name": inner})
+    ours, theirs = peers.send(sent)
+    assert bool(compare.differences(sent, ours, theirs)) is (depth > 8)
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        ("not of type", "no"),
+        ("…", "[…]"),
+        ("[[…]]", "[[[[]]]]"),
+        ("  ", "  Failed validating 'type'"),
+        ("placement.undefined_code", "placement.other"),
+    ],
+)
+def test_d27_nothing_else_about_the_text_may_differ(peers: Peers, said: str, instead: str) -> None:
+    sent = request("POST", "/resource_providers", NEWEST_MINOR, {"name": "a", "uuid": DEEP})
+    ours, theirs = peers.send(sent)
+    changed = replace(ours, body=ours.body.decode().replace("\\u2026", "…").replace(said, instead).encode())
+    assert changed.detail != ours.detail or changed.code != ours.code
+    for answer, names in ((ours, ["D27"]), (changed, [])):
+        lines = compare.differences(sent, answer, theirs)
+        assert lines
+        assert known.names_of(known.Case(sent, answer, theirs, lines, peers.reference.send)) == names
+
+
+def test_d29_of_aggregates_that_are_no_uuids_the_first_in_order_is_named(peers: Peers) -> None:
+    names = [f"no{number}" for number in range(40)]
+    query = "resources=VCPU:1&member_of=in:" + ",".join(names)
+    ours, theirs = both(peers, "GET", "/allocation_candidates", query=query)
+    assert ours.detail.rstrip().endswith("Got: no0")
+    assert "Got: no" in theirs.detail
+    sent = request("GET", "/allocation_candidates", NEWEST_MINOR, None, query)
+    for said, instead in (("no0", "no00"), ("Expected", "Wanted")):
+        changed = replace(ours, body=ours.body.replace(said.encode(), instead.encode()))
+        lines = compare.differences(sent, changed, theirs)
+        assert known.names_of(known.Case(sent, changed, theirs, lines, peers.reference.send)) == []
 
 
 @pytest.mark.parametrize("aggregates", [[f"urn:uuid:{AGGREGATE}"], [AGGREGATE]])

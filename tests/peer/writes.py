@@ -62,18 +62,25 @@ def delete_provider(world: World) -> Build:
     return fixed(request("DELETE", f"/resource_providers/{world.provider()}", world.minor()))
 
 
+RATIOS = (
+    *(0, 0.1, 0.33, 0.5, 1, 1.0, 1.1, 1.5, 2.9, 16.0, 16.0, 1.5, -1.0),
+    *(2, 16, 1e-05, 2.5e-07, 1e16, 3.25e20, 10**19, 0.0),
+)
+"""Ratios, and ways to spell them."""
+
+
 def inventory(world: World) -> dict[str, Any]:
     """Fields of an inventory; any but ``total`` may be left to its default."""
     pick = world.random.choice
-    record: dict[str, Any] = {"total": pick((1, 2, 4, 8, 10, 16, 24, 24, 100, 100))}
+    record: dict[str, Any] = {"total": pick((1, 2, 4, 8, 10, 16, 24, 24, 100, 100, 24.0, 100.0))}
     if world.chance(0.3):
-        record["reserved"] = pick((0, 1, 1, 2, 4, 16))
+        record["reserved"] = pick((0, 1, 1, 2, 4, 16, 1.0))
     if world.chance(0.3):
-        record["allocation_ratio"] = pick((0, 0.1, 0.33, 0.5, 1, 1.0, 1.1, 1.5, 2.9, 16.0, 16.0, 1.5, -1.0))
+        record["allocation_ratio"] = pick(RATIOS)
     if world.chance(0.15):
         record["min_unit"] = pick((1, 2, 3))
     if world.chance(0.2):
-        record["max_unit"] = pick((1, 2, 4, 8, 2147483647))
+        record["max_unit"] = pick((1, 2, 4, 8, 8.0, 2147483647))
     if world.chance(0.15):
         record["step_size"] = pick((1, 2, 3))
     return record

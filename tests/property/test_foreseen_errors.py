@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.api.foreseen import FORESEEN
+from moorage.api.placement.routes import BY_NAME
 from moorage.model import commands
 from moorage.model.commands import Command
 from tests.oracle.account import Account
@@ -64,10 +64,10 @@ def test_what_refuses_a_command_is_foreseen_for_its_operations(data: st.DataObje
         ended, reason, _text = outcome(account.execute, command)
         if ended == "refused":
             for operation in operations(command):
-                assert reason in {foreseen.error for foreseen in FORESEEN[operation]}, operation
+                assert reason in {foreseen.error for foreseen in BY_NAME[operation].foreseen}, operation
 
 
 def test_every_command_belongs_to_operations_of_the_table() -> None:
     kinds = set(strategies_account.SINGLE)
     assert kinds == {*OPERATIONS, commands.CreateResourceClass}
-    assert {operation for found in OPERATIONS.values() for operation in found} <= set(FORESEEN)
+    assert {operation for found in OPERATIONS.values() for operation in found} <= set(BY_NAME)

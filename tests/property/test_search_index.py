@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from moorage.model.requests import CandidateRequest, SearchSettings
 from moorage.model.values import ProviderRecord
-from moorage.search.candidates import find
-from moorage.search.index import Index
+from moorage.search.index.index import Index
+from moorage.search.match.candidates import find
 from tests.property.strategies_search import CLASSES, TRAITS, examples, forests, requests
 
 Forest = list[ProviderRecord]

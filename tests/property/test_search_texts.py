@@ -10,12 +10,12 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.api import candidate_body
+from moorage.api.placement import allocation_candidates as candidate_body
 from moorage.model.requests import CandidateRequest, SearchResult, SearchSettings
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
-from moorage.search.candidates import find
-from moorage.search.index import Index
-from moorage.search.memory import Memory
+from moorage.search.index.index import Index
+from moorage.search.match.candidates import find
+from moorage.search.match.outcomes import Memory
 from tests.property.strategies_search import CLASSES, examples, forests, requests
 from tests.property.test_search_candidates import index_of
 

@@ -27,7 +27,7 @@ from moorage.service.committer import Ticket
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.service.verification import verify
-from moorage.store import changelog
+from moorage.store.changes import changelog
 from moorage.store.store import READ_ATTEMPTS
 from tests.databases.index_contents import contents
 from tests.databases.prepared import store_on
@@ -156,7 +156,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.stage.set()
         self.patches = pytest.MonkeyPatch()
-        for module in ("service.committer", "store.store", "store.usage_memory"):
+        for module in ("service.committer", "store.store", "store.nouns.consumers"):
             self.patches.setattr(f"moorage.{module}.time", self.stage.clock)
         self.account = Account()
         for command in BEGINNING:

@@ -112,6 +112,15 @@ def imported_modules(source: str) -> Iterator[Found]:
             yield Found(node.module.partition(".")[0], node.lineno)
 
 
+def imported_names(source: str) -> Iterator[Found]:
+    """Full names of what the source imports, modules and what is in them, wherever the import stands."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (Found(alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (Found(f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
 def _docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
     """Strings that stand alone as statements: docstrings, also those below a constant or a field."""
     for node in ast.walk(tree):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tools.audit import CLEAN, UNKNOWN, VULNERABLE, audit, judge
+from tools.audit import CLEAN, UNKNOWN, VULNERABLE, audit, judge, layers
 
 FINE = {"name": "fine", "version": "1", "vulns": []}
 SKIPPED = {"name": "gone", "skip_reason": "Dependency not found on PyPI"}
@@ -54,3 +54,10 @@ def test_who_knows_of_a_vulnerability_is_believed_at_once() -> None:
         return {"dependencies": [BAD]}
 
     assert audit(LOCK, ask)[0] == VULNERABLE
+
+
+def test_what_is_locked_for_another_python_is_looked_up_as_well() -> None:
+    digest = " \\\n    --hash=sha256:0\n    # via x==1\n"
+    old, new = "numpy==2.4 ; python_full_version < '3.12'", "numpy==2.5 ; python_full_version >= '3.12'"
+    text = f"# Written\n{old}{digest}{new}{digest}falcon==4.3{digest}"
+    assert layers(text) == [["numpy==2.4", "falcon==4.3"], ["numpy==2.5"]]

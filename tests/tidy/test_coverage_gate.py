@@ -32,6 +32,7 @@ def test_rooms_are_told_by_their_folder() -> None:
     assert room_of("src/moorage/store/tables.py") == "store"
     assert room_of("lib/site-packages/moorage/api/inner/x.py") == "api"
     assert room_of("src/moorage/wsgi.py") == "(top)"
+    assert room_of("distributions/moorage-client/src/moorage_client/ask.py") == "moorage_client"
 
 
 def test_full_coverage_passes() -> None:

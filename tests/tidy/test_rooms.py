@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
+from collections import defaultdict
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.tidy.sources import (
     Found,
     identifiers,
     imported_modules,
+    imported_names,
     integers,
     label,
     package_files,
@@ -36,6 +39,9 @@ SHORT_NAMES = {"rp", "rps", "rc", "rcs", "ctx", "cn", "alloc", "allocs", "inv", 
 FROZEN_OTHERWISE = re.compile(r"@(dataclasses\.)?dataclass\(.*\bfrozen=")
 """At run time a frozen dataclass costs several times as much to make (``model/valueclass.py``)."""
 
+CLIENT_STANDS_ON = ("moorage.cli.client", "moorage.cli.shared", "moorage.model")
+"""What commands that talk to a service may import of this project: they need no server, and start fast."""
+
 MAX_LINES = 600
 """A file does one job; a longer one does more."""
 
@@ -54,6 +60,19 @@ def wire_words_in(source: str) -> list[Found]:
 
 def short_names_in(source: str) -> list[Found]:
     return [found for found in identifiers(source) if words(found.text) & SHORT_NAMES]
+
+
+def beyond_the_client_in(source: str) -> list[Found]:
+    allowed = re.compile(rf"(?!moorage\b)|({'|'.join(map(re.escape, CLIENT_STANDS_ON))})(\.|$)")
+    return [found for found in imported_names(source) if not allowed.match(found.text)]
+
+
+def classes_in(source: str) -> list[Found]:
+    return [
+        Found(node.name, node.lineno)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+    ]
 
 
 def foreign_imports_in(source: str) -> list[Found]:
@@ -86,6 +105,14 @@ def test_model_needs_the_standard_library_only() -> None:
     ]
 
 
+def test_commands_that_talk_to_a_service_need_neither_other_commands_nor_a_server() -> None:
+    assert not [
+        f"{label(path, found.line)} {found.text}"
+        for path in package_files("cli/client", "cli/shared")
+        for found in beyond_the_client_in(path.read_text())
+    ]
+
+
 def test_what_nobody_changes_is_a_valueclass() -> None:
     assert not [
         f"{label(path, number)} {line}"
@@ -101,6 +128,15 @@ def test_names_are_whole_words() -> None:
         for path in package_files()
         for found in short_names_in(path.read_text())
     ]
+
+
+def test_a_name_is_that_of_one_class() -> None:
+    places = defaultdict(list)
+    for path in package_files():
+        for found in classes_in(path.read_text()):
+            places[found.text].append(label(path, found.line))
+    assert len(places) > 100
+    assert not [where for where in places.values() if len(where) > 1]
 
 
 def test_no_file_is_too_long_to_have_one_job() -> None:
@@ -167,6 +203,24 @@ def test_dataclasses_that_are_frozen_otherwise_are_recognised() -> None:
 def test_short_names_are_recognised() -> None:
     assert [found.text for found in short_names_in("def f(rp): return self.parent_rc")] == ["rp", "parent_rc"]
     assert not short_names_in("provider = source.resource_class")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from moorage.cli.database import database_of",
+        "from moorage.cli import database",
+        "import moorage.wiring.settings",
+        "def f():\n    from moorage.service.facade import Service",
+    ],
+)
+def test_imports_beyond_the_client_are_recognised(source: str) -> None:
+    assert beyond_the_client_in(source)
+
+
+def test_imports_of_what_the_client_stands_on_are_allowed() -> None:
+    source = "import json\nfrom moorage.cli.client import show\nfrom moorage.cli import shared\n"
+    assert not beyond_the_client_in(source + "from moorage.model.errors import MoorageError\n")
 
 
 def test_imports_beyond_the_standard_library_are_recognised() -> None:

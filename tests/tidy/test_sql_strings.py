@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.table import each
 from tests.tidy.sources import PACKAGE, package_files
 from tests.tidy.sql_strings import sql_from_strings
 
@@ -62,12 +61,12 @@ LEFT_ALONE = [
 ]
 
 
-@pytest.mark.parametrize("source", CAUGHT)
+@each("source", CAUGHT)
 def test_sql_put_together_from_strings_is_found(source: str) -> None:
     assert list(sql_from_strings(source))
 
 
-@pytest.mark.parametrize("source", LEFT_ALONE)
+@each("source", LEFT_ALONE)
 def test_statements_with_bound_parameters_and_literals_are_left_alone(source: str) -> None:
     assert [found.text for found in sql_from_strings(source)] == []
 
@@ -78,9 +77,9 @@ def test_a_finding_says_what_and_where() -> None:
 
 
 OF_OUR_OWN_WORDS = {
-    "store/bulk.py text(words)": "names of our own tables, columns and types; the rows are bound",
-    "store/literals.py literal_column(str(value))": "an integer",
-    "store/usage_news.py literal_column(f\"'{value}'\")": "kinds of commands, which are names of our classes",
+    "store/sql/statements.py text(words)": "names of our own tables, columns and types; the rows are bound",
+    "store/sql/literals.py literal_column(str(value))": "an integer",
+    "store/changes/news.py literal_column(f\"'{value}'\")": "kinds of commands, names of our classes",
 }
 """What is put together all the same, and why nothing of a request can be in it."""
 

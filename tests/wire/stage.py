@@ -14,15 +14,18 @@ from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
-from gabbi import handlers, suitemaker, utils
+import yaml
+from gabbi import handlers, suitemaker
 from gabbi.fixture import GabbiFixture
+from gabbi.handlers import jsonhandler
 
-from moorage.api.application import WsgiApplication, create
-from moorage.api.cors import with_cors
+from moorage.api.http.cors import with_cors
+from moorage.api.http.exchange import WsgiApplication
+from moorage.api.placement.application import create
 from moorage.auth.identity import Identity
 from moorage.auth.policy import Policy, Target, default_policy
-from moorage.cli.options import read_options
 from moorage.service.facade import Service
+from moorage.wiring.options import read_options
 from tests.databases.prepared import store_on
 from tests.wire import states
 from tests.wire.states import State
@@ -73,9 +76,15 @@ SETTINGS: Final = {
 
 @cache
 def content_of(path: Path) -> dict[str, Any]:
-    """What a file says. It is read once, though it is played on each kind of database."""
-    content: dict[str, Any] = utils.load_yaml(yaml_file=str(path), safe=True)
+    """What a file says, read as gabbi does, but by the parser in C: the files take it a tenth of the time."""
+    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return content
+
+
+class KeptPaths:
+    """gabbi's parser of JSON paths, which builds its grammar anew for each path that it is given."""
+
+    parse = staticmethod(cache(jsonhandler.json_parser.parse))
 
 
 class Stage:
@@ -139,7 +148,8 @@ class Stage:
             lambda: self,
             handlers=[handler() for handler in handlers.RESPONSE_HANDLERS],
         )
-        result = suite.run(unittest.TestResult())
+        with mock.patch.object(jsonhandler, "json_parser", KeptPaths):
+            result = suite.run(unittest.TestResult())
         return Outcome(
             asked=len(content["tests"]),
             answered=result.testsRun - len(result.skipped),

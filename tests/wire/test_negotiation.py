@@ -9,6 +9,7 @@ import pytest
 
 from tests.peer.exchange import Answer, Request
 from tests.peer.peers import Peers
+from tests.table import each
 
 pytestmark = pytest.mark.slow
 
@@ -106,13 +107,13 @@ def compare(peers: Peers, method: str, path: str, headers: Mapping[str, str]) ->
     assert ("x-openstack-request-id" in ours.headers) == ("x-openstack-request-id" in theirs.headers)
 
 
-@pytest.mark.parametrize("path", ["/resource_providers", "/nothing", "/"])
-@pytest.mark.parametrize("version", VERSIONS)
+@each("path", ["/resource_providers", "/nothing", "/"])
+@each("version", VERSIONS)
 def test_a_version_is_understood_as_by_the_reference(peers: Peers, version: str, path: str) -> None:
     compare(peers, "GET", path, TOKEN | JSON | {"OpenStack-API-Version": version})
 
 
-@pytest.mark.parametrize("version", ["placement 1", "placement 1,5"])
+@each("version", ["placement 1", "placement 1,5"])
 def test_a_version_without_a_minor_is_malformed(peers: Peers, version: str) -> None:
     headers = TOKEN | JSON | {"OpenStack-API-Version": version}
     ours, theirs = peers.send(Request("GET", "/resource_providers", headers=headers))
@@ -121,23 +122,23 @@ def test_a_version_without_a_minor_is_malformed(peers: Peers, version: str) -> N
     assert ours.detail.partition("; ")[0] == theirs.detail.partition("; ")[0]
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/usages", "/allocations"])
-@pytest.mark.parametrize("version", ["placement latest", "placement 1.99", "nonsense 1", "placement x"])
-@pytest.mark.parametrize("token", [{}, TOKEN], ids=["nobody", "admin"])
+@each("path", ["/", "/nothing", "/usages", "/allocations"])
+@each("version", ["placement latest", "placement 1.99", "nonsense 1", "placement x"])
+@each("token", [{}, TOKEN])
 def test_who_asks_comes_before_the_version_and_that_before_the_path(
     peers: Peers, token: dict[str, str], version: str, path: str
 ) -> None:
     compare(peers, "GET", path, token | JSON | {"OpenStack-API-Version": version})
 
 
-@pytest.mark.parametrize("version", ["placement latest", "placement 1.99", "placement x"])
+@each("version", ["placement latest", "placement 1.99", "placement x"])
 def test_an_empty_path_is_the_root(peers: Peers, version: str) -> None:
     compare(peers, "GET", "", TOKEN | JSON | {"OpenStack-API-Version": version})
 
 
-@pytest.mark.parametrize("version", ["placement 1.0", "placement latest", "placement 1.99", "placement x"])
-@pytest.mark.parametrize("path", ["/", "/resource_providers", "/nothing", "/allocations"])
-@pytest.mark.parametrize("accept", ACCEPTS)
+@each("version", ["placement 1.0", "placement latest", "placement 1.99", "placement x"])
+@each("path", ["/", "/resource_providers", "/nothing", "/allocations"])
+@each("accept", ACCEPTS)
 def test_errors_have_the_form_that_a_client_accepts(
     peers: Peers, accept: str | None, path: str, version: str
 ) -> None:
@@ -145,7 +146,7 @@ def test_errors_have_the_form_that_a_client_accepts(
     compare(peers, "GET", path, TOKEN | accepts | {"OpenStack-API-Version": version})
 
 
-@pytest.mark.parametrize("accept", ACCEPTS)
+@each("accept", ACCEPTS)
 def test_whoever_does_not_say_who_asks_is_told_so_in_the_form_that_is_accepted(
     peers: Peers, accept: str | None
 ) -> None:

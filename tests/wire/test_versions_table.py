@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from moorage.api import versions
-from moorage.api.routes import ROUTES
+from moorage.api.placement import versions
+from moorage.api.placement.routes import ROUTES
 from tests.peer.exchange import Answer, Request
 from tests.peer.peers import Peers
+from tests.table import each
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +55,7 @@ def told(answer: Answer) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+@each(("method", "path"), ENDPOINTS)
 def test_an_endpoint_is_reached_at_the_versions_where_the_reference_has_it(
     peers: Peers, method: str, path: str
 ) -> None:
@@ -68,8 +69,8 @@ def test_an_endpoint_is_reached_at_the_versions_where_the_reference_has_it(
     assert reached == [minor >= ROUTES[path][method].since for minor in MINORS]
 
 
-@pytest.mark.parametrize("minor", [versions.OLDEST, versions.NEWEST])
-@pytest.mark.parametrize("path", ROUTES)
+@each("minor", [versions.OLDEST, versions.NEWEST])
+@each("path", ROUTES)
 def test_a_method_that_a_path_does_not_have_is_refused_as_by_the_reference(
     peers: Peers, path: str, minor: int
 ) -> None:
@@ -80,9 +81,9 @@ def test_a_method_that_a_path_does_not_have_is_refused_as_by_the_reference(
             assert told(ours) == told(theirs), method
 
 
-@pytest.mark.parametrize("minor", [versions.OLDEST, versions.NEWEST])
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("ending", ["/", "/nothing"])
+@each("minor", [versions.OLDEST, versions.NEWEST])
+@each("method", METHODS)
+@each("ending", ["/", "/nothing"])
 def test_a_path_beyond_those_of_the_table_is_refused_as_by_the_reference(
     peers: Peers, ending: str, method: str, minor: int
 ) -> None:

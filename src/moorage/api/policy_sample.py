@@ -1,28 +1,30 @@
-"""A policy.yaml with every rule as it is by default, commented out, and what it is for."""
+"""A sample policy.yaml: every default rule, commented out, with a description."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from moorage.api.routes import ROUTES
+from moorage.api.native.openapi import EVERYTHING
+from moorage.api.placement.routes import OPERATIONS
 from moorage.auth import rules
 
 _HEAD: Final = """\
-# Policy overrides. Take away the "#" in front of a rule, and write what it shall demand.
+# Policy overrides. To override a rule, remove the "#" in front of it and change its expression.
 #
-# The language is oslo.policy's: "role:NAME", "rule:NAME", "and", "or", "not", "@" (everybody),
-# "!" (nobody). What is not overridden stays as it is by default. A change counts at once.
+# The language is oslo.policy's: "role:NAME", "rule:NAME", "and", "or", "not", "@" (always),
+# "!" (never). Rules that are not overridden keep their defaults. A change takes effect at once.
 """
 
 
 def operations_by_rule() -> dict[str, list[tuple[str, str]]]:
-    """The operations that ask a rule, each as (method, path)."""
+    """The operations that a rule guards, each as (method, path)."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for path, methods in ROUTES.items():
-        for method, operation in methods.items():
-            if operation.rule is not None:
-                found.setdefault(operation.rule, []).append((method, path))
+    asked = [(each.rule, each.method, each.path) for each in (*OPERATIONS, *EVERYTHING)]
+    asked += [(rule, each.method, each.path) for each in EVERYTHING for rule in each.asks_also]
+    for rule, method, path in asked:
+        if rule is not None:
+            found.setdefault(rule, []).append((method, path))
     return found
 
 
@@ -38,7 +40,7 @@ def _sections() -> Iterator[str]:
             lines.append('With enforce_new_defaults = false "role:admin" suffices, too.')
         yield _section(lines, base.name, base.check)
     operations = operations_by_rule()
-    for name, description in rules.DESCRIPTIONS.items():
+    for name, description in rules.ALL_DESCRIPTIONS.items():
         asked = [f"{method} {path}" for method, path in operations[name]]
         yield _section([description, *asked], name, rules.default_check(name))
 

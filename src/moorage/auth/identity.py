@@ -1,4 +1,4 @@
-"""Who asks: what every way of authentication has to find out."""
+"""The identity behind a request: what every way of authentication has to establish."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Identity(NamedTuple):
-    """Who asks.
+    """The user, project and roles behind a request.
 
     ``roles`` are flattened: a role's implied roles are in it. ``system_scope`` is set for a
     token of the whole system ("all"), ``domain_id`` for one of a domain; neither has a project.
-    The ``service_…`` fields tell of the service that asks in the name of a user, if it has shown
-    a token of its own beside the user's. Policies may look at all of this.
+    The ``service_…`` fields describe a service that acts for a user, if it sent a token of its own
+    beside the user's. Policies may look at all of this.
     """
 
     user_id: str
@@ -33,10 +33,10 @@ class Identity(NamedTuple):
 
 @dataclass(eq=False)
 class UnauthorisedError(Exception):
-    """The request does not say who asks, or what it says is not true.
+    """The request carries no token, or one that is not valid.
 
-    ``headers`` go with the answer, and tell where a token is to be had. ``body`` is JSON, where
-    whoever vouches for tokens answers in words of its own.
+    ``headers`` go with the answer and say where to get a token. ``body`` is JSON where the identity
+    service answers in its own words.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class UnauthorisedError(Exception):
 
 
 class UnreachableError(Exception):
-    """Whoever vouches for tokens cannot be asked, so that nobody knows who asks."""
+    """The identity service cannot be reached, so that no token can be checked."""
 
 
 class Authenticator(Protocol):
-    """A way to find out who asks."""
+    """A way to establish the identity behind a request."""
 
     def identify(self, environ: Mapping[str, Any]) -> Identity:
         """Identity behind a request, which is given as its WSGI environment (PEP 3333).

@@ -1,4 +1,4 @@
-"""Keystone vouches for tokens, asked by keystonemiddleware as by every service of a cloud.
+"""Authentication by Keystone, through keystonemiddleware as in every service of a cloud.
 
 Source: ``[keystone_authtoken]`` of placement.conf, and what auth_token adds to a request.
 """
@@ -28,13 +28,13 @@ _KNOWN: Final = "moorage.known"
 """Set in the environment of a request whose token is good."""
 
 _FACTS: Final = "keystone.token_info"
-"""Where the middleware puts what Keystone has said of the token."""
+"""Key under which the middleware puts Keystone's facts about the token."""
 
 _UNREACHABLE: Final = "503"
 
 
 class Keystone:
-    """Asks Keystone about a request's token, or the cache that the configuration names."""
+    """Validates a request's token at Keystone, or in the cache that the configuration names."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         """``conf`` has the options of ``register_options``. Keystone is not asked yet.
@@ -59,13 +59,13 @@ class Keystone:
         token = None if "HTTP_X_SERVICE_TOKEN" in environ else environ.get("HTTP_X_AUTH_TOKEN")
         if token is not None and (remembered := self._memory.recall(token)) is not None:
             return remembered
-        # The middleware writes who asks into the headers: into a copy, since others read them too.
+        # The middleware writes the identity into the headers: into a copy, since other code reads them too.
         seen = dict(environ)
         answer = _Answer()
         try:
             body = b"".join(self._middleware(seen, answer.start))
         except ClientException as error:
-            LOG.error("Keystone cannot be asked: %s", error)
+            LOG.error("Keystone cannot be reached, or rejects the request: %s", error)
             raise UnreachableError from error
         if seen.get(_KNOWN):
             identity = identity_of(seen)
@@ -95,23 +95,35 @@ def register_options(conf: cfg.ConfigOpts) -> None:
         conf.register_opts(loading.get_auth_plugin_conf_options(plugin), group=section)
 
 
+def known_options(conf: cfg.ConfigOpts) -> dict[str, list[cfg.Opt]]:
+    """The options that ``register_options`` makes known, by section. Raises ConfigurationError."""
+    register_options(conf)
+    found = {group: list(options) for group, options in list_auth_token_opts()}
+    section = conf[GROUP].auth_section or GROUP
+    found.setdefault(section, []).extend(loading.get_auth_common_conf_options())
+    if conf[section].auth_type:
+        plugin: Any = loading.get_plugin_loader(conf[section].auth_type)
+        found[section] += loading.get_auth_plugin_conf_options(plugin)
+    return found
+
+
 def do_without_memcached(conf: cfg.ConfigOpts) -> None:
     """Remember tokens in each process where the client for ``memcached_servers`` is not installed.
 
-    The middleware would fail at every request. It takes no such client along, and who has Placement
-    has got it from elsewhere.
+    Without the client the middleware fails at every request. The middleware does not depend on it, so a
+    deployment of Placement has it from elsewhere.
     """
     if conf[GROUP].memcached_servers and importlib.util.find_spec("memcache") is None:
         LOG.warning(
             "[%s] memcached_servers has no effect: python-memcached is not installed. Each process "
-            "remembers tokens by itself.",
+            "keeps tokens in its own memory.",
             GROUP,
         )
         conf.set_override("memcached_servers", None, group=GROUP)
 
 
 def identity_of(environ: Mapping[str, Any]) -> Identity:
-    """Who asks, from the headers that the middleware has set. Source: oslo.context."""
+    """The identity, from the headers that the middleware has set. Source: oslo.context."""
 
     def header(name: str) -> str | None:
         value: str | None = environ.get(f"HTTP_{name}")
@@ -139,7 +151,7 @@ def _names(header: str | None) -> frozenset[str]:
 
 
 class _Answer:
-    """Takes what the middleware answers in place of the service."""
+    """Receives an answer of the middleware that replaces the service's."""
 
     def __init__(self) -> None:
         self.status = ""
@@ -152,7 +164,7 @@ class _Answer:
 
     @property
     def is_json(self) -> bool:
-        """Whether it has words of its own that a client can read."""
+        """Whether the answer has a JSON body for the client."""
         return self.headers.get("content-type", "").startswith("application/json")
 
 
@@ -160,7 +172,7 @@ _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def _behind(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-    """What the middleware stands before. With delay_auth_decision it lets everybody through."""
+    """The application behind the middleware. With delay_auth_decision every request gets here."""
     if environ.get("HTTP_X_USER_ID"):
         environ[_KNOWN] = True
         start("204 No Content", [])

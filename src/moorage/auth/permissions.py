@@ -1,4 +1,4 @@
-"""Who may do what, as a table: what a book of rules says to roles, without any request."""
+"""Permissions as a table: what a book of rules grants each role, without any request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN_ROLES: Final[Mapping[str, frozenset[str]]] = {
 
 
 class Permission(Enum):
-    """What somebody may do with one rule."""
+    """What one rule grants a token."""
 
     YES = "yes"
     OWN_PROJECT = "own project"
@@ -29,15 +29,15 @@ class Permission(Enum):
 
 
 def permission(book: RuleBook, rule: str, roles: Iterable[str], *, of_system: bool = False) -> Permission:
-    """What somebody with just these roles may do, on a token of a project or of the system."""
+    """What a token of a project, or of the system, may do with just these roles."""
     identity = Identity(
-        user_id="somebody",
+        user_id="user",
         project_id=None if of_system else "own",
         roles=frozenset(roles),
         system_scope="all" if of_system else None,
     )
     if rule != TOTAL_USAGES:
-        # All else belongs to the cloud, so that whose it is does not matter.
+        # Everything else belongs to the cloud, so that the project does not matter.
         return Permission.YES if _allows(book, rule, identity) else Permission.NO
     if _allows(book, rule, identity, Target("another")):
         return Permission.YES

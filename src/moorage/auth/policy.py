@@ -1,8 +1,7 @@
-"""What who asks may do. The one question that the wire puts before every operation."""
+"""Policy: whether an identity may carry out an operation. The wire asks it before every operation."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import threading
@@ -18,8 +17,70 @@ from oslo_policy import opts, policy
 
 from moorage.auth import rules
 from moorage.auth.identity import Identity
-from moorage.auth.policy_files import PolicyFiles, Stamp
+from moorage.model.cache import MIB, Cache, bytes_of
 from moorage.model.errors import ConfigurationError
+
+LOOK_SECONDS: Final = 1.0
+"""How long a look at the files holds. It takes a twelfth of the time of a small search, too much for every
+request, and a change of policy need not count sooner."""
+
+Stamp = tuple[str, int, int, int]
+"""Path, time of change in nanoseconds, size in bytes, inode."""
+
+
+class PolicyFiles:
+    """The policy file and the files in the policy directories, as they are now."""
+
+    def __init__(self, conf: cfg.ConfigOpts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._conf = conf
+        self._clock = clock
+        self._look_at = clock()
+        self._seen: tuple[Stamp, ...] = ()
+
+    def stamps(self) -> tuple[Stamp, ...]:
+        """One stamp for each file, in the order in which they are read; equal if nothing changed.
+
+        A file that vanished has no stamp. They are not older than ``LOOK_SECONDS``, and the time it
+        takes another thread to look.
+        """
+        now = self._clock()
+        if now >= self._look_at:
+            # First, so that threads that come meanwhile do not look as well.
+            self._look_at = now + LOOK_SECONDS
+            self._seen = self._look()
+        return self._seen
+
+    def _look(self) -> tuple[Stamp, ...]:
+        options = self._conf.oslo_policy
+        stamps = _stamps(self._found([options.policy_file]))
+        for directory in self._found(options.policy_dirs):
+            stamps += _stamps(_listed(directory))
+        return tuple(stamps)
+
+    def _found(self, names: list[str]) -> list[str]:
+        found = (self._conf.find_file(name) for name in names)
+        return [path for path in found if path is not None]
+
+
+def _listed(directory: str) -> list[str]:
+    """Files of a directory in the order of their names, without hidden ones and folders."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entry.path for entry in entries if entry.is_file() and entry.name[0] != ".")
+    except OSError:
+        return []
+
+
+def _stamps(paths: list[str]) -> list[Stamp]:
+    stamps = []
+    for path in paths:
+        try:
+            found = Path(path).stat()
+        except OSError:
+            continue
+        stamps.append((path, found.st_mtime_ns, found.st_size, found.st_ino))
+    return stamps
+
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -27,25 +88,23 @@ GROUP: Final = "oslo_policy"
 ENFORCE_SCOPE: Final = "enforce_scope"
 
 
-def _options() -> list[cfg.Opt]:
-    options = [option for _, of_group in opts.list_opts() for option in of_group]
-    if not any(option.name == ENFORCE_SCOPE for option in options):
-        options.append(
-            cfg.BoolOpt(
-                ENFORCE_SCOPE,
-                default=True,
-                help="Whether tokens of another scope than the rules are meant for are refused.",
-            )
-        )
-    return options
+OPTIONS: Final[list[cfg.Opt]] = [
+    *(option for _, of_group in opts.list_opts() for option in of_group),
+    cfg.BoolOpt(
+        ENFORCE_SCOPE,
+        default=True,
+        help="Whether tokens of another scope than that of a rule are refused.",
+    ),
+]
+"""Options of oslo.policy, and ``enforce_scope``, which it had up to version 5.
 
+Those versions note in an option that it is deprecated, and then refuse the same option without that note: a
+policy file could not be read a second time.
+"""
 
-OPTIONS: Final = _options()
-"""Those of oslo.policy, and ``enforce_scope``, which its newer versions have no more."""
-
-REMEMBERED_DECISIONS: Final = 4096
-"""Decisions kept per process. A cloud has some ten services that ask, and 33 rules; the rest is
-for readers, each of whom asks for a few projects."""
+REMEMBERED_BYTES: Final = 4 * MIB
+"""Decisions kept per process, each some kilobytes. A cloud has some ten services that send requests, and
+33 rules. The rest is for readers, each with a few projects."""
 
 _LIBRARY: Final = policy.RuleCheck.__module__
 """Where oslo.policy's own checks are. They look at identity and target only."""
@@ -53,13 +112,13 @@ _LIBRARY: Final = policy.RuleCheck.__module__
 
 @dataclass(eq=False)
 class ForbiddenError(Exception):
-    """Who asks may not do it. ``message`` is for the client."""
+    """The policy does not allow the request. ``message`` is for the client."""
 
     message: str
 
 
 class Target(NamedTuple):
-    """Whose things are asked about, as far as that is known before they are looked at."""
+    """The owner of what a request is about, as far as it is known before anything is read."""
 
     project_id: str | None = None
     user_id: str | None = None
@@ -77,14 +136,15 @@ class Policy(Protocol):
 
 
 class Decision(Enum):
-    """What a policy says to one question."""
+    """The answer of a policy to one question."""
 
     ALLOWED = "allowed"
     FORBIDDEN = "forbidden"
     WRONG_SCOPE = "wrong scope"
 
 
-Decide = Callable[[str, Identity, Target | None], Decision]
+Question = tuple[str, Identity, Target | None]
+"""May the identity do what a rule names, to the target?"""
 
 
 class RuleBook:
@@ -101,15 +161,18 @@ class RuleBook:
         self._repeatable = frozenset(
             name for name in enforcer.registered_rules if self._is_repeatable(enforcer.rules[name], ())
         )
-        self._remember: Decide = functools.lru_cache(REMEMBERED_DECISIONS)(self._decide)
+        self._known: Cache[Question, Decision] = Cache(
+            REMEMBERED_BYTES, lambda question, _decision: bytes_of(question)
+        )
 
     def decide(self, rule: str, identity: Identity, target: Target | None = None) -> Decision:
-        """What the rules say of ``target``, or of who asks' own things.
+        """The decision of the rules for ``target``, or for what the identity itself owns.
 
         The same question is answered from memory where that is safe.
         """
-        decide = self._remember if rule in self._repeatable else self._decide
-        return decide(rule, identity, target)
+        if rule not in self._repeatable:
+            return self._decide(rule, identity, target)
+        return self._known.of((rule, identity, target), lambda: self._decide(rule, identity, target))
 
     def check(self, rule: str) -> str:
         """What ``rule`` demands now, in the language of oslo.policy."""
@@ -142,13 +205,13 @@ class RuleBook:
                 return True
             return self._is_repeatable(referred, (*above, check.match))
         parts = [check.rule] if isinstance(check, policy.NotCheck) else getattr(check, "rules", [])
-        # None is passed over: each may be the one that refers to itself.
+        # Goes through all parts: each may be the one that refers to its own rule.
         answers = [self._is_repeatable(part, above) for part in parts]
         return all(answers)
 
 
 def credentials(identity: Identity) -> dict[str, Any]:
-    """What checks see of who asks, under the names that policy files know.
+    """What checks see of an identity, under the names that policy files use.
 
     Source: oslo.context, ``RequestContext.to_policy_values``.
     """
@@ -170,7 +233,7 @@ def credentials(identity: Identity) -> dict[str, Any]:
 
 
 def values_of(target: Target) -> dict[str, str]:
-    """What checks see of whose things are asked about. What is not known equals nothing."""
+    """What checks see of a target. An owner that is not known equals none."""
     values = {"project_id": target.project_id, "user_id": target.user_id}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -214,21 +277,18 @@ class OsloPolicy:
         try:
             self._book = read_book(self._conf, stamps)
         except ConfigurationError as error:
-            LOG.error("The policy stays as it was. %s", error)
+            LOG.error("The previous policy stays in force. %s", error)
         else:
             names = ", ".join(path for path, *_ in stamps)
-            LOG.warning("The policy was read again: %s", names or "no file is left, the defaults hold")
+            LOG.warning("The policy was read again: %s", names or "no file is left, so the defaults apply")
 
 
 def read_book(conf: cfg.ConfigOpts, stamps: tuple[Stamp, ...]) -> RuleBook:
-    """The rules as the files say now. Raises ConfigurationError."""
+    """The rules of the present files. Raises ConfigurationError."""
     for path, *_ in stamps:
         if Path(path).is_dir() or not os.access(path, os.R_OK):
             raise ConfigurationError(f"The policy file {path} cannot be read.")
-    enforcer = policy.Enforcer(conf)
-    # Every rule has a new default, and each would be warned of.
-    enforcer.suppress_default_change_warnings = True
-    enforcer.register_defaults(rules.defaults(scoped=conf[GROUP][ENFORCE_SCOPE]))
+    enforcer = new_enforcer(conf)
     try:
         enforcer.load_rules()
         book = RuleBook(enforcer)
@@ -241,6 +301,15 @@ def read_book(conf: cfg.ConfigOpts, stamps: tuple[Stamp, ...]) -> RuleBook:
     return book
 
 
+def new_enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
+    """oslo.policy with our rules, which has not read any file yet."""
+    enforcer = policy.Enforcer(conf)
+    # Every rule has a new default, and oslo.policy would warn about each.
+    enforcer.suppress_default_change_warnings = True
+    enforcer.register_defaults(rules.defaults(scoped=conf[GROUP][ENFORCE_SCOPE]))
+    return enforcer
+
+
 def _named(stamps: tuple[Stamp, ...]) -> str:
     return "the policy file " + " or ".join(path for path, *_ in stamps)
 
@@ -250,7 +319,7 @@ def _one_line(error: Exception) -> str:
 
 
 def default_policy(*, enforce_new_defaults: bool = True) -> OsloPolicy:
-    """The rules as they are without any file."""
+    """The default rules, without any file."""
     conf = cfg.ConfigOpts()
     conf(args=[], project="placement", default_config_files=[], default_config_dirs=[])
     conf.register_opts(OPTIONS, group=GROUP)

@@ -1,7 +1,8 @@
 """The names of the policy rules and what they demand by default.
 
-Source: the policy reference of OpenStack Placement. The names are what an operator's policy.yaml
-speaks of, so they are given; every rule is meant for tokens of a project, and for no others.
+Source: the policy reference of OpenStack Placement. Operators' files use these names, so
+they are fixed. The rules that begin with "moorage:" are for the native API. Every rule is for tokens of a
+project only.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PROJECT_READER: Final = "project_reader_api"
 ADMIN_OR_PROJECT_READER_OR_SERVICE: Final = "admin_or_project_reader_or_service_api"
 
 TOTAL_USAGES: Final = "placement:usages"
-"""The one rule that also looks at whose project is asked about."""
+"""The only rule that also depends on the project in the request."""
 
 RESHAPE: Final = "placement:reshaper:reshape"
 
@@ -47,17 +48,17 @@ class BaseRule:
 BASE_RULES: Final[Sequence[BaseRule]] = (
     BaseRule(ADMIN, "role:admin", "An administrator.", replaces_admin=False),
     BaseRule(SERVICE, "role:service", "Another service of the cloud, such as Nova or Neutron."),
-    BaseRule(ADMIN_OR_SERVICE, "role:admin or role:service", "What most of the API asks for."),
+    BaseRule(ADMIN_OR_SERVICE, "role:admin or role:service", "Access to most of the API."),
     BaseRule(
         PROJECT_READER,
         "role:reader and project_id:%(project_id)s",
-        "Somebody who may see what belongs to the project that is asked about.",
+        "A reader of the project in the request.",
         scoped=False,
     ),
     BaseRule(
         ADMIN_OR_PROJECT_READER_OR_SERVICE,
         f"role:admin or rule:{PROJECT_READER} or role:service",
-        "What may also be seen by readers of the project that is asked about.",
+        "Access that readers of the project in the request have as well.",
     ),
 )
 
@@ -96,7 +97,20 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     TOTAL_USAGES: "Show what a project uses.",
     RESHAPE: "Change inventories and allocations of several providers and consumers at once.",
 }
-"""The rules that the API asks, and what is asked with them."""
+"""The rules of the Placement API, with the operations that they guard."""
+
+NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "moorage:providers:list": "List resource providers with all that they have.",
+    "moorage:overview:show": "Show what all trees have and what is used of it.",
+    "moorage:claims:list": "List consumers of any project with what they hold.",
+    "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body.",
+    "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",
+    "moorage:unmet:list": "List what searches of all projects did not find.",
+    "moorage:holders:list": "See in an explanation which consumers hold what is missing.",
+}
+"""The rules of the native API. Their names are Moorage's own."""
+
+ALL_DESCRIPTIONS: Final[Mapping[str, str]] = {**DESCRIPTIONS, **NATIVE_DESCRIPTIONS}
 
 CHECKS: Final[Mapping[str, str]] = {
     TOTAL_USAGES: f"rule:{ADMIN_OR_PROJECT_READER_OR_SERVICE}",
@@ -112,7 +126,7 @@ _SINCE: Final = "W"
 
 
 def default_check(rule: str) -> str:
-    """What a rule of ``DESCRIPTIONS`` demands by default, in the language of oslo.policy."""
+    """What a rule of ``ALL_DESCRIPTIONS`` demands by default, in the language of oslo.policy."""
     return CHECKS.get(rule, f"rule:{ADMIN_OR_SERVICE}")
 
 
@@ -138,6 +152,6 @@ def defaults(*, scoped: bool = True) -> list[policy.RuleDefault]:
     ]
     asked = [
         policy.RuleDefault(name, default_check(name), description=description, scope_types=scopes)
-        for name, description in DESCRIPTIONS.items()
+        for name, description in ALL_DESCRIPTIONS.items()
     ]
     return [*bases, *asked]

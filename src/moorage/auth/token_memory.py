@@ -1,24 +1,25 @@
-"""Who stood behind a token a moment ago.
+"""Identities of tokens that were checked a moment ago.
 
-A cached token still costs keystonemiddleware half a millisecond, more than most searches. Clients that
-are busy ask many times a second with one token, so it is remembered for about that long.
+A cached token still costs keystonemiddleware half a millisecond, more than most searches. Busy clients
+send many requests a second with the same token, so it is remembered for about a second.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from moorage.auth.identity import Identity
+from moorage.model.cache import MIB, Cache, bytes_of
 from moorage.model.valueclass import valueclass
 
 REMEMBER_SECONDS: Final = 1.0
-"""By so much a revoked token may be taken for good longer than the middleware's cache would take it."""
+"""For so long a revoked token may be accepted beyond the time of the middleware's cache."""
 
-REMEMBERED_TOKENS: Final = 4096
+REMEMBERED_BYTES: Final = 4 * MIB
+"""Tokens and identities, each some kilobytes."""
 
 
 @valueclass(frozen=True, slots=True)
@@ -39,24 +40,25 @@ class TokenMemory:
     ) -> None:
         self._clock = clock
         self._now = now
-        self._lock = threading.Lock()
-        self._known: dict[str, _Remembered] = {}
+        self._known: Cache[str, _Remembered] = Cache(REMEMBERED_BYTES, bytes_of)
 
     def recall(self, token: str) -> Identity | None:
-        """Who stood behind it, if that was a moment ago."""
+        """The identity of a token, if it was checked a moment ago."""
         found = self._known.get(token)
-        return found.identity if found is not None and self._clock() < found.until else None
+        if found is None:
+            return None
+        if self._clock() >= found.until:
+            self._known.drop(token)
+            return None
+        return found.identity
 
     def remember(self, token: str, identity: Identity, facts: Mapping[str, Any]) -> None:
-        """``facts`` is what Keystone has said of the token (``token`` of its answer)."""
+        """``facts`` are Keystone's facts about the token (``token`` of its answer)."""
         credential = facts.get("application_credential") or {}
         left = self._seconds_left(facts.get("expires_at"))
         if credential.get("access_rules") is not None or facts.get("bind") or left <= 0:
             return
-        with self._lock:
-            if len(self._known) >= REMEMBERED_TOKENS:
-                self._known.clear()
-            self._known[token] = _Remembered(identity, self._clock() + min(left, REMEMBER_SECONDS))
+        self._known.put(token, _Remembered(identity, self._clock() + min(left, REMEMBER_SECONDS)))
 
     def _seconds_left(self, expires_at: object) -> float:
         try:

@@ -1,8 +1,8 @@
-"""Tokens that Moorage gives out itself: for those who have no Keystone.
+"""Moorage's own tokens, for deployments without Keystone.
 
 A token is ``moorage_<id>_<secret>``. The id finds its row; of the secret, 256 random bits, only the
-digest is kept, so that whoever reads the database cannot get in with what is in it. A plain SHA-256
-is enough for that: a slow hash is for passwords, which can be guessed.
+digest is stored, so that a copy of the database does not give access. A plain SHA-256 is enough for that:
+a slow hash is for passwords, which can be guessed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from moorage.auth.permissions import TOKEN_ROLES
 from moorage.model.tokens import TokenRecord
 
 ROLES: Final = ("admin", "service", "reader")
-"""Roles that a token can be given out for."""
+"""Roles that a token can have."""
 
 ID_BYTES: Final = 8
 SECRET_BYTES: Final = 32
@@ -40,7 +40,7 @@ def issue(
     project_id: str | None = None,
     expires_at: int | None = None,
 ) -> tuple[str, TokenRecord]:
-    """A new token, and what is to be kept of it. Times are seconds since 1970."""
+    """A new token, and the record of it that the database keeps. Times are seconds since 1970."""
     token_id, secret = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     record = TokenRecord(
         id=token_id,
@@ -61,10 +61,10 @@ def id_of(text: str) -> str:
 
 
 class TokenAuth:
-    """Lets in who has a token that was given out, is not revoked and has not expired.
+    """Accepts a known token that is not revoked and has not expired.
 
-    The database is asked for every request, so that a revocation counts at once in all processes,
-    and only for what has the form of a token. Nothing is ever written.
+    Each request with text in the form of a token reads the database, so that a revocation takes
+    effect at once in all processes. Nothing is written.
     """
 
     def __init__(self, find: Find, now: Callable[[], float] = time.time) -> None:

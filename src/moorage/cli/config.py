@@ -1,4 +1,4 @@
-"""``moorage config``: a sample of placement.conf, and what a given one comes to."""
+"""``moorage config``: a sample of placement.conf, and a check of a given one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Final
 import click
 from oslo_config import cfg, generator
 
-from moorage.cli import options
-from moorage.cli.common import chosen, database_options, without_password
-from moorage.cli.console import stdout
-from moorage.cli.wiring import resolve
+from moorage.cli.database import chosen, database_options, tell_database
+from moorage.cli.shared.groups import Commands
+from moorage.cli.shared.output import format_options, show
+from moorage.cli.shared.show import lines
 from moorage.model.errors import ConfigurationError
+from moorage.wiring.settings import resolve, without_password
 
 NAMESPACES: Final = (
     "moorage",
@@ -23,10 +24,10 @@ NAMESPACES: Final = (
     "oslo.middleware.http_proxy_to_wsgi",
     "oslo.policy",
 )
-"""Whose options a placement.conf has, as their distributions publish them."""
+"""Namespaces of the options in a placement.conf, as their distributions publish them."""
 
 
-@click.group(short_help="Write a sample placement.conf, or check one.")
+@click.group(cls=Commands, short_help="Write a sample placement.conf, or check one.")
 def config() -> None:
     """Write a sample placement.conf, or check one."""
 
@@ -55,16 +56,18 @@ def sample(output: Path | None) -> None:
         generator.generate(conf, file)
 
 
-@config.command(short_help="Read the configuration and tell what is wrong or idle in it.")
+@config.command(short_help="Check the configuration.")
+@format_options
 @database_options
-def check(config_file: Path | None, database: str | None, data_dir: Path) -> None:
-    """Read the configuration as moorage serve would, and tell what is wrong or idle in it.
+def check(config_file: Path | None, database: str | None, data_dir: Path | None) -> None:
+    """Read the configuration as moorage serve would, and report errors and options without effect.
 
-    Exit status 1 if it cannot work. The database is not touched. Options that are accepted and
-    have no effect are listed with the reason.
+    Exit status 1 if the service cannot start with it; all reasons are listed. The database is not
+    contacted. Options that are accepted without effect, and unknown names, are listed as well.
     """
-    settings = resolve(chosen(config_file, database, data_dir), serving=True).settings
-    for line in options.ineffective(settings.conf):
-        stdout().print(line, markup=False)
-    stdout().print(f"Database: {without_password(settings.store.url)}", markup=False)
-    stdout().print("The configuration can be used.", markup=False)
+    resolved = resolve(chosen(config_file, database, data_dir), serving=True)
+    tell_database(resolved)
+    notes = list(resolved.settings.remarks)
+    url = without_password(resolved.settings.store.url)
+    verdict = "The configuration can be used."
+    show({"database": url, "usable": True, "notes": notes}, lambda: lines([*notes, verdict]))

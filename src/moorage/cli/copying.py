@@ -1,4 +1,4 @@
-"""Copy the account of a service that speaks the Placement API into a database of ours."""
+"""Copies the account of a service with the Placement API into a database of Moorage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol, Self, TypeVar
 from urllib.parse import quote
 
-from moorage.cli.client.connection import Service as Connection
+from moorage.cli.client.connection import ServiceConnection
 from moorage.model.commands import (
     ConsumerCopy,
     CopyConsumers,
@@ -22,17 +22,17 @@ from moorage.model.commands import (
 )
 from moorage.model.errors import ConfigurationError, MoorageError
 from moorage.model.requests import ProviderFilter
-from moorage.model.values import CUSTOM_PREFIX, UNKNOWN_CONSUMER_TYPE, Inventory, Requester
+from moorage.model.values import CUSTOM_PREFIX, Inventory, Requester, stated_type
 from moorage.service.facade import Service
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 AT_A_TIME: Final = 200
-"""Providers, or consumers, that are written together: what an interruption can cost."""
+"""Providers, or consumers, that are written together: the most that an interruption can lose."""
 
 READINGS: Final = 5
-"""How often a provider is read anew that was changed while it was read."""
+"""How often a provider is read again if it changes during the reading."""
 
 REQUESTER: Final = Requester(user_id="moorage import")
 
@@ -43,22 +43,22 @@ INVENTORY_FIELDS: Final = tuple(item.name for item in fields(Inventory))
 
 
 class Progress(Protocol):
-    """Is told how far a stage has come."""
+    """Receives the progress of a stage."""
 
     def begin(self, stage: str, total: int) -> None:
-        """A stage of so many steps begins."""
+        """A stage of ``total`` steps begins."""
 
     def advance(self, steps: int) -> None:
-        """So many steps more are done."""
+        """``steps`` more steps are done."""
 
 
 class Source:
-    """The other service, asked over ``connections`` connections at a time.
+    """The other service, used over ``connections`` connections at a time.
 
     Every method raises ServiceError and RefusedError. To be closed.
     """
 
-    def __init__(self, open_connection: Callable[[], Connection], connections: int) -> None:
+    def __init__(self, open_connection: Callable[[], ServiceConnection], connections: int) -> None:
         self._open = open_connection
         self._mine = threading.local()
         self._stack = ExitStack()
@@ -72,8 +72,8 @@ class Source:
         self._pool.shutdown(cancel_futures=True)
         self._stack.close()
 
-    def _connection(self) -> Connection:
-        found: Connection | None = getattr(self._mine, "connection", None)
+    def _connection(self) -> ServiceConnection:
+        found: ServiceConnection | None = getattr(self._mine, "connection", None)
         if found is None:
             with self._lock:
                 found = self._stack.enter_context(self._open())
@@ -85,11 +85,11 @@ class Source:
         return self._connection().get(path)
 
     def every(self, ask: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
-        """What ``ask`` says of each, in their order, several at a time."""
+        """Results of ``ask`` for each item, in order, several at a time."""
         return self._pool.map(ask, items)
 
     def has_consumer_types(self) -> bool:
-        """Whether it says of which type a consumer is."""
+        """Whether the service shows types of consumers."""
         return self._connection().minor >= CONSUMER_TYPE_MINOR
 
     def resource_classes(self) -> set[str]:
@@ -101,7 +101,7 @@ class Source:
         return set(self.get("/traits")["traits"])
 
     def listed(self) -> list[dict[str, Any]]:
-        """All providers as the API lists them, parents before those below them."""
+        """All providers as the API lists them, parents before children."""
         listed: list[dict[str, Any]] = self.get("/resource_providers")["resource_providers"]
         parents = {each["uuid"]: each["parent_provider_uuid"] for each in listed}
         depths: dict[str, int] = {}
@@ -117,9 +117,9 @@ class Source:
         return sorted(listed, key=lambda each: depths.get(each["uuid"], 0))
 
     def provider(self, listed: dict[str, Any]) -> ProviderCopy:
-        """A provider whole, all parts of one generation.
+        """A complete provider, with all parts of one generation.
 
-        Raises ConfigurationError if it is changed again and again meanwhile.
+        Raises ConfigurationError if it keeps changing during the reading.
         """
         path = f"/resource_providers/{listed['uuid']}"
         for _ in range(READINGS):
@@ -142,24 +142,23 @@ class Source:
                     tuple(sorted(aggregates["aggregates"])),
                 )
         raise ConfigurationError(
-            f"The provider {listed['name']} is changed while it is read: stop those who write first."
+            f"The provider {listed['name']} changes while it is read: stop the services that write first."
         )
 
     def consumers_of(self, listed: dict[str, Any]) -> list[str]:
-        """UUIDs of all that hold of a provider."""
+        """UUIDs of all consumers that hold allocations of a provider."""
         return list(self.get(f"/resource_providers/{listed['uuid']}/allocations")["allocations"])
 
     def consumer(self, uuid: str) -> ConsumerCopy | None:
-        """A consumer with all that it holds; None if that is nothing any more."""
+        """A consumer with all that it holds; None if it holds nothing any more."""
         found = self.get(f"/allocations/{quote(uuid, safe='')}")
         if not found["allocations"]:
             return None
-        consumer_type = found.get("consumer_type", UNKNOWN_CONSUMER_TYPE)
         return ConsumerCopy(
             uuid,
             found["project_id"],
             found["user_id"],
-            None if consumer_type == UNKNOWN_CONSUMER_TYPE else consumer_type,
+            stated_type(found.get("consumer_type")),
             found["consumer_generation"],
             {provider: each["resources"] for provider, each in found["allocations"].items()},
         )
@@ -167,7 +166,7 @@ class Source:
 
 @dataclass(slots=True)
 class Copied:
-    """What was written, and what the comparison found."""
+    """Counts of what was written, and the findings of the comparison."""
 
     providers: int = 0
     consumers: int = 0
@@ -177,10 +176,10 @@ class Copied:
 
 
 def copy(source: Source, target: Service, progress: Progress) -> Copied:
-    """Copy all that is not there yet, then compare everything.
+    """Copy all that the target lacks, then compare everything.
 
-    Raises ConfigurationError if the target holds what the source does not have, and what reading and
-    writing raise. What was written until then stays, and is not read again the next time.
+    Raises ConfigurationError if the target holds something that the source does not have, and the errors of
+    reading and writing. What was written before an error stays, and the next run does not read it again.
     """
     copied = Copied()
     listed = source.listed()
@@ -193,7 +192,7 @@ def copy(source: Source, target: Service, progress: Progress) -> Copied:
 
 
 def require_empty_or_begun(target: Service, listed: Sequence[dict[str, Any]]) -> None:
-    """Raises ConfigurationError if there is a provider that does not come from the source."""
+    """Raises ConfigurationError if the target has a provider that the source does not have."""
     known = {each["uuid"] for each in listed}
     strangers = [each.name for each in target.providers(ProviderFilter()) if each.uuid not in known]
     if strangers:
@@ -205,7 +204,7 @@ def require_empty_or_begun(target: Service, listed: Sequence[dict[str, Any]]) ->
 
 
 def copy_names(source: Source, target: Service) -> None:
-    """Custom resource classes and traits; one that is standard there and unknown here shows when used."""
+    """Copy custom resource classes and traits. A standard name that is unknown here fails when it is used."""
     for name in sorted(source.resource_classes() - {each.name for each in target.resource_classes()}):
         if name.startswith(CUSTOM_PREFIX):
             target.execute(CreateResourceClass(name, may_exist=True), REQUESTER)
@@ -217,7 +216,7 @@ def copy_names(source: Source, target: Service) -> None:
 def copy_providers(
     source: Source, target: Service, listed: Sequence[dict[str, Any]], progress: Progress, copied: Copied
 ) -> None:
-    """Those that are not there yet, parents first."""
+    """Copy the missing providers, parents first."""
     present = {each.uuid for each in target.providers(ProviderFilter())}
     missing = [each for each in listed if each["uuid"] not in present]
     copied.there_already = len(listed) - len(missing)
@@ -231,7 +230,7 @@ def copy_providers(
 def copy_consumers(
     source: Source, target: Service, listed: Sequence[dict[str, Any]], progress: Progress, copied: Copied
 ) -> None:
-    """Those that are not there yet, provider by provider; each is read and written once."""
+    """Copy the missing consumers, provider by provider; each is read and written once."""
     progress.begin("consumers", len(listed))
     met: set[str] = set()
     for some in parts(listed):
@@ -249,7 +248,7 @@ def copy_consumers(
 
 
 def compared(source: Source, target: Service, progress: Progress, copied: Copied) -> Iterator[str]:
-    """Read everything of both sides anew: what differs, in words."""
+    """Read everything of both sides again, and yield the differences in words."""
     listed = source.listed()
     progress.begin("comparison", len(listed))
     gone = {each.uuid: each.name for each in target.providers(ProviderFilter())}
@@ -273,7 +272,7 @@ def compared(source: Source, target: Service, progress: Progress, copied: Copied
 
 
 def provider_here(target: Service, uuid: str) -> ProviderCopy | None:
-    """A provider of ours in the form of a copy; None if there is none."""
+    """A provider of the target in the form of a copy; None if it does not exist."""
     try:
         found = target.provider(uuid)
         return ProviderCopy(
@@ -290,7 +289,7 @@ def provider_here(target: Service, uuid: str) -> ProviderCopy | None:
 
 
 def consumers_here(target: Service, provider: str) -> set[str]:
-    """UUIDs of all that hold of a provider of ours; none of one that there is not."""
+    """UUIDs of all consumers with allocations of a provider of the target; empty if it does not exist."""
     try:
         return set(target.provider_allocations(provider).consumers)
     except MoorageError:
@@ -298,7 +297,7 @@ def consumers_here(target: Service, provider: str) -> set[str]:
 
 
 def consumer_here(target: Service, uuid: str) -> ConsumerCopy | None:
-    """A consumer of ours in the form of a copy; None if it holds nothing."""
+    """A consumer of the target in the form of a copy; None if it holds nothing."""
     found = target.consumer_allocations(uuid)
     if not found.providers:
         return None
@@ -309,7 +308,7 @@ def consumer_here(target: Service, uuid: str) -> ConsumerCopy | None:
         uuid,
         found.project_id,
         found.user_id,
-        None if found.consumer_type == UNKNOWN_CONSUMER_TYPE else found.consumer_type,
+        stated_type(found.consumer_type),
         found.generation,
         {provider: dict(each.resources) for provider, each in found.providers.items()},
     )

@@ -1,40 +1,19 @@
-"""What a file for ``moorage load`` says, as values. The format: docs/reference/load-format.md."""
+"""The content of a file for ``moorage load``, as values. The format: docs/reference/load-format.md."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
-
-NAMESPACE: Final = uuid.UUID("6f0d1d26-6a3f-5d0c-9b39-0d6d4f3a7e11")
-"""Namespace of the uuids made from names; it must never change, or a second load finds nothing."""
-
-
-def provider_uuid(name: str) -> str:
-    """Uuid of a provider whose file gives a name only."""
-    return str(uuid.uuid5(NAMESPACE, f"provider:{name}"))
-
-
-def aggregate_uuid(name: str) -> str:
-    """Uuid of an aggregate that the file calls by a name."""
-    return str(uuid.uuid5(NAMESPACE, f"aggregate:{name}"))
-
-
-def consumer_uuid(name: str) -> str:
-    """Uuid of a consumer whose file gives a name only."""
-    return str(uuid.uuid5(NAMESPACE, f"consumer:{name}"))
 
 
 @valueclass(frozen=True, slots=True)
 class ProviderEntry:
     """One provider of the file.
 
-    ``uuid`` is None if the file gives none. ``inventories``, ``traits`` and ``aggregates`` (as
-    uuids) are None where the file leaves the key out: then what is there stays. ``line`` counts
-    from 1.
+    ``uuid`` is None if the file gives none. ``inventories``, ``traits`` and ``aggregates`` (as uuids) are
+    None where the file leaves the key out: then the present values stay. ``line`` counts from 1.
     """
 
     name: str
@@ -46,7 +25,7 @@ class ProviderEntry:
     children: tuple[ProviderEntry, ...] = ()
 
     def with_descendants(self) -> Iterator[tuple[ProviderEntry, ProviderEntry | None]]:
-        """This entry and all below it with their parents, parents first."""
+        """This entry and all its descendants with their parents, parents first."""
         waiting: list[tuple[ProviderEntry, ProviderEntry | None]] = [(self, None)]
         while waiting:
             entry, parent = waiting.pop()

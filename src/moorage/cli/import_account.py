@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import click
 import rich.progress
 
-from moorage.cli.client.call import DEFAULT_TOKEN, TOKEN_VARIABLE
-from moorage.cli.client.connection import Service as Connection
-from moorage.cli.common import chosen, database_options, stderr, stdout
+from moorage.cli.client.address import DEFAULT_TOKEN, TOKEN_VARIABLE, service_url
+from moorage.cli.client.connection import OptionNames, ServiceConnection
 from moorage.cli.copying import Copied, Source, copy
+from moorage.cli.database import database_of, database_options
 from moorage.cli.load import progress_bar
-from moorage.cli.wiring import opened_service, resolve
+from moorage.cli.shared import output
+from moorage.cli.shared.console import stderr, stdout
+from moorage.cli.shared.exits import REFUSED
+from moorage.cli.shared.output import format_options
+from moorage.wiring.parts import opened_service
 
-EXIT_DIFFERENT: Final = 1
+OPTIONS: Final = OptionNames("--from", f"--token or {TOKEN_VARIABLE}")
+"""The options of this command that name the other service."""
 
 SHOWN_DIFFERENCES: Final = 20
 
 NOT_SHOWN: Final = (
-    "when providers, inventories and allocations were made and changed: all are of today",
+    "the dates of providers, inventories and allocations: all are of today",
     "consumers that hold nothing, and projects and users that no consumer belongs to",
-    "the order in which custom traits and classes were made: lists may come in another one",
+    "the order in which custom traits and classes were created: lists may have another order",
 )
-"""What the API does not tell, so that nobody can copy it."""
+"""What the API does not show, so that the import cannot copy it."""
 
 
 class Bar:
@@ -55,15 +61,16 @@ class Bar:
     default=DEFAULT_TOKEN,
     show_default=True,
     show_envvar=True,
-    help="The token to send to it: one that may read everything.",
+    help="A token of that service that may read everything.",
 )
 @click.option(
     "--connections",
     type=click.IntRange(1, 64),
     default=8,
     show_default=True,
-    help="Requests to it at a time.",
+    help="Concurrent requests to the service.",
 )
+@format_options
 @database_options
 def import_account(
     url: str,
@@ -71,37 +78,41 @@ def import_account(
     connections: int,
     config_file: Path | None,
     database: str | None,
-    data_dir: Path,
+    data_dir: Path | None,
 ) -> None:
     """Copy all that a running service shows over the Placement API into an empty database.
 
     Providers with trees, inventories, traits and aggregates, consumers with allocations, projects, users
-    and types, and all generations, so that clients go on as if nothing had happened. Stop those who write
-    first. An import that was interrupted goes on where it stopped when it is run again. At the end
-    everything is read once more from both sides and compared; exit status 1 if there is a difference.
+    and types are copied with all generations, so that clients notice no change. Stop the services that
+    write first. An interrupted import continues when it is run again. At the end it reads everything from
+    both sides again and compares; exit status 1 if there is a difference.
     """
-    resolved = resolve(chosen(config_file, database, data_dir))
+    url = service_url(url, "--from")
+    resolved = database_of(config_file, database, data_dir)
     migrate = resolved.embedded or resolved.settings.sync_on_startup
     with (
         opened_service(resolved.settings, migrate=migrate) as target,
-        Source(lambda: Connection(url, token), connections) as source,
+        Source(lambda: ServiceConnection(url, token, OPTIONS), connections) as source,
         progress_bar() as bars,
     ):
         try:
             copied = copy(source, target, Bar(bars))
         except BaseException:
-            stderr().print("Not finished. The same command goes on where it stopped.", markup=False)
+            stderr().print("Not finished. The same command continues where it stopped.", markup=False)
             raise
         with_types = source.has_consumer_types()
-    show(copied, url, with_types=with_types)
+    output.show(
+        {**asdict(copied), "from": url, "differences": list(copied.differences)},
+        lambda: show(copied, url, with_types=with_types),
+    )
     if copied.differences:
-        sys.exit(EXIT_DIFFERENT)
+        sys.exit(REFUSED)
 
 
 def show(copied: Copied, url: str, *, with_types: bool) -> None:
-    """What was copied, what differs, and what could not be copied."""
+    """Print what was copied, what differs, and what could not be copied."""
     console = stdout()
-    already = f" ({copied.there_already} providers were there already)" if copied.there_already else ""
+    already = f" ({copied.there_already} providers existed already)" if copied.there_already else ""
     console.print(
         f"Copied {copied.providers} providers and {copied.consumers} consumers from {url}{already}.",
         markup=False,
@@ -114,6 +125,6 @@ def show(copied: Copied, url: str, *, with_types: bool) -> None:
     verdict = f"{len(copied.differences)} differences" if copied.differences else "no difference"
     console.print(f"Compared {copied.compared} providers and consumers: {verdict}.", markup=False)
     console.print("The API does not show, and so these were not copied:", markup=False)
-    lines = NOT_SHOWN if with_types else (*NOT_SHOWN, "of which types consumers are (before 1.38)")
+    lines = NOT_SHOWN if with_types else (*NOT_SHOWN, "types of consumers (before 1.38)")
     for line in lines:
         console.print(f"  - {line}", markup=False)

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from moorage.cli.common import chosen, database_options, stderr, stdout
-from moorage.cli.loading import Advance, Outcome, read_document, read_present
+from moorage.cli.client.address import service_options
+from moorage.cli.client.call import tell
+from moorage.cli.client.remote import RemoteAccount
+from moorage.cli.database import database_of, database_options, service_wanted
+from moorage.cli.loading import (
+    STANDARD_INPUT,
+    Account,
+    Advance,
+    LoadOutcome,
+    read_document,
+    read_present,
+    read_standard_input,
+)
 from moorage.cli.loading import load as load_document
 from moorage.cli.plan import Step, plan
-from moorage.cli.wiring import opened_service, resolve
-
-EXIT_REFUSED: Final = 1
+from moorage.cli.shared.console import stderr
+from moorage.cli.shared.exits import REFUSED
+from moorage.cli.shared.output import format_options, show
 
 _DONE_WORDS: Final = {
     "create": "created",
@@ -29,9 +41,11 @@ _DONE_WORDS: Final = {
 
 
 @click.command(short_help="Load provider trees from a YAML or JSON file.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--prune", is_flag=True, help="Delete the providers that FILE does not name.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@service_options
+@format_options
 @database_options
 def load(
     file: Path,
@@ -39,33 +53,55 @@ def load(
     dry_run: bool,
     config_file: Path | None,
     database: str | None,
-    data_dir: Path,
+    data_dir: Path | None,
 ) -> None:
-    """Load provider trees with inventories, traits and aggregates from FILE (YAML or JSON).
+    """Load provider trees with inventories, traits and aggregates from FILE (YAML or JSON; - is stdin).
 
-    Only differences are written: a second run changes nothing. Each provider is written as a whole
-    or not at all; one that is refused is named, the others go on, and the exit status is 1. A FILE
-    with mistakes is not loaded at all; every mistake is shown with its line.
+    --url or MOORAGE_URL names a service as the target. --database, --data-dir, --config-file or --config-dir
+    name a database, which a service may use at the same time.
+
+    Only differences are written: a second run changes nothing. Each provider is written as a whole or not
+    at all (over HTTP part by part). If a provider is refused, it is named, the others are written, and the
+    exit status is 1. A FILE with errors is not loaded at all; each error is shown with its line.
     """
-    document = read_document(file)
-    resolved = resolve(chosen(config_file, database, data_dir))
-    migrate = resolved.embedded or resolved.settings.sync_on_startup
-    with opened_service(resolved.settings, migrate=migrate) as service:
+    name = STANDARD_INPUT if str(file) == "-" else str(file)
+    document = read_standard_input(sys.stdin.buffer) if str(file) == "-" else read_document(file)
+    with opened_account(config_file, database, data_dir, looks_only=dry_run) as account:
         if dry_run:
-            steps = plan(document, read_present(service, document), prune=prune)
+            steps = plan(document, read_present(account, document), prune=prune)
             show_plan(steps)
             return
         with progress_bar() as progress:
-            task = progress.add_task(str(file), total=None)
+            task = progress.add_task(name, total=None)
 
             def begin(steps: Sequence[Step]) -> Advance:
                 progress.reset(task, total=len(steps))
                 return lambda: progress.advance(task)
 
-            outcome = load_document(service, document, prune=prune, begin=begin)
-    show_outcome(outcome, str(file))
+            outcome = load_document(account, document, prune=prune, begin=begin)
+    show_outcome(outcome, name)
     if outcome.refused:
-        sys.exit(EXIT_REFUSED)
+        sys.exit(REFUSED)
+
+
+@contextmanager
+def opened_account(
+    config_file: Path | None, database: str | None, data_dir: Path | None, *, looks_only: bool
+) -> Iterator[Account]:
+    """The service or the database that the command line or the environment names."""
+    address = service_wanted(config_file, database, data_dir)
+    if address is not None:
+        tell(address)
+        with RemoteAccount(address) as remote:
+            yield remote
+        return
+    # Imported only when needed: a service over HTTP needs no database.
+    from moorage.wiring.parts import opened_service
+
+    resolved = database_of(config_file, database, data_dir)
+    migrate = resolved.embedded or resolved.settings.sync_on_startup
+    with opened_service(resolved.settings, migrate=migrate, looks_only=looks_only) as service:
+        yield service
 
 
 def progress_bar() -> Progress:
@@ -83,27 +119,47 @@ def progress_bar() -> Progress:
 
 
 def show_plan(steps: Sequence[Step]) -> None:
-    """One line for each step."""
-    console = stdout()
-    for step in steps:
-        console.print(str(step), markup=False)
-    console.print(summary(steps) if steps else "Nothing to do.", markup=False)
+    """Each step, with the old and new values of what it changes."""
+    data = {"dry_run": True, "steps": [_data(step) for step in steps], "refused": []}
+
+    def draw() -> None:
+        for step in steps:
+            click.echo(str(step))
+            for line in step.changes:
+                click.echo(f"  {line}")
+        click.echo(f"would be: {summary(steps)}" if steps else "Nothing to do.")
+
+    show(data, draw)
 
 
-def show_outcome(outcome: Outcome, path: str) -> None:
+def show_outcome(outcome: LoadOutcome, path: str) -> None:
     """Refusals on stderr, a summary on stdout."""
-    problems = stderr()
-    for refusal in outcome.refused:
-        place = f"{path}:{refusal.step.line}" if refusal.step.line is not None else path
-        problems.print(
-            f"{place}: {refusal.step.action} {refusal.step.label} refused: {refusal.reason}", markup=False
-        )
-    line = summary(outcome.done) if outcome.done else "Nothing to do: all is as the file says."
-    if outcome.refused:
-        line = (
-            f"{summary(outcome.done) if outcome.done else 'nothing written'}; {len(outcome.refused)} refused"
-        )
-    stdout().print(line, markup=False)
+    refused = [{**_data(each.step), "reason": each.reason} for each in outcome.refused]
+    data = {"dry_run": False, "steps": [_data(step) for step in outcome.done], "refused": refused}
+
+    def draw() -> None:
+        for refusal in outcome.refused:
+            place = f"{path}:{refusal.step.line}" if refusal.step.line is not None else path
+            told = f"{refusal.step.action} {refusal.step.label} refused: {refusal.reason}"
+            click.echo(f"{place}: {told}", err=True)
+        line = summary(outcome.done) if outcome.done else "Nothing to do: everything is as in the file."
+        if outcome.refused:
+            done = summary(outcome.done) if outcome.done else "nothing written"
+            line = f"{done}; {len(outcome.refused)} refused"
+        click.echo(line)
+
+    show(data, draw)
+
+
+def _data(step: Step) -> dict[str, object]:
+    """A step as data."""
+    return {
+        "action": step.action,
+        "name": step.label,
+        "uuid": step.uuid,
+        "line": step.line,
+        "changes": list(step.changes),
+    }
 
 
 def summary(steps: Sequence[Step]) -> str:

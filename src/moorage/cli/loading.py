@@ -1,18 +1,20 @@
-"""Reading a file for ``moorage load`` and carrying it out through a service."""
+"""Reads a file for ``moorage load``, and carries it out through a service."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Any, BinaryIO, Final, Protocol
 
-from moorage.cli.document import Document
+from moorage.cli.client.connection import RefusedError, ServiceError
+from moorage.cli.document import ConsumerEntry, Document
 from moorage.cli.parsing import BadFileError, parse
 from moorage.cli.plan import Present, PresentDetails, Step, plan, uuids_of
 from moorage.cli.reading import Problem
+from moorage.model.commands import Command
 from moorage.model.errors import (
     ConfigurationError,
     ConsumerGenerationError,
@@ -26,20 +28,37 @@ from moorage.model.errors import (
 )
 from moorage.model.requests import ProviderFilter
 from moorage.model.valueclass import valueclass
-from moorage.model.values import Requester
-from moorage.service.facade import Service
+from moorage.model.values import (
+    ConsumerAllocations,
+    NamedItem,
+    Provider,
+    ProviderAggregates,
+    ProviderInventories,
+    ProviderTraits,
+    Requester,
+)
 
 LOADER: Final = Requester(user_id="moorage-load")
-"""Who the change log says has asked."""
+"""The requester of these writes in the change log."""
+
+NOT_FOUND: Final = 404
+SERVER_FAULT: Final = 500
+DUPLICATE_NAME: Final = "placement.duplicate_name"
 
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 """Largest file that is read: it is held in memory as nodes of some hundred bytes each."""
 
+STANDARD_INPUT: Final = "stdin"
+"""The name of the standard input in messages."""
+
 WRITERS: Final = 8
-"""Trees written at the same time: their commands share commits, and so one wait for the disk."""
+"""Trees written at the same time: their commands share commits, and so wait for the disk together."""
 
 MAX_PASSES: Final = 3
-"""How often the file is compared and carried out while other clients change the same providers."""
+"""How often in a row the file is compared again without progress because other clients change the same."""
+
+MOST_PASSES: Final = 100
+"""Most comparisons in all: the command ends even if other clients undo each change."""
 
 CREATE_OR_UPDATE: Final = frozenset({"create", "update"})
 
@@ -50,15 +69,40 @@ _MAY_WORK_LATER: Final = (
     # The name may belong to a provider that the same file renames.
     ProviderExistsError,
 )
-"""Refusals that a new comparison can make good."""
+"""Refusals after which a new comparison can succeed."""
+
+IN_WORDS: Final[Mapping[str, str]] = {
+    "placement.inventory.inuse": "consumers hold some of an inventory that it removes",
+    "placement.resource_provider.inuse": "consumers hold allocations of it",
+    "placement.resource_provider.cannot_delete_parent": "it has child providers that stay",
+}
+"""Why a service refuses a step over HTTP, by the code of its error."""
+
+
+class Account(Protocol):
+    """The target of a file: a service in this process, or one over HTTP.
+
+    Every method raises what the service's facade raises.
+    """
+
+    def providers(self, wanted: ProviderFilter, /) -> Sequence[Provider]: ...
+    def provider_inventories(self, uuid: str, /) -> ProviderInventories: ...
+    def provider_traits(self, uuid: str, /) -> ProviderTraits: ...
+    def provider_aggregates(self, uuid: str, /) -> ProviderAggregates: ...
+    def consumer_allocations(self, consumer: str, /) -> ConsumerAllocations: ...
+    def owner_as_kept(self, project_id: str, user_id: str, /) -> tuple[str | None, str | None]: ...
+    def traits(self) -> Sequence[NamedItem]: ...
+    def resource_classes(self) -> Sequence[NamedItem]: ...
+    def execute(self, command: Command[Any], requester: Requester, /) -> object: ...
+
 
 Advance = Callable[[], None]
 """Called after each step, from any thread."""
 
 
 @valueclass(frozen=True, slots=True)
-class Refusal:
-    """A step that was not done, and why. ``stale``: somebody else was faster; again it may work."""
+class RefusedStep:
+    """A step that was not done, and why. ``stale``: another client was faster; a new attempt may succeed."""
 
     step: Step
     reason: str
@@ -66,15 +110,23 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of a plan."""
+class LoadOutcome:
+    """The result of a plan."""
 
     done: list[Step] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    refused: list[RefusedStep] = field(default_factory=list)
 
     @property
     def stale(self) -> bool:
         return any(refusal.stale for refusal in self.refused)
+
+
+def read_standard_input(stream: BinaryIO) -> Document:
+    """The document from standard input. Raises BadFileError, ConfigurationError."""
+    content = stream.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"The standard input is larger than {MAX_FILE_BYTES} bytes.")
+    return _document(content, STANDARD_INPUT)
 
 
 def read_document(path: Path) -> Document:
@@ -85,16 +137,20 @@ def read_document(path: Path) -> Document:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
+    return _document(content, str(path))
+
+
+def _document(content: bytes, name: str) -> Document:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise BadFileError(str(path), (Problem(line, "not valid UTF-8"),)) from error
-    return parse(text, str(path))
+        raise BadFileError(name, (Problem(line, "not valid UTF-8"),)) from error
+    return parse(text, name)
 
 
-def read_present(service: Service, document: Document) -> Present:
-    """The service's state as far as ``document`` is about it."""
+def read_present(service: Account, document: Document) -> Present:
+    """The part of the service's state that ``document`` describes."""
     providers = tuple(service.providers(ProviderFilter()))
     named = frozenset(uuids_of(document, providers).values())
     details: dict[str, PresentDetails] = {}
@@ -104,19 +160,28 @@ def read_present(service: Service, document: Document) -> Present:
         try:
             details[provider.uuid] = read_details(service, provider.uuid)
         except NotFoundError:
-            # Deleted since the list was read: the plan updates it, is refused, and is made anew.
+            # Deleted since the list was read: the update will be refused, and the plan made again.
             continue
     return Present(
         providers=providers,
         details=details,
-        consumers={entry.uuid: service.consumer_allocations(entry.uuid) for entry in document.consumers},
+        consumers={entry.uuid: _held(service, entry) for entry in document.consumers},
         traits=frozenset(item.name for item in service.traits()),
         resource_classes=frozenset(item.name for item in service.resource_classes()),
     )
 
 
-def read_details(service: Service, uuid: str) -> PresentDetails:
-    """What one provider has. Raises ProviderNotFoundError."""
+def _held(service: Account, entry: ConsumerEntry) -> ConsumerAllocations:
+    """What a consumer holds; the owner is spelled as in the file if the database considers both equal."""
+    held = service.consumer_allocations(entry.uuid)
+    wanted, found = (entry.project_id, entry.user_id), (held.project_id, held.user_id)
+    if held.providers and wanted != found and service.owner_as_kept(*wanted) == found:
+        return replace(held, project_id=entry.project_id, user_id=entry.user_id)
+    return held
+
+
+def read_details(service: Account, uuid: str) -> PresentDetails:
+    """The parts of one provider. Raises ProviderNotFoundError."""
     inventories = service.provider_inventories(uuid)
     traits = service.provider_traits(uuid)
     aggregates = service.provider_aggregates(uuid)
@@ -129,35 +194,41 @@ def read_details(service: Service, uuid: str) -> PresentDetails:
 
 
 def load(
-    service: Service,
+    service: Account,
     document: Document,
     *,
     prune: bool = False,
     begin: Callable[[Sequence[Step]], Advance] = lambda _: lambda: None,
-) -> Outcome:
-    """Carry ``document`` out; what is the same already is not written.
+) -> LoadOutcome:
+    """Carry ``document`` out; only differences are written.
 
-    ``begin`` is told each pass's steps and answers what to call after each one. Where other
-    clients were faster the comparison is made again, MAX_PASSES times at most.
+    ``begin`` receives the steps of each pass, and returns a function to call after each step. The comparison
+    is repeated if other clients changed the same, at most MAX_PASSES times. It is also repeated if a step was
+    refused while others succeeded, because these may have made room for it. So a second run of the same file
+    has nothing to write.
     """
-    outcome = Outcome()
-    for _ in range(MAX_PASSES):
+    outcome = LoadOutcome()
+    in_vain = 0
+    for _ in range(MOST_PASSES):
         steps = plan(document, read_present(service, document), prune=prune)
         latest = carry_out(service, steps, begin(steps))
-        outcome = Outcome(outcome.done + latest.done, latest.refused)
-        if not latest.stale:
+        outcome = LoadOutcome(outcome.done + latest.done, latest.refused)
+        if not latest.refused:
+            break
+        in_vain = 0 if latest.done else in_vain + 1
+        if in_vain and (in_vain == MAX_PASSES or not latest.stale):
             break
     return outcome
 
 
-def carry_out(service: Service, steps: Sequence[Step], advance: Advance) -> Outcome:
-    """Do every step; a refused one is noted, those that need it are too, and the others go on."""
+def carry_out(service: Account, steps: Sequence[Step], advance: Advance) -> LoadOutcome:
+    """Do every step. Refused steps are recorded with those that need them, and the others go on."""
     run = _Run(service, advance)
     trees = _by_tree([step for step in steps if step.action in CREATE_OR_UPDATE])
     with ThreadPoolExecutor(WRITERS) as pool:
-        # list() also hands on what went wrong beyond a refusal.
+        # list() also raises errors other than refusals.
         list(pool.map(run.steps, trees))
-    # What is given back may be what another consumer of the file needs.
+    # Releases come first: another consumer of the file may need what they free.
     run.steps([step for step in steps if step.action == "release"])
     run.steps([step for step in steps if step.action == "claim"])
     run.steps([step for step in steps if step.action == "delete"])
@@ -168,9 +239,9 @@ def carry_out(service: Service, steps: Sequence[Step], advance: Advance) -> Outc
 
 @dataclass(slots=True)
 class _Run:
-    service: Service
+    service: Account
     advance: Advance
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: LoadOutcome = field(default_factory=LoadOutcome)
     missing: set[str] = field(default_factory=set)
     lock: Lock = field(default_factory=Lock)
 
@@ -186,27 +257,35 @@ class _Run:
                         self.missing.add(step.uuid)
                 self.advance()
 
-    def _one(self, step: Step) -> Refusal | None:
+    def _one(self, step: Step) -> RefusedStep | None:
         if not self.missing.isdisjoint(step.needs):
-            return Refusal(step, "it needs a provider that was refused")
+            return RefusedStep(step, "it needs a provider that was refused")
         try:
             self.service.execute(step.command, LOADER)
         except UnavailableError:
-            # The rest would fail alike, each after a wait; what was done stays, a second run goes on.
+            # All other steps would fail as well, each after a wait. Completed steps stay, and a second run
+            # continues.
             raise
         except _MAY_WORK_LATER as error:
-            return Refusal(step, str(error), stale=True)
+            return RefusedStep(step, str(error), stale=True)
+        except RefusedError as error:
+            if error.status >= SERVER_FAULT:
+                raise
+            may_work_later = error.lost_a_race or error.status == NOT_FOUND or error.code == DUPLICATE_NAME
+            return RefusedStep(step, IN_WORDS.get(error.code, str(error)), stale=may_work_later)
+        except ServiceError:
+            raise
         except ProviderInUseError:
-            return Refusal(step, "consumers hold allocations of it")
+            return RefusedStep(step, "consumers hold allocations of it")
         except ProviderHasChildrenError:
-            return Refusal(step, "it has child providers that stay")
+            return RefusedStep(step, "it has child providers that stay")
         except MoorageError as error:
-            return Refusal(step, str(error))
+            return RefusedStep(step, str(error))
         return None
 
 
 def _by_tree(steps: Sequence[Step]) -> list[list[Step]]:
-    """Steps that build on each other together, in order."""
+    """Steps grouped by tree, so that dependent steps stay together in order."""
     trees: list[list[Step]] = []
     tree_of: dict[str, list[Step]] = {}
     for step in steps:

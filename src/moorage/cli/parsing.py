@@ -1,4 +1,4 @@
-"""From the text of a file to a ``Document``, or to the list of what is wrong with it."""
+"""Parses the text of a file into a ``Document``, or into a list of its errors."""
 
 from __future__ import annotations
 
@@ -12,27 +12,21 @@ import os_resource_classes
 import os_traits
 import yaml
 
-from moorage.cli.document import (
-    ConsumerEntry,
-    Document,
-    ProviderEntry,
-    aggregate_uuid,
-    consumer_uuid,
-    provider_uuid,
-)
-from moorage.cli.options import NO_INDIVIDUAL
-from moorage.cli.reading import Problem, Reader, TooManyProblemsError, as_uuid, did_you_mean, is_null
+from moorage.cli.document import ConsumerEntry, Document, ProviderEntry
+from moorage.cli.reading import Problem, Reader, TooManyProblemsError, did_you_mean, is_null
+from moorage.cli.shared.names import aggregate_uuid, consumer_uuid, provider_uuid
 from moorage.model.errors import MoorageError
 from moorage.model.values import CUSTOM_PREFIX, MAX_INT, Inventory
+from moorage.wiring.options import NO_INDIVIDUAL
 
 MAX_DEPTH: Final = 64
 """Levels of providers under one root; deeper is a mistake, or an alias that contains itself."""
 
 MAX_NESTING: Final = 2 * MAX_DEPTH + 32
-"""Levels of lists and mappings: two for each level of providers, and room for what they contain."""
+"""Levels of lists and mappings: two for each level of providers, and some for their content."""
 
 MAX_PROVIDERS: Final = 1_000_000
-"""Providers of one file: ten times the largest cloud that is aimed at; it stops aliases gone wild."""
+"""Providers of one file: ten times the largest intended cloud. The limit stops aliases that multiply."""
 
 MAX_NAME: Final = 200
 """Characters of a provider's name. Source: API reference, "Create resource provider"."""
@@ -40,10 +34,11 @@ MAX_NAME: Final = 200
 MAX_IDENTIFIER: Final = 255
 """Characters of traits, classes, projects and users. Source: API reference."""
 
+MIN_RATIO: Final = 1.2e-38
 MAX_RATIO: Final = 3.40282e38
-"""Largest allocation ratio that fits the databases' single-precision column."""
+"""Smallest and largest allocation ratio that the databases' single-precision column keeps in full."""
 
-_NAME: Final = re.compile(r"[A-Z0-9_]+\Z")
+_NAME: Final = re.compile("[A-Z0-9_]+")
 
 _DOCUMENT_KEYS: Final = ("providers", "consumers")
 _PROVIDER_KEYS: Final = ("name", "uuid", "inventories", "traits", "aggregates", "children")
@@ -53,7 +48,7 @@ _CONSUMER_KEYS: Final = ("name", "uuid", "project", "user", "type", "allocations
 
 @dataclass(eq=False)
 class BadFileError(MoorageError):
-    """A file that does not say what it should; nothing of it was carried out."""
+    """A file with errors; nothing of it was carried out."""
 
     path: str
     problems: tuple[Problem, ...]
@@ -78,19 +73,19 @@ def parse(text: str, path: str) -> Document:
     """The document in ``text`` (YAML, and so JSON too). Raises BadFileError with all problems."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # compose calls itself for every level, in C without a limit, so the levels are counted first.
+        # ``compose`` recurses for every level, without a limit in C, so the levels are counted first.
         too_deep = _line_that_is_too_deep(text, loader)
         if too_deep is not None:
             raise BadFileError(path, (Problem(too_deep, "lists and mappings are nested too deeply"),))
-        # It builds nodes only: no tag in the file can make an object of any class.
+        # Builds nodes only: no tag in the file can create an object of a class.
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise BadFileError(path, (Problem(line, f"not valid YAML: {error.problem}"),)) from error
     except yaml.reader.ReaderError as error:
-        # The position counts bytes or characters, as the loader reads; up to here they are the same
-        # unless the file is not ASCII, and then the line is a little off, not wrong.
+        # The position counts bytes or characters, depending on the loader. They are equal in an ASCII file;
+        # in other files the line may be slightly off.
         line = text.count("\n", 0, error.position) + 1
         raise BadFileError(path, (Problem(line, f"not valid YAML: {error.reason}"),)) from error
     if root is None:
@@ -228,7 +223,7 @@ class _Parser:
         ratio: float | None = 1.0
         for key, (_, value_node) in pairs.items():
             if key == "allocation_ratio":
-                ratio = self.reader.number(value_node, f"allocation_ratio of {what}", MAX_RATIO)
+                ratio = self.reader.number(value_node, f"allocation_ratio of {what}", MIN_RATIO, MAX_RATIO)
             elif key in _INVENTORY_KEYS:
                 least = 0 if key == "reserved" else 1
                 value = self.reader.integer(value_node, f"{key} of {what}", least, MAX_INT)
@@ -249,7 +244,7 @@ class _Parser:
     def identifier(self, node: yaml.Node, name: str, what: str, standard: frozenset[str]) -> None:
         if name in standard:
             return
-        if not _NAME.match(name) or len(name) > MAX_IDENTIFIER:
+        if not _NAME.fullmatch(name) or len(name) > MAX_IDENTIFIER:
             hint = did_you_mean(name.upper(), standard)
             self.reader.wrong(node, f"{name[:MAX_IDENTIFIER]!r} is no name for a {what}{hint}")
         elif not name.startswith(CUSTOM_PREFIX) or name == CUSTOM_PREFIX:
@@ -276,7 +271,7 @@ class _Parser:
             name = self.reader.string(item, f"an aggregate of {what}", MAX_IDENTIFIER)
             if name is None:
                 continue
-            uuid = as_uuid(name) or aggregate_uuid(name)
+            uuid = aggregate_uuid(name)
             if uuid in found:
                 self.reader.wrong(item, f"the aggregate {name!r} is given twice for {what}")
                 continue
@@ -303,7 +298,7 @@ class _Parser:
         consumer_type = None
         if "type" in pairs and not is_null(pairs["type"][1]):
             consumer_type = self.reader.string(pairs["type"][1], f"type of {what}", MAX_IDENTIFIER)
-            if consumer_type is not None and not _NAME.match(consumer_type):
+            if consumer_type is not None and not _NAME.fullmatch(consumer_type):
                 self.reader.wrong(
                     pairs["type"][1], f"type of {what} must be of A to Z, 0 to 9 and _: {consumer_type!r}"
                 )

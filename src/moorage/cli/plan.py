@@ -1,17 +1,19 @@
-"""What has to be written so that the service has what a document says: pure functions.
+"""Plans the steps that bring a service to the state of a document. Pure functions.
 
-A plan consists of steps in the order in which they can be carried out; each step is one command
-and stands or falls alone. A document that was carried out yields an empty plan.
+A plan consists of steps in the order of execution. Each step is one command that succeeds or fails alone. A
+document that was carried out yields an empty plan.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import field, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import field, fields, replace
 from typing import Final
 
-from moorage.cli.document import ConsumerEntry, Document, ProviderEntry, provider_uuid
+from moorage.cli.document import ConsumerEntry, Document, ProviderEntry
+from moorage.cli.shared.differences import differences
+from moorage.cli.shared.names import provider_uuid
 from moorage.model.commands import (
     KEEP,
     Batch,
@@ -30,15 +32,15 @@ from moorage.model.commands import (
     UpdateProvider,
 )
 from moorage.model.valueclass import valueclass
-from moorage.model.values import CUSTOM_PREFIX, ConsumerAllocations, Inventory, Provider
+from moorage.model.values import CUSTOM_PREFIX, ConsumerAllocations, Inventory, Provider, stated_type
 
 RATIO_PRECISION: Final = 1e-5
-"""Relative difference of two ratios that are the same: MariaDB gives back six digits of a FLOAT."""
+"""Relative difference up to which two ratios are equal: MariaDB returns six digits of a FLOAT."""
 
 
 @valueclass(frozen=True, slots=True)
 class PresentDetails:
-    """What one provider has now. ``generation`` is the lowest that any of its parts was read at."""
+    """The present parts of one provider. ``generation`` is the lowest at which a part was read."""
 
     generation: int
     inventories: Mapping[str, Inventory]
@@ -65,9 +67,9 @@ class Present:
 class Step:
     """One provider's or consumer's command.
 
-    ``action`` is one of create, update, delete, claim, release; ``details`` says what changes;
-    ``needs`` is the uuid of a provider without which the step cannot be done; ``line`` is where
-    the document asks for it, None if it does by its silence.
+    ``action`` is one of create, update, delete, claim, release; ``details`` says what changes, and
+    ``changes`` from which value to which; ``needs`` is the uuid of a provider that the step needs. ``line``
+    is the line of the document that the step comes from; None for a step that comes from a missing entry.
     """
 
     action: str
@@ -77,6 +79,7 @@ class Step:
     details: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     line: int | None = None
+    changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.action} {self.label}" + (f": {', '.join(self.details)}" if self.details else "")
@@ -85,14 +88,25 @@ class Step:
 def uuids_of(document: Document, present: Collection[Provider]) -> dict[str, str]:
     """Provider name of the document to uuid.
 
-    The file's uuid counts; without one a provider that has the name already is meant, and
-    otherwise the uuid follows from the name.
+    The uuid is that of the file, else that of the present provider with this name, else it is computed from
+    the name. No two names share a uuid: a provider that one entry names by uuid or present name is not used
+    for another entry.
     """
-    by_name = {provider.name: provider.uuid for provider in present}
-    return {
-        entry.name: entry.uuid or by_name.get(entry.name) or provider_uuid(entry.name)
-        for entry, _ in document.entries()
-    }
+    entries = [entry for entry, _ in document.entries()]
+    given = {entry.uuid for entry in entries if entry.uuid}
+    by_name = {provider.name: provider.uuid for provider in present if provider.uuid not in given}
+    known = {entry.name: entry.uuid or by_name.get(entry.name) for entry in entries}
+    taken = {uuid for uuid in known.values() if uuid}
+    uuids: dict[str, str] = {}
+    for name, uuid in known.items():
+        attempt = 1
+        while uuid is None:
+            derived = provider_uuid(name, attempt)
+            uuid = None if derived in taken else derived
+            attempt += 1
+        taken.add(uuid)
+        uuids[name] = uuid
+    return uuids
 
 
 def plan(document: Document, present: Present, *, prune: bool = False) -> list[Step]:
@@ -110,8 +124,9 @@ def plan(document: Document, present: Present, *, prune: bool = False) -> list[S
         )
         if step is not None:
             steps.append(step)
+    names = {**{each.uuid: each.name for each in present.providers}, **{uuids[name]: name for name in uuids}}
     for consumer in document.consumers:
-        step = consumer_step(consumer, uuids, present.consumers.get(consumer.uuid))
+        step = consumer_step(consumer, uuids, present.consumers.get(consumer.uuid), names)
         if step is not None:
             steps.append(step)
     if prune:
@@ -127,7 +142,7 @@ def provider_step(
     provider: Provider | None,
     present: Present,
 ) -> Step | None:
-    """The one batch that makes a provider what ``entry`` says; None if it is that already."""
+    """The batch that gives a provider the state of ``entry``; None if it has that state."""
     commands: list[Command[object]] = []
     details: list[str] = []
     if provider is None:
@@ -140,7 +155,7 @@ def provider_step(
             details += ["name"] * (provider.name != entry.name) + ["parent"] * moved
     now = present.details.get(uuid) if provider is not None else None
     has = now or PresentDetails(0, {}, frozenset(), frozenset())
-    # Only the first of these checks the generation: the commands before it bump it.
+    # Only the first command checks the generation, because each command increments it.
     generation = now.generation if now is not None else None
     if entry.inventories is not None and not same_inventories(entry.inventories, has.inventories):
         commands.extend(
@@ -168,17 +183,51 @@ def provider_step(
         details=() if provider is None else tuple(details),
         needs=(parent_uuid,) if parent_uuid else (),
         line=entry.line,
+        changes=() if provider is None else tuple(_changes(entry, provider, parent_uuid, has, present)),
     )
 
 
+def _changes(
+    entry: ProviderEntry,
+    provider: Provider,
+    parent_uuid: str | None,
+    has: PresentDetails,
+    present: Present,
+) -> Iterator[str]:
+    """The changes of an update in words."""
+    names = {each.uuid: each.name for each in present.providers}
+    before: dict[str, object] = {"name": provider.name, "parent": names.get(provider.parent_uuid or "")}
+    after: dict[str, object] = {"name": entry.name, "parent": names.get(parent_uuid or "", parent_uuid)}
+    yield from differences(before, after)
+    if entry.inventories is not None and not same_inventories(entry.inventories, has.inventories):
+        yield from differences(_fields(has.inventories), _fields(entry.inventories))
+    lists = (("traits", entry.traits, has.traits), ("aggregates", entry.aggregates, has.aggregates))
+    for name, wanted, found in lists:
+        if wanted is not None:
+            yield from differences({name: sorted(found)}, {name: sorted(wanted)})
+
+
+def _fields(inventories: Mapping[str, Inventory]) -> dict[str, dict[str, object]]:
+    return {
+        name: {item.name: getattr(inventory, item.name) for item in fields(inventory)}
+        for name, inventory in inventories.items()
+    }
+
+
 def consumer_step(
-    entry: ConsumerEntry, uuids: Mapping[str, str], held: ConsumerAllocations | None
+    entry: ConsumerEntry,
+    uuids: Mapping[str, str],
+    held: ConsumerAllocations | None,
+    names: Mapping[str, str],
 ) -> Step | None:
-    """The claim that gives a consumer what ``entry`` says; None if it holds just that."""
+    """The claim that gives a consumer the state of ``entry``; None if it has that state.
+
+    ``names`` are those of providers, by uuid.
+    """
     held = held or ConsumerAllocations()
     wanted = {uuids[name]: dict(resources) for name, resources in entry.allocations.items()}
     holds = {uuid: dict(of_provider.resources) for uuid, of_provider in held.providers.items()}
-    owner = (held.project_id, held.user_id, held.consumer_type)
+    owner = (held.project_id, held.user_id, stated_type(held.consumer_type))
     if wanted == holds and (not holds or owner == (entry.project_id, entry.user_id, entry.consumer_type)):
         return None
     if not wanted:
@@ -188,6 +237,7 @@ def consumer_step(
             uuid=entry.uuid,
             command=DeleteAllocations(entry.uuid),
             line=entry.line,
+            changes=tuple(differences(_held(holds, names), {})),
         )
     claim = Claim(
         consumer=entry.uuid,
@@ -204,7 +254,26 @@ def consumer_step(
         command=ReplaceAllocations((claim,)),
         needs=tuple(wanted),
         line=entry.line,
+        changes=tuple(
+            differences(
+                {**_owner(owner), **_held(holds, names)},
+                {
+                    **_owner((entry.project_id, entry.user_id, entry.consumer_type)),
+                    **_held(wanted, names),
+                },
+            )
+        ),
     )
+
+
+def _owner(owner: tuple[str | None, str | None, str | None]) -> dict[str, object]:
+    return {
+        name: each for name, each in zip(("project", "user", "type"), owner, strict=True) if each is not None
+    }
+
+
+def _held(amounts: Mapping[str, Mapping[str, int]], names: Mapping[str, str]) -> dict[str, object]:
+    return {names.get(uuid, uuid): dict(sorted(each.items())) for uuid, each in amounts.items()}
 
 
 def prune_steps(providers: Collection[Provider], named: frozenset[str]) -> list[Step]:
@@ -244,5 +313,5 @@ def same_inventories(left: Mapping[str, Inventory], right: Mapping[str, Inventor
 
 
 def _missing(names: Collection[str], existing: frozenset[str]) -> list[str]:
-    """Custom names that have to be made first."""
+    """Custom names that must be created first."""
     return sorted(name for name in names if name.startswith(CUSTOM_PREFIX) and name not in existing)

@@ -1,27 +1,27 @@
-"""YAML nodes with their lines: the checks that know nothing of providers yet."""
+"""YAML nodes with their lines: checks that do not depend on the meaning of a file."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import re
-import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import yaml
 
+from moorage.cli.shared.names import as_uuid
 from moorage.model.valueclass import valueclass
 
 MAX_PROBLEMS: Final = 50
-"""Problems shown of one file; more would bury the first, which often causes the others."""
+"""Most problems shown of one file; more would hide the first, which often causes the others."""
 
-_INTEGER: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]*)\Z")
+_INTEGER: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 """Without leading zeros: YAML 1.1 reads 010 as 8."""
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MAX_DIGITS: Final = 20
-"""Longest whole number that is worth converting; any longer one is out of every range here."""
+"""Most digits of a whole number that is converted; a longer one is out of every range here."""
 
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
@@ -30,27 +30,27 @@ _NULL_TAG: Final = "tag:yaml.org,2002:null"
 
 @valueclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong in which line (from 1)."""
+    """A problem, with its line (from 1)."""
 
     line: int
     text: str
 
 
 class TooManyProblemsError(Exception):
-    """Enough was found wrong; reading on would help nobody."""
+    """The file has ``MAX_PROBLEMS`` problems; reading stops."""
 
 
 @dataclass(slots=True)
 class Reader:
-    """Takes values out of nodes and notes what is wrong with them.
+    """Reads values from nodes and records problems.
 
-    The methods answer None where something was wrong, after having noted it in ``problems``.
+    The methods return None for a wrong value, after recording it in ``problems``.
     """
 
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, node: yaml.Node, text: str) -> None:
-        """Note a problem at ``node``. Raises TooManyProblemsError past MAX_PROBLEMS."""
+        """Record a problem at ``node``. Raises TooManyProblemsError past MAX_PROBLEMS."""
         self.problems.append(Problem(line_of(node), text))
         if len(self.problems) >= MAX_PROBLEMS:
             raise TooManyProblemsError
@@ -90,7 +90,7 @@ class Reader:
     def known_keys(
         self, pairs: dict[str, tuple[yaml.Node, yaml.Node]], known: Collection[str], what: str
     ) -> None:
-        """Note every key that is not one of ``known``."""
+        """Record every key that is not one of ``known``."""
         for key, (key_node, _) in pairs.items():
             if key not in known:
                 self.wrong(key_node, f"unknown key {key!r} in {what}{did_you_mean(key, known)}")
@@ -133,7 +133,7 @@ class Reader:
     def integer(self, node: yaml.Node, what: str, least: int, most: int) -> int | None:
         """A whole number written in decimal, from ``least`` to ``most``."""
         text = node.value if isinstance(node, yaml.ScalarNode) else None
-        if text is None or node.tag == _STRING_TAG or not _INTEGER.match(text):
+        if text is None or node.tag == _STRING_TAG or not _INTEGER.fullmatch(text):
             self.wrong(node, f"{what} must be a whole number, not {kind_of(node)}")
             return None
         number = int(text) if len(text) <= _MAX_DIGITS else None
@@ -142,16 +142,18 @@ class Reader:
             return None
         return number
 
-    def number(self, node: yaml.Node, what: str, most: float) -> float | None:
-        """A number above 0 and up to ``most``, with a decimal point or without."""
+    def number(self, node: yaml.Node, what: str, least: float, most: float) -> float | None:
+        """A number from ``least`` to ``most``, with a decimal point or without."""
         text = node.value if isinstance(node, yaml.ScalarNode) else None
         quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
-        if text is None or quoted or not _NUMBER.match(text):
+        if text is None or quoted or not _NUMBER.fullmatch(text):
             self.wrong(node, f"{what} must be a number, not {kind_of(node)}")
             return None
         number = float(text)
-        if not math.isfinite(number) or not 0 < number <= most:
-            self.wrong(node, f"{what} is {text[:_MAX_DIGITS]}; it must be above 0 and up to {most:g}")
+        if not math.isfinite(number) or not least <= number <= most:
+            self.wrong(
+                node, f"{what} is {text[:_MAX_DIGITS]}; it must be above 0, from {least:g} to {most:g}"
+            )
             return None
         return number
 
@@ -167,7 +169,7 @@ def is_null(node: yaml.Node) -> bool:
 
 
 def kind_of(node: yaml.Node) -> str:
-    """What a node is, in words for a message."""
+    """The kind of a node, in words for a message."""
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     if isinstance(node, yaml.SequenceNode):
@@ -178,17 +180,7 @@ def kind_of(node: yaml.Node) -> str:
     return f"the text {text!r}" if node.tag == _STRING_TAG else text
 
 
-def as_uuid(text: str) -> str | None:
-    """``text`` as a uuid with dashes in lower case; None if it is none."""
-    if len(text.replace("-", "")) != 32:
-        return None
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        return None
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known word, or nothing."""
+    """A hint at the nearest known word; empty if none is near."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

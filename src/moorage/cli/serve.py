@@ -2,87 +2,43 @@
 
 from __future__ import annotations
 
-import http.client
-import ipaddress
-import logging
-import multiprocessing
 import os
-import socket
-import ssl
 import threading
-import time
 from importlib import resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
 
-from moorage.cli import access
-from moorage.cli.body_deadline import IS_POSSIBLE, BodyDeadline
-from moorage.cli.common import chosen, database_options, stderr, stdout, without_password
-from moorage.cli.guide import example, guide
-from moorage.cli.limits import ServerSettings
+from moorage.auth.noauth import ANY
+from moorage.cli.database import chosen, database_options, tell_database
 from moorage.cli.loading import load, read_document
-from moorage.cli.options import NOAUTH
-from moorage.cli.processors import allowed_processors, on_its_processor
-from moorage.cli.slow_bodies import BoundedReading
-from moorage.cli.tls import Tls, connection_to, tls_from, tls_options
-from moorage.cli.watching import forget_worker
-from moorage.cli.wiring import (
-    Resolved,
-    WsgiApplication,
-    build_application,
-    opened_service,
-    resolve,
-    set_up_logs,
-    settings_of_process,
-    watch_workers,
-)
-from moorage.cli.workers import (
-    DIRECTORY_VARIABLE,
-    Draining,
-    Workers,
-    announce_ready,
-    drain_on_signal,
-    end_with_parent,
-)
+from moorage.cli.shared.console import program, stderr, stdout
+from moorage.cli.tls_options import tls_options
+from moorage.cli.welcome import Served, example, guide
 from moorage.model.errors import ConfigurationError
+from moorage.serve.addresses import is_loopback, listening_address, reachable, url_of, wait_until_ready
+from moorage.serve.server import run_workers
+from moorage.serve.signals import Signals
+from moorage.serve.tls import Tls, tls_from
 from moorage.service.facade import Service
-
-LOG: Final = logging.getLogger(__name__)
+from moorage.wiring import access
+from moorage.wiring.options import MOORAGE_GROUP, NOAUTH, value_of, variable_name
+from moorage.wiring.parts import opened_service, serve_metrics_of_workers
+from moorage.wiring.settings import Resolved, resolve, without_password
 
 DEFAULT_PORT: Final = 8778
 """Port of the Placement API in devstack and in the API reference."""
 
-THREADS_PER_WORKER: Final = 64
-"""Requests that one worker works on at a time. Most of them wait for the same commit: the more
-wait together, the fewer commits are needed."""
-
-READ_AHEAD_BYTES: Final = 8192
-"""What the HTTP server may hold of a connection beyond the longest URL and headers; the least it takes."""
-
-BODY_READERS: Final = 48
-"""Threads of a worker that may read bodies at a time. Honest ones are there within microseconds;
-the rest of the threads is for what has no body, searches above all."""
-
 STOP_SECONDS: Final = 30
 """How long a worker may finish its requests unless told otherwise: as long as a write may be retried."""
 
-READY_POLL_SECONDS: Final = 0.05
 READY_SECONDS: Final = 600.0
 """How long the guide waits for the workers: an index of 100,000 providers takes seconds to build."""
 
 EXAMPLE_PROVIDERS: Final = 10_000
 """Providers up to which an example is searched for at start. It needs an index of its own, which
 takes a moment longer for each of them, and who has more knows what to ask."""
-
-WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to recognise them, not to bind to them.
-
-WORKER_TARGET: Final = "moorage.cli.serve:worker_application"
 
 
 @click.command(short_help="Serve the Placement API over HTTP.")
@@ -105,7 +61,7 @@ WORKER_TARGET: Final = "moorage.cli.serve:worker_application"
     help="How long a worker may finish its requests when it is to stop; then it is killed.",
 )
 @click.option("--demo", is_flag=True, help="Load the sample cloud, if the database has no providers yet.")
-@click.option("--insecure", is_flag=True, help="Let noauth2, which believes every client, off loopback.")
+@click.option("--insecure", is_flag=True, help="Let noauth2, which trusts every client, off loopback.")
 @tls_options
 @database_options
 def serve(
@@ -121,78 +77,34 @@ def serve(
     tls_minimum: str,
     config_file: Path | None,
     database: str | None,
-    data_dir: Path,
+    data_dir: Path | None,
 ) -> None:
     """Serve the Placement API over HTTP.
 
-    Without any configuration it serves on loopback, keeps its data in a SQLite file, and believes
+    Without any configuration it serves on loopback, keeps its data in a SQLite file, and trusts
     every client (noauth2). A database that was named is only checked, not changed, unless
     sync_on_startup or --demo says so: create its schema with moorage db sync.
     """
+    signals = click.get_current_context().with_resource(Signals())
     tls = tls_from(tls_certificate, tls_key, tls_client_ca, tls_minimum)
-    resolved = resolve(chosen(config_file, database, data_dir), serving=True)
+    resolved = resolve(chosen(config_file, database, data_dir), serving=True, sample=demo)
     require_guarded(host, access.strategy(resolved.settings.conf), insecure=insecure)
     address, port = listening_address(host, port)
-    text = start_up(resolved, url_of(address, port, tls), demo=demo)
+    tell_database(resolved)
+    if resolved.passed_over:
+        stderr().print(
+            f"The sample cloud does not use {resolved.passed_over}, which other commands read here: "
+            "--config-file names it.",
+            markup=False,
+        )
+    text = start_up(resolved, served_as(resolved, url_of(address, port, tls), tls), demo=demo)
     os.environ.update(resolved.environment)
-    os.environ.update(watch_workers(resolved.settings))
-    server = resolved.settings.server
+    if insecure:
+        os.environ.setdefault(variable_name(MOORAGE_GROUP, "noauth_hosts"), ANY)
+    os.environ.update(serve_metrics_of_workers(resolved.settings))
     announce = threading.Thread(target=announce_when_ready, args=(address, port, text, tls), daemon=True)
     announce.start()
-    # Workers are spawned, not forked: they share neither threads nor connections with this process.
-    multiprocessing.set_start_method("spawn", force=True)
-    with TemporaryDirectory(prefix="moorage-workers-") as directory:
-        os.environ[DIRECTORY_VARIABLE] = directory
-        Workers(
-            WORKER_TARGET,
-            Path(directory),
-            on_gone=forget_worker(resolved.settings.watch, os.environ),
-            processors=allowed_processors() if server.one_processor else (),
-            factory=True,
-            address=address,
-            port=port,
-            interface=Interfaces.WSGI,
-            # Only this version closes connections on which nothing was ever asked.
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(
-                header_read_timeout=server.idle_seconds * 1000,
-                max_buffer_size=server.head_bytes + READ_AHEAD_BYTES,
-            ),
-            workers=workers,
-            blocking_threads=THREADS_PER_WORKER,
-            backpressure=server.max_connections,
-            websockets=False,
-            workers_kill_timeout=stop_seconds,
-            respawn_failed_workers=True,
-            log_level=LogLevels.error,
-            **(tls.server_options() if tls else {}),
-        ).serve()
-
-
-def worker_application() -> WsgiApplication:
-    """The application of one worker process, built before its first request."""
-    draining = drain_on_signal()
-    end_with_parent(os.getppid())
-    settings = settings_of_process()
-    set_up_logs(settings)
-    application = build_application(settings, prepared=True)
-    announce_ready()
-    deadline = body_deadline(settings.server)
-    return on_its_processor(Draining(BoundedReading(application, BODY_READERS, deadline), draining))
-
-
-def body_deadline(server: ServerSettings) -> BodyDeadline:
-    """A deadline that is watched over in this process, if the configuration and the system have one."""
-    if not server.body_seconds:
-        return BodyDeadline()
-    if not IS_POSSIBLE:
-        LOG.warning(
-            "[moorage] body_timeout has no effect here: this system does not tell which bodies are late."
-        )
-        return BodyDeadline()
-    deadline = BodyDeadline(server.body_seconds, server.idle_seconds)
-    deadline.watch()
-    return deadline
+    run_workers(resolved.settings, address, port, workers, stop_seconds, tls, signals)
 
 
 def require_guarded(host: str, strategy: str, *, insecure: bool) -> None:
@@ -200,55 +112,41 @@ def require_guarded(host: str, strategy: str, *, insecure: bool) -> None:
     if strategy != NOAUTH or insecure or is_loopback(host):
         return
     raise ConfigurationError(
-        f"noauth2 believes every client, and {host} may be reached from other machines. Serve on "
+        f"noauth2 trusts every client, and {host} may be reached from other machines. Serve on "
         "127.0.0.1; or set auth_strategy in [api] to keystone or token, so that clients have to show "
         "who they are; or say --insecure if this is what you want."
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches ``host``: 127.0.0.0/8, ::1 or localhost."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def served_as(resolved: Resolved, url: str, tls: Tls | None = None) -> Served:
+    """What the commands that are shown have to know of the service."""
+    return Served(
+        url,
+        access.strategy(resolved.settings.conf),
+        program(),
+        database_words(resolved),
+        str(tls.certificate.absolute()) if tls else None,
+        asks_for_certificate=tls is not None and tls.client_ca is not None,
+        has_console=value_of(resolved.settings.conf, MOORAGE_GROUP, "console"),
+    )
 
 
-def listening_address(host: str, port: int) -> tuple[str, int]:
-    """The numeric address and the port to listen on; port 0 becomes a free one.
-
-    Raises ConfigurationError if the name is unknown or the port cannot be had: before anything is done
-    to the database, and before the socket is made that all workers accept from.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ConfigurationError(f"The host {host} cannot be found: {error.strerror}.") from error
-    # IPv4 first: that is where a client tries 127.0.0.1.
-    family, kind, protocol, _, where = min(found, key=lambda each: each[0] != socket.AF_INET)
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(where)
-            # Two sockets with SO_REUSEADDR may bind to one port; only one of them may listen.
-            probe.listen(1)
-        except OSError as error:
-            raise ConfigurationError(
-                f"Cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}. "
-                "Choose another one with --port."
-            ) from error
-        taken = probe.getsockname()
-    return str(taken[0]), int(taken[1])
+def database_words(resolved: Resolved) -> list[str] | None:
+    """Options by which another command opens the same database; None if they would show a password."""
+    url = resolved.settings.store.url
+    words = resolved.files.options()
+    if without_password(url) == url:
+        return [*words, "--database", absolute(url)]
+    return words if resolved.named_by_file else None
 
 
-def url_of(address: str, port: int, tls: Tls | None = None) -> str:
-    """URL by which this machine reaches the service."""
-    return f"{'https' if tls else 'http'}://{_bracketed(_reachable(address))}:{port}"
+def absolute(url: str) -> str:
+    """The URL of a database for any folder: one of SQLite may begin in this one."""
+    scheme, separator, path = url.partition(":///")
+    return f"{scheme}{separator}{Path(path).absolute()}" if scheme == "sqlite" and path else url
 
 
-def start_up(resolved: Resolved, url: str, *, demo: bool) -> str:
+def start_up(resolved: Resolved, served: Served, *, demo: bool) -> str:
     """Bring the database up to date, load the sample cloud if asked; the guide to show."""
     migrate = demo or resolved.embedded or resolved.settings.sync_on_startup
     with opened_service(resolved.settings, migrate=migrate) as service:
@@ -256,7 +154,7 @@ def start_up(resolved: Resolved, url: str, *, demo: bool) -> str:
             load_demo(service)
         count = service.provider_count()
         found = example(service.candidates) if count <= EXAMPLE_PROVIDERS else None
-    text = guide(url, found, empty=count == 0, strategy=access.strategy(resolved.settings.conf))
+    text = guide(served, found, empty=count == 0)
     return f"Database: {without_password(resolved.settings.store.url)}\n{text}"
 
 
@@ -278,39 +176,7 @@ def load_demo(service: Service) -> bool:
 
 def announce_when_ready(address: str, port: int, text: str, tls: Tls | None = None) -> None:
     """Show ``text`` as soon as a worker answers; say so if none does."""
-    if wait_until_ready(_reachable(address), port, READY_SECONDS, tls):
+    if wait_until_ready(reachable(address), port, READY_SECONDS, tls):
         stdout().print(f"\n{text}\n\nStop it with Ctrl-C.", markup=False)
     else:
         stderr().print(f"No worker has answered within {READY_SECONDS:.0f} seconds.", markup=False)
-
-
-def wait_until_ready(address: str, port: int, seconds: float, tls: Tls | None = None) -> bool:
-    """Ask for the root document until it is answered; False if it is not in time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        connection = connection_to(address, port, max(0.1, until - time.monotonic()), tls)
-        try:
-            connection.request("GET", "/")
-            connection.getresponse().read()
-        except ssl.SSLError:
-            if tls is not None and tls.client_ca is not None:
-                # Whoever refuses us for want of a certificate is there.
-                return True
-            time.sleep(READY_POLL_SECONDS)
-        except (OSError, http.client.HTTPException):
-            time.sleep(READY_POLL_SECONDS)
-        else:
-            return True
-        finally:
-            connection.close()
-    return False
-
-
-def _reachable(address: str) -> str:
-    if address not in WILDCARDS:
-        return address
-    return "::1" if ":" in address else "127.0.0.1"
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

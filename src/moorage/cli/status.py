@@ -1,8 +1,7 @@
-"""``moorage status``: what a service holds, and how its workers fare, in one look."""
+"""``moorage status``: totals of a service, and the state of its workers."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,20 +12,28 @@ from typing import Final
 import click
 import requests
 
-from moorage.cli.client.show import bar, pairs, table
-from moorage.cli.common import chosen, database_options, stdout, without_password
-from moorage.cli.wiring import opened_store, resolve
+from moorage.cli.client import totals
+from moorage.cli.client.address import service_options
+from moorage.cli.client.call import tell
+from moorage.cli.client.connection import EITHER_OPTIONS, ServiceConnection
+from moorage.cli.database import database_of, database_options, service_wanted
+from moorage.cli.shared import output
+from moorage.cli.shared.exits import REFUSED
+from moorage.cli.shared.output import format_options
+from moorage.cli.shared.show import pairs, table, table_bar
 from moorage.model.errors import ConfigurationError, MoorageError
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ClassTotal
-from moorage.store import queries
+from moorage.store.nouns import providers
 from moorage.store.store import Store
+from moorage.wiring.parts import opened_store
+from moorage.wiring.settings import without_password
 
 FETCH_SECONDS: Final = 10.0
-"""How long a service may take to tell its figures."""
+"""Longest wait for a service's metrics."""
 
-EXIT_SILENT: Final = 1
-"""The service should answer and does not."""
+MOST_ASKED: Final = 500
+"""Most providers whose inventories are requested without --all: each costs two requests."""
 
 MEBIBYTE: Final = 1 << 20
 
@@ -36,14 +43,15 @@ MEMORY: Final = "moorage_process_resident_bytes"
 
 
 @valueclass(frozen=True, slots=True)
-class Account:
-    """What the database holds."""
+class AccountTotals:
+    """Totals of a service or a database; None for values that it does not report."""
 
-    database: str
-    schema: str
-    revision: int
+    service: str | None
+    database: str | None
+    schema: str | None
+    revision: int | None
     providers: int
-    classes: list[ClassTotal]
+    classes: list[ClassTotal] | None
 
 
 @valueclass(frozen=True, slots=True)
@@ -57,61 +65,90 @@ class Worker:
     resident_bytes: int | None
 
 
-@click.command(short_help="Show what the service holds, and how its workers fare.")
+@click.command(short_help="Show totals of a service or a database, and its workers.")
 @click.option(
     "--metrics",
     metavar="URL",
-    help="Where the service answers /metrics. Default: the address of metrics_listen in [moorage].",
+    help="Address of /metrics. Default: that of metrics_listen in [moorage].",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same, as JSON.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help=f"Over HTTP: show resource classes even of more than {MOST_ASKED} providers.",
+)
+@service_options
+@format_options
 @database_options
 def status(
     metrics: str | None,
-    as_json: bool,
+    everything: bool,
     config_file: Path | None,
     database: str | None,
-    data_dir: Path,
+    data_dir: Path | None,
 ) -> None:
-    """Show what the service holds, and how its workers fare.
+    """Show the number of providers, the use of each resource class, and the state of the workers.
 
-    Providers, resource classes with what of them is used, the revision and the schema are read from the
-    database, whether a service runs or not. Workers, their memory and how far their indexes are behind
-    are asked of the running service, if it has an address for metrics. Nothing is changed. Exit status 1
-    if a service that has one does not answer.
+    --url or MOORAGE_URL names a service. --database, --data-dir, --config-file or --config-dir name a
+    database, which a service may use at the same time. The schema is shown for a database only.
+    Workers, their memory and the lag of their indexes come from the address for metrics. Nothing is
+    changed. Exit status 1 if a service that has such an address does not answer there.
     """
-    settings = resolve(chosen(config_file, database, data_dir)).settings
-    with opened_store(settings) as store:
-        store.check_schema()
-        account = read(store, without_password(settings.store.url))
-    url = metrics or address(settings.watch.listen)
-    found, unknown = None, "set metrics_listen in [moorage]"
+    wanted = service_wanted(config_file, database, data_dir)
+    if wanted is not None:
+        tell(wanted)
+        with ServiceConnection(wanted.url, wanted.token, EITHER_OPTIONS) as service:
+            account = asked(service, everything=everything)
+        url = metrics
+        unknown = "--metrics URL names the address of /metrics"
+    else:
+        settings = database_of(config_file, database, data_dir).settings
+        with opened_store(settings, looks_only=True) as store:
+            store.patiently(store.check_schema)
+            account = read(store, without_password(settings.store.url))
+        url = metrics or address(settings.telemetry.listen)
+        unknown = "set metrics_listen in [moorage]"
+    found = None
     if url is not None:
         try:
-            found = workers(url, account.revision)
+            found = workers(url, account.revision or 0)
         except NotFetchedError as error:
             unknown = str(error)
-    if as_json:
-        told = asdict(account) | {"workers": None if found is None else [asdict(each) for each in found]}
-        stdout().print(json.dumps(told, indent=2), markup=False)
-    else:
-        show(account, found, unknown)
+    told = {key: value for key, value in asdict(account).items() if key != "service" or value is not None}
+    told["workers"] = None if found is None else [asdict(each) for each in found]
+    output.show(told, lambda: show(account, found, unknown))
     if url is not None and found is None:
-        sys.exit(EXIT_SILENT)
+        sys.exit(REFUSED)
 
 
-def read(store: Store, where: str) -> Account:
-    """What the database holds. Raises UnavailableError."""
-    return Account(
+def asked(service: ServiceConnection, *, everything: bool) -> AccountTotals:
+    """Totals of a service. Raises ServiceError, RefusedError."""
+    uuids = totals.providers(service)
+    few = everything or len(uuids) <= MOST_ASKED
+    return AccountTotals(
+        service=service.url,
+        database=None,
+        schema=None,
+        revision=totals.revision(service),
+        providers=len(uuids),
+        classes=totals.class_totals(service, uuids) if few else None,
+    )
+
+
+def read(store: Store, where: str) -> AccountTotals:
+    """Totals of the database. Raises UnavailableError."""
+    return AccountTotals(
+        service=None,
         database=where,
         schema=store.schema_version() or "none",
         revision=store.revision(),
-        providers=store.read(queries.provider_count),
+        providers=store.read(providers.provider_count),
         classes=store.totals(),
     )
 
 
 def address(listen: tuple[str, int] | None) -> str | None:
-    """URL of the metrics of a service that is configured so."""
+    """URL of the metrics of a service with this configuration."""
     if listen is None:
         return None
     host = "127.0.0.1" if listen[0] in ("0.0.0.0", "::") else listen[0]  # noqa: S104 - not to bind to it
@@ -125,7 +162,7 @@ def workers(url: str, revision: int) -> list[Worker]:
     figures: dict[str, dict[str, float]] = defaultdict(dict)
     for family in text_string_to_metric_families(fetched(url)):
         for sample in family.samples:
-            # A service of a single process has no need to tell its figures apart.
+            # A service of a single process does not label its metrics by worker.
             figures[sample.name][sample.labels.get("pid", "")] = sample.value
     memory = figures[MEMORY]
     return [
@@ -142,7 +179,7 @@ def workers(url: str, revision: int) -> list[Worker]:
 
 @dataclass(eq=False)
 class NotFetchedError(MoorageError):
-    """The service does not tell its figures."""
+    """The service does not answer with its metrics."""
 
     url: str
     reason: str
@@ -150,9 +187,9 @@ class NotFetchedError(MoorageError):
 
 
 def fetched(url: str) -> str:
-    """The text at ``url``. Raises ConfigurationError if it is no address, NotFetchedError."""
+    """The text at ``url``. Raises ConfigurationError for an invalid address, NotFetchedError."""
     if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"--metrics: {url} is no address: http://HOST:PORT/metrics.")
+        raise ConfigurationError(f"--metrics: {url} is not an address like http://HOST:PORT/metrics.")
     try:
         answer = requests.get(url, timeout=FETCH_SECONDS)
         answer.raise_for_status()
@@ -165,24 +202,27 @@ def fetched(url: str) -> str:
     return answer.text
 
 
-def show(account: Account, found: Sequence[Worker] | None, unknown: str) -> None:
-    """Print it; ``unknown``: why there is nothing to say of workers."""
-    pairs(
-        {
-            "Database": account.database,
-            "Schema": account.schema,
-            "Revision": account.revision,
-            "Providers": account.providers,
-            "Workers": f"unknown: {unknown}" if found is None else len(found),
-        }
-    )
+def show(account: AccountTotals, found: Sequence[Worker] | None, unknown: str) -> None:
+    """Print the totals and the workers; ``unknown`` says why the workers are not known."""
+    told = {
+        "Service": account.service,
+        "Database": account.database,
+        "Schema": account.schema,
+        "Revision": account.revision,
+        "Providers": account.providers,
+        "Workers": f"unknown: {unknown}" if found is None else len(found),
+    }
+    pairs({name: value for name, value in told.items() if value is not None})
     click.echo()
-    rows = [
-        (total.name, total.providers, bar(total.used, total.capacity), total.used, total.capacity)
-        for total in account.classes
-    ]
-    numbers = ("Providers", "Used", "Capacity")
-    table(("Resource class", "Providers", "", "Used", "Capacity"), rows, numbers)
+    if account.classes is None:
+        click.echo(f"Resource classes of more than {MOST_ASKED} providers: --all requests them one by one.")
+    else:
+        rows = [
+            (total.name, total.providers, table_bar(total.used, total.capacity), total.used, total.capacity)
+            for total in account.classes
+        ]
+        numbers = ("Providers", "Used", "Capacity")
+        table(("Resource class", "Providers", "Use", "Used", "Capacity"), sorted(rows), numbers)
     if found:
         click.echo()
         table(

@@ -1,8 +1,7 @@
-"""``moorage token``: tokens for those who have no Keystone."""
+"""``moorage token``: Moorage's own tokens, for services without Keystone."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -14,25 +13,30 @@ from typing import Any, Final
 import click
 
 from moorage.auth.tokens import ROLES, id_of, issue
-from moorage.cli import access
-from moorage.cli.common import chosen, database_options
-from moorage.cli.console import aligned, stderr, stdout
-from moorage.cli.options import API_GROUP, TOKEN, is_set
-from moorage.cli.wiring import Resolved, opened_store, resolve
+from moorage.cli.database import database_of, database_options
+from moorage.cli.shared import output
+from moorage.cli.shared.console import stderr
+from moorage.cli.shared.groups import Commands
+from moorage.cli.shared.output import format_options
+from moorage.cli.shared.show import lines, table
 from moorage.model.errors import TokenNotFoundError
 from moorage.model.tokens import TokenRecord
 from moorage.service.tokens import Tokens
+from moorage.wiring import access
+from moorage.wiring.options import API_GROUP, TOKEN, is_set
+from moorage.wiring.parts import opened_store
+from moorage.wiring.settings import Resolved
 
 SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 MOST_CHARACTERS: Final = 255
-"""Of a name or a project, as everywhere in the database."""
+"""Most characters of a name or a project, as everywhere in the database."""
 
 _LENGTH: Final = re.compile(r"(?P<number>[1-9][0-9]{0,5})(?P<unit>[mhdw])")
 
 
 def expiry(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    """Seconds since 1970, of a length of time from now (``90d``) or a date or time in UTC."""
+    """Seconds since 1970 from a length of time (``90d``) or a date or time in UTC."""
     if value is None:
         return None
     now = int(time.time())
@@ -47,52 +51,57 @@ def expiry(_context: click.Context, _parameter: click.Parameter, value: str | No
         ) from None
     until = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     if until <= now:
-        raise click.BadParameter(f"{value} is over already.")
+        raise click.BadParameter(f"{value} is in the past.")
     return until
 
 
 def words(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Text that the database has room for, and that can be shown in one line."""
+    """Printable text that fits into the database's column."""
     if value is not None and not (0 < len(value) <= MOST_CHARACTERS and value.isprintable()):
-        raise click.BadParameter(f"it takes 1 to {MOST_CHARACTERS} printable characters.")
+        raise click.BadParameter(f"it must have 1 to {MOST_CHARACTERS} printable characters.")
     return value
 
 
-@click.group(short_help="Give out tokens, list them, take them back.")
+@click.group(cls=Commands, short_help="Create, list and revoke tokens.")
 def token() -> None:
-    """Give out tokens, list them, take them back.
+    """Create, list and revoke tokens.
 
-    They let clients in where there is no Keystone: set auth_strategy = token in [api]. A client sends
+    They authenticate clients without Keystone: set auth_strategy = token in [api]. A client sends
     its token in the header X-Auth-Token.
     """
 
 
-@token.command(short_help="Give out a token; it is shown once.")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="What it is good for.")
-@click.option("--project", callback=words, metavar="PROJECT", help="Id of its project; a reader needs one.")
+@token.command(short_help="Create a token; it is shown once.")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="Role of the token.")
 @click.option(
-    "--name", callback=words, metavar="NAME", help="Who has it; the change log calls its writes by this name."
+    "--project", callback=words, metavar="PROJECT", help="Id of the token's project; a reader needs one."
+)
+@click.option(
+    "--name", callback=words, metavar="NAME", help="Name of the token's user, also in the change log."
 )
 @click.option(
     "--expires",
     callback=expiry,
     metavar="WHEN",
-    help="When it ends: 30m, 12h, 90d, 52w from now, or 2027-01-31 (UTC). Without this it does not end.",
+    help="When it expires: 30m, 12h, 90d, 52w from now, or 2027-01-31 (UTC). Default: never.",
 )
+@format_options
 @database_options
 def create(role: str, project: str | None, name: str | None, expires: int | None, **database: Any) -> None:
-    """Give out a token.
+    """Create a token.
 
-    It goes to stdout and is shown this once: only its digest is kept. admin and service may do what
-    these roles may by default; a reader may see the usages of its project.
+    The token goes to stdout and is shown only this once: the database keeps only its digest. admin and
+    service have the rights of these roles; a reader may see the usages of its project.
     """
     if role == "reader" and project is None:
-        raise click.UsageError("A reader sees what belongs to a project: say which with --project.")
-    with _opened(database) as (tokens, resolved):
+        raise click.UsageError("A reader needs a project: name it with --project.")
+    with _opened(database, creates=True) as (tokens, resolved):
         text, record = issue(role, int(time.time()), name=name, project_id=project, expires_at=expires)
         tokens.add(record)
-    click.echo(text)
-    ends = "" if expires is None else f", ends {_shown(expires)}"
+    output.show({"token": text, **_object(record, time.time())}, lambda: click.echo(text))
+    if output.chosen_format() != output.TABLE:
+        return
+    ends = "" if expires is None else f", expires {_shown(expires)}"
     console = stderr()
     console.print(
         f"Token {record.id} for {record.name}, role {role}{ends}. It is not shown again.", markup=False
@@ -100,21 +109,22 @@ def create(role: str, project: str | None, name: str | None, expires: int | None
     conf = resolved.settings.conf
     if access.strategy(conf) != TOKEN:
         here = access.strategy(conf) if is_set(conf, API_GROUP, "auth_strategy") else "not set"
-        console.print(f"Tokens count where [api] auth_strategy is {TOKEN}; here it is {here}.", markup=False)
+        console.print(
+            f"A service accepts it if its configuration sets auth_strategy = {TOKEN} in [api]. In the "
+            f"configuration of this command it is {here}.",
+            markup=False,
+        )
 
 
 @token.command("list", short_help="Show all tokens, without their secrets.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, times in UTC.")
+@format_options
 @database_options
-def list_(as_json: bool, **database: Any) -> None:
-    """Show all tokens that were given out, without their secrets."""
-    with _opened(database) as (tokens, _):
+def list_(**database: Any) -> None:
+    """Show all tokens, without their secrets. Times are in UTC."""
+    with _opened(database, looks_only=True) as (tokens, _):
         records = tokens.all()
     now = time.time()
-    if as_json:
-        click.echo(json.dumps([_object(record, now) for record in records], indent=2))
-        return
-    rows = [("Id", "Name", "Role", "Project", "Created", "Expires", "State")]
+    rows = []
     for record in records:
         expires = "never" if record.expires_at is None else _shown(record.expires_at)
         rows.append(
@@ -123,38 +133,45 @@ def list_(as_json: bool, **database: Any) -> None:
                 *(_shown(record.created_at), expires, _state(record, now)),
             )
         )
-    for line in aligned(rows):
-        stdout().print(line, markup=False)
+    columns = ("id", "name", "role", "project", "created", "expires", "state")
+    output.show(
+        [_object(record, now) for record in records],
+        lambda: table(columns, sorted(rows, key=lambda row: (row[1], row[0])), extras=("created", "project")),
+    )
 
 
-@token.command(short_help="Take tokens back; no process lets them in any more.")
+@token.command(short_help="Revoke tokens: no process accepts them any more.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@format_options
 @database_options
 def revoke(ids: Sequence[str], **database: Any) -> None:
-    """Take tokens back, by their ids or by the tokens themselves.
+    """Revoke tokens, by their ids or by the tokens themselves.
 
-    When this ends, no process of any host lets them in any more.
+    When this command ends, no process of any host accepts them any more.
     """
-    unknown = []
+    unknown, revoked = [], []
     with _opened(database) as (tokens, _):
         for given in ids:
             token_id = id_of(given)
             if tokens.revoke(token_id, int(time.time())):
-                stdout().print(f"Revoked: {token_id}", markup=False)
+                revoked.append(token_id)
             else:
                 unknown.append(token_id)
+    output.show({"revoked": revoked}, lambda: lines(f"Revoked: {each}" for each in revoked))
     if unknown:
         raise TokenNotFoundError(", ".join(unknown))
 
 
 @contextmanager
-def _opened(database: dict[str, Any]) -> Iterator[tuple[Tokens, Resolved]]:
-    resolved = resolve(chosen(**database))
-    with opened_store(resolved.settings) as store:
-        store.wait_until_reachable()
-        if resolved.embedded:
+def _opened(
+    database: dict[str, Any], *, creates: bool = False, looks_only: bool = False
+) -> Iterator[tuple[Tokens, Resolved]]:
+    """``creates``: make a missing schema, because the first token may precede the service."""
+    resolved = database_of(**database)
+    with opened_store(resolved.settings, looks_only=looks_only) as store:
+        if creates and resolved.embedded:
             store.migrate()
-        store.check_schema()
+        store.patiently(store.check_schema)
         yield Tokens(store), resolved
 
 

@@ -1,37 +1,38 @@
-"""``moorage verify``: whether account, change log and index are as they must be."""
+"""``moorage verify``: checks of the account, the change log and the index."""
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import click
-from rich.table import Table
 
-from moorage.cli.common import chosen, database_options, described, stderr, stdout, without_password
-from moorage.cli.wiring import opened_store, resolve
+from moorage.cli.database import database_of, database_options
+from moorage.cli.shared import output
+from moorage.cli.shared.console import described, stderr, stdout
+from moorage.cli.shared.exits import NO, REFUSED
+from moorage.cli.shared.output import format_options
+from moorage.cli.shared.show import table
 from moorage.model.errors import ConfigurationError
 from moorage.model.findings import Check, Verification
 from moorage.service.verification import verify as verify_account
-
-EXIT_DIFFERENT: Final = 1
-EXIT_NOT_VERIFIED: Final = 2
+from moorage.wiring.parts import opened_store
+from moorage.wiring.settings import without_password
 
 SHOWN_FINDINGS: Final = 20
-"""Findings shown per check unless --all is said: one cause often has thousands of effects."""
+"""Findings shown per check without --all: one cause often has thousands of effects."""
 
 FOLLOW_SECONDS: Final = 1.0
 """How long the index follows the change log by default: some hundreds of writes under load."""
 
 
 class NotVerifiedError(ConfigurationError):
-    """Whatever it was: there is no verdict."""
+    """The verification failed for some reason, so there is no verdict."""
 
     template = "Not verified: {reason}"
-    exit_status = EXIT_NOT_VERIFIED
+    exit_status = REFUSED
 
 
 @click.command(short_help="Verify the account, the change log and the index.")
@@ -43,40 +44,37 @@ class NotVerifiedError(ConfigurationError):
     metavar="SECONDS",
     help="How long an index follows the writes of running services before it is compared.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything that was found, as JSON.")
+@format_options
 @click.option("--all", "show_all", is_flag=True, help=f"Show more than {SHOWN_FINDINGS} findings per check.")
 @database_options
 def verify(
     follow: float,
-    as_json: bool,
     show_all: bool,
     config_file: Path | None,
     database: str | None,
-    data_dir: Path,
+    data_dir: Path | None,
 ) -> None:
     """Verify the account, the change log and the index, while the service runs.
 
     Everything is read in one snapshot of the database, and nothing is written. Usage, tree roots and
-    what an index must hold are worked out again from the plain rows; an index that was built first
-    and followed the change log for some seconds must be the same as one that is built anew.
+    the expected index are computed again from the rows. An index that was built first and followed the
+    change log for some seconds must equal one that is built anew.
 
-    Exit status 0 if all is as it must be (there may be warnings), 1 if there is a difference, 2 if it
-    could not be verified.
+    Exit status 0 if all checks pass (there may be warnings), 3 if there is a difference, 1 if the
+    verification failed.
     """
     try:
-        resolved = resolve(chosen(config_file, database, data_dir))
-        with opened_store(resolved.settings) as store, stderr().status("Verifying ..."):
+        resolved = database_of(config_file, database, data_dir)
+        with opened_store(resolved.settings, looks_only=True) as store, stderr().status("Verifying ..."):
             store.wait_until_reachable()
             store.check_schema()
             found = verify_account(store, follow)
     except Exception as error:
         raise NotVerifiedError(described(error)) from error
-    if as_json:
-        stdout().print(json.dumps(as_data(found), indent=2), markup=False)
-    else:
-        show(found, without_password(resolved.settings.store.url), most=None if show_all else SHOWN_FINDINGS)
+    where, most = without_password(resolved.settings.store.url), None if show_all else SHOWN_FINDINGS
+    output.show(as_data(found), lambda: show(found, where, most=most))
     if found.differences:
-        sys.exit(EXIT_DIFFERENT)
+        sys.exit(NO)
 
 
 def as_data(found: Verification) -> dict[str, object]:
@@ -91,15 +89,13 @@ def as_data(found: Verification) -> dict[str, object]:
 
 
 def show(found: Verification, where: str, *, most: int | None) -> None:
-    """A line per check, then the findings, at most ``most`` of each check, then the sum."""
+    """Print a line per check, then the findings (at most ``most`` of each check), then the summary."""
     console = stdout()
     console.print(f"Revision {found.revision} of {where}", markup=False)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(3):
-        table.add_column(no_wrap=True)
-    for check in found.checks:
-        table.add_row(check.name, f"{check.examined} {check.of}", _verdict(check))
-    console.print(table)
+    table(
+        ("check", "examined", "verdict"),
+        [(check.name, f"{check.examined} {check.of}", _verdict(check)) for check in found.checks],
+    )
     for check in found.checks:
         shown = check.findings[:most]
         for finding in shown:

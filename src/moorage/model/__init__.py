@@ -1,1 +1,1 @@
-"""Values and errors: what every room speaks of. Standard library only."""
+"""Values and errors that all rooms share. Standard library only."""

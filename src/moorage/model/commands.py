@@ -1,7 +1,7 @@
-"""What a client can order. A command says what is wanted; rules/ decide, store/ writes.
+"""Commands: the writes that a client can request. The room ``rules`` decides them, ``store`` writes them.
 
-``generation`` fields are the client's view; None means that the client gave none and does not
-ask to be told of a change.
+``generation`` fields are the client's view; None means that the client gave none and accepts any
+change in between.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from moorage.model.valueclass import valueclass
 from moorage.model.values import (
@@ -24,9 +24,16 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
 class Command(Generic[ResultT_co]):
-    """Base of all commands; its parameter is the type of what the command answers."""
+    """Base of all commands; its parameter is the type of what the command answers.
+
+    ``stands_alone``: the command cannot share a transaction. ``binds_late``: the leader of its group makes an
+    ordinary command of it, on the index as the last group left it.
+    """
 
     __slots__ = ()
+
+    stands_alone: ClassVar[bool] = False
+    binds_late: ClassVar[bool] = False
 
 
 class Keep(Enum):
@@ -151,7 +158,9 @@ class CreateResourceClass(Command[bool]):
 
 @valueclass(frozen=True, slots=True)
 class RenameResourceClass(Command[None]):
-    """Result: None."""
+    """Result: None. It stands alone, for meanwhile the class is known by two names."""
+
+    stands_alone: ClassVar[bool] = True
 
     name: str
     new_name: str
@@ -166,7 +175,7 @@ class DeleteResourceClass(Command[None]):
 
 @valueclass(frozen=True, slots=True)
 class Claim:
-    """All that one consumer shall hold from now on; empty allocations remove the consumer.
+    """All that one consumer holds from now on; empty allocations remove the consumer.
 
     ``allocations`` maps provider uuid to class to amount. ``generation`` is the consumer's:
     None for "new", KEEP where the client cannot say. ``consumer_type`` KEEP leaves it alone.
@@ -238,7 +247,7 @@ class ProviderCopy:
 
 @valueclass(frozen=True, slots=True)
 class CopyProviders(Command[None]):
-    """Take providers over as they are elsewhere; a parent comes before those below it, or is there."""
+    """Take providers over as they are elsewhere. A parent exists, or comes before its children."""
 
     providers: tuple[ProviderCopy, ...]
 

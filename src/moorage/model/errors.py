@@ -1,4 +1,4 @@
-"""Why something cannot be done: facts, not sentences for the wire.
+"""Why an operation cannot be done: facts, not sentences for the wire.
 
 ``api/`` turns them into statuses, codes and texts; ``str()`` of an error is for logs and the
 command line.
@@ -15,6 +15,10 @@ class MoorageError(Exception):
     """Base of all errors that this package raises on purpose."""
 
     template: ClassVar[str] = "Something went wrong."
+
+    def in_full(self) -> str:
+        """The text for logs and the command line; any client may see ``str()``."""
+        return str(self)
 
     def __str__(self) -> str:
         return self.template.format(**{item.name: getattr(self, item.name) for item in fields(self)})
@@ -61,12 +65,19 @@ class AllocationsNotFoundError(NotFoundError):
     template = "No allocations for consumer '{consumer}'."
 
 
-# The request cannot be carried out whatever the state is, or names what it may not.
+# The request is invalid in any state, or names something that it may not name.
 
 
 @dataclass(eq=False)
 class InvalidError(MoorageError):
     """A request that is wrong in itself."""
+
+
+@dataclass(eq=False)
+class UnstorableError(InvalidError):
+    """A text or a number that does not fit into a column of this database, or into its character set."""
+
+    template = "The database cannot store a text or a number of this request."
 
 
 @dataclass(eq=False)
@@ -128,7 +139,7 @@ class UnparentRefusedError(InvalidError):
 
 @dataclass(eq=False)
 class SearchLimitError(InvalidError):
-    """A request for candidates is combinatorial by nature; ``limit`` is the steps that one may take."""
+    """The search for candidates exceeded ``limit``, the steps that one search may take."""
 
     limit: int
     template = (
@@ -171,7 +182,7 @@ class StandardTraitError(InvalidError):
     template = "Cannot delete standard trait {name}."
 
 
-# The state is against it.
+# The present state does not allow the request.
 
 
 @dataclass(eq=False)
@@ -206,7 +217,7 @@ class ConsumerGenerationError(ConflictError):
 
 @dataclass(eq=False)
 class ProviderExistsError(ConflictError):
-    """``uuid`` and ``name`` are set as far as they are taken."""
+    """``uuid`` and ``name`` are set if they are already in use."""
 
     uuid: str | None
     name: str | None
@@ -292,15 +303,15 @@ class TraitInUseError(ConflictError):
 
 @dataclass(eq=False)
 class EqualNameError(ConflictError):
-    """A name that looks free is not: this database holds it equal to another one.
+    """The database considers a new name equal to an existing one.
 
-    Collations that ignore case do so; which of a command's names it is cannot be told.
+    Collations that ignore case do so. The database does not say which of a command's names it is.
     """
 
     template = "A name differs only in case from one that is there already."
 
 
-# The service cannot do it now.
+# The service cannot do the work now.
 
 
 @dataclass(eq=False)
@@ -312,8 +323,23 @@ class UnavailableError(MoorageError):
 
 
 @dataclass(eq=False)
+class UnusableDatabaseError(UnavailableError):
+    """The database stayed unreachable for as long as the settings allow.
+
+    ``words`` are its address and the driver's message; they are for logs and the command line only.
+    """
+
+    words: str = ""
+    template = "The database cannot be used: {reason}."
+
+    def in_full(self) -> str:
+        """The text with address and driver message."""
+        return f"{self} {self.words}" if self.words else str(self)
+
+
+@dataclass(eq=False)
 class OutcomeUnknownError(UnavailableError):
-    """The connection was lost in COMMIT and the database stayed away: it may have happened."""
+    """The connection was lost during COMMIT, and the database stayed unreachable: the write may be done."""
 
     template = "The outcome of the write is not known: {reason}"
 
@@ -327,8 +353,16 @@ class SchemaError(MoorageError):
 
 
 @dataclass(eq=False)
+class MissingFileError(SchemaError):
+    """The database is an SQLite file that has not been made yet. ``reason`` is the file."""
+
+    remedy: str
+    template = "the database file {reason} does not exist: '{remedy}' makes it"
+
+
+@dataclass(eq=False)
 class TokenNotFoundError(MoorageError):
-    """``ids`` are all that were never given out, joined by ", "."""
+    """``ids`` are all unknown ids, joined by ", "."""
 
     ids: str
     template = "No such token: {ids}."
@@ -336,7 +370,7 @@ class TokenNotFoundError(MoorageError):
 
 @dataclass(eq=False)
 class ConfigurationError(MoorageError):
-    """An option has a value that cannot work."""
+    """A configuration option has an unusable value."""
 
     reason: str
     template = "{reason}"

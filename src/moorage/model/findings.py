@@ -25,7 +25,7 @@ class Finding:
 
 @valueclass(frozen=True, slots=True)
 class Check:
-    """One thing that was verified: how much of what was looked at, and what was found."""
+    """One check of a verification: what it examined, how much of it, and what it found."""
 
     name: str
     examined: int
@@ -43,12 +43,12 @@ class Verification:
 
     @property
     def differences(self) -> int:
-        """How much is wrong."""
+        """Number of findings that are differences."""
         return _count(self.checks, warning=False)
 
     @property
     def warnings(self) -> int:
-        """How much is allowed, but worth knowing."""
+        """Number of findings that are warnings."""
         return _count(self.checks, warning=True)
 
 

@@ -1,4 +1,4 @@
-"""Tokens that Moorage gives out itself, where there is no Keystone."""
+"""Moorage's own tokens, for deployments without Keystone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from moorage.model.valueclass import valueclass
 
 @valueclass(frozen=True, slots=True)
 class TokenRecord:
-    """What is known of a token; its secret is not.
+    """What the database keeps of a token; it does not keep the secret.
 
     ``id`` is the public part of the token, ``digest`` the SHA-256 of its secret in hexadecimal digits.
-    ``name`` stands for the user. Times are seconds since 1970 in UTC; ``expires_at`` None: it does not
-    end by itself, ``revoked_at`` None: it was not revoked.
+    ``name`` stands for the user. Times are seconds since 1970 in UTC; ``expires_at`` None: the token does not
+    expire; ``revoked_at`` None: it was not revoked.
     """
 
     id: str
@@ -24,5 +24,5 @@ class TokenRecord:
     revoked_at: int | None = None
 
     def is_valid(self, now: float) -> bool:
-        """Whether it lets anybody in at the time ``now``."""
+        """Whether the token is accepted at the time ``now``."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

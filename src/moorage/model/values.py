@@ -72,15 +72,21 @@ class ProviderRecord:
     inventories: tuple[tuple[str, Inventory, int], ...] = ()
     traits: tuple[str, ...] = ()
     aggregates: tuple[str, ...] = ()
+    name: str = ""
 
 
 @valueclass(frozen=True, slots=True)
 class Requester:
-    """Who asks, as far as the change log wants to know."""
+    """The requester, as the change log records it.
+
+    ``request_id`` is the service's own id of the request. ``global_request_id`` is the id that the client
+    gave it, "" if it gave none of the form that all services share.
+    """
 
     user_id: str = ""
     project_id: str = ""
     request_id: str = ""
+    global_request_id: str = ""
 
 
 @valueclass(frozen=True, slots=True)
@@ -162,6 +168,11 @@ class ConsumerAllocations:
     modified: datetime | None = None
 
 
+def stated_type(shown: str | None) -> str | None:
+    """The consumer type behind one that is shown; None for a consumer without a type."""
+    return None if shown == UNKNOWN_CONSUMER_TYPE else shown
+
+
 @valueclass(frozen=True, slots=True)
 class UsageGroup:
     """Use by the consumers of one type. ``consumer_count`` counts distinct consumers."""
@@ -190,3 +201,97 @@ class ClassTotal:
     providers: int
     capacity: int
     used: int
+
+
+@valueclass(frozen=True, slots=True)
+class KnownNames:
+    """All names of resource classes and of traits that exist."""
+
+    resource_classes: frozenset[str]
+    traits: frozenset[str]
+
+
+@valueclass(frozen=True, slots=True)
+class ProviderSelection:
+    """A page of the providers that all given fields choose: the first ``limit`` after the uuid ``after``."""
+
+    limit: int
+    after: str = ""
+    uuids: frozenset[str] | None = None
+    in_tree: str | None = None
+    name: str | None = None
+
+
+@valueclass(frozen=True, slots=True)
+class ListedProvider:
+    """All that an index knows of one provider. ``used`` has every class of its inventory."""
+
+    id: int
+    uuid: str
+    name: str
+    parent_uuid: str | None
+    root_uuid: str
+    inventories: Mapping[str, Inventory]
+    used: Mapping[str, int]
+    traits: tuple[str, ...]
+    aggregates: tuple[str, ...]
+
+
+@valueclass(frozen=True, slots=True)
+class ProviderPage:
+    """A page of providers, by uuid. ``generations`` are there if they were asked for, by uuid."""
+
+    providers: tuple[ListedProvider, ...]
+    has_more: bool
+    generations: Mapping[str, int] = field(default_factory=dict)
+
+
+@valueclass(frozen=True, slots=True)
+class CloudOverview:
+    """All trees, one place of each list for each tree.
+
+    ``providers`` counts those of the tree. ``sets`` are numbers in ``aggregate_sets``. ``classes``: by
+    resource class, the capacities of the trees and what is used of them; 0 for a tree that has none.
+    """
+
+    roots: list[str]
+    names: list[str]
+    providers: list[int]
+    aggregate_sets: tuple[tuple[str, ...], ...]
+    sets: list[int]
+    classes: Mapping[str, tuple[list[int], list[int]]]
+
+
+@valueclass(frozen=True, slots=True)
+class ClaimSelection:
+    """A page of the claims that all given fields choose: the first ``limit`` after the consumer ``after``.
+
+    ``consumer_type`` may be ``UNKNOWN_CONSUMER_TYPE``.
+    """
+
+    limit: int
+    after: str = ""
+    project_id: str | None = None
+    provider: str | None = None
+    consumer_type: str | None = None
+
+
+@valueclass(frozen=True, slots=True)
+class ListedClaim:
+    """All that one consumer holds, by provider uuid and class. ``since`` is when the consumer was made."""
+
+    consumer: str
+    consumer_type: str | None
+    project_id: str
+    user_id: str
+    generation: int
+    since: datetime | None
+    held: Mapping[str, Mapping[str, int]]
+
+
+@valueclass(frozen=True, slots=True)
+class ClaimPage:
+    """A page of claims, by consumer."""
+
+    claims: tuple[ListedClaim, ...]
+    has_more: bool

@@ -1,8 +1,8 @@
-"""What must hold in the account, said once more in the plainest way.
+"""What must hold in the account, said a second time in the plainest way.
 
-The functions take rows as the database has them, and yield what is wrong. They share no code with
-what writes and reads the account in service, except for the definition of capacity: a verification that
-used the same code would share its mistakes.
+The functions take rows as the database has them, and yield what is wrong. Except for the definition of
+capacity they share no code with the service: a verification that used the same code would share its
+mistakes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import isfinite
 from typing import NamedTuple
 
 from moorage.model.findings import Finding
@@ -26,6 +27,7 @@ class ProviderFact(NamedTuple):
     generation: int | None
     parent_id: int | None
     root_id: int | None
+    name: str | None = None
 
 
 class InventoryFact(NamedTuple):
@@ -125,9 +127,9 @@ class Facts:
 
 
 def check_log(counters: Sequence[CounterFact], log: Iterable[LogFact]) -> Iterator[Finding]:
-    """One counter; in the log every revision since the compaction, dense and in whole transactions.
+    """One counter. The log has every revision since the compaction, dense and in whole transactions.
 
-    ``log`` comes by revision and position.
+    ``log`` is in order of revision and position.
     """
     if len(counters) != 1:
         yield Finding("the revision counter", f"must be one row, but is {len(counters)}")
@@ -186,7 +188,7 @@ def _check_entry(revision: int, rows: Sequence[LogFact], transactions: dict[str,
 
 
 def check_trees(facts: Facts) -> Iterator[Finding]:
-    """Parents exist, nobody is its own ancestor, and the recorded root is where the parents lead."""
+    """Parents exist, no provider is its own ancestor, and the recorded root is where the parents lead."""
     roots: dict[int, int | None] = {}
     for row in facts.providers.values():
         if row.parent_id is not None and row.parent_id not in facts.providers:
@@ -203,7 +205,7 @@ def check_trees(facts: Facts) -> Iterator[Finding]:
 
 
 def _root(facts: Facts, id_: int, known: dict[int, int | None]) -> int | None:
-    """Where the parents lead; None in a loop. Remembers the answer for all on the way."""
+    """Where the parents lead; None in a loop. Remembers the answer for all providers on the way."""
     way: list[int] = []
     seen: set[int] = set()
     while id_ not in known:
@@ -242,10 +244,12 @@ def check_inventories(facts: Facts) -> Iterator[Finding]:
                 yield Finding(subject, f"has {name} {getattr(inventory, name)}, the least is {least}")
         if inventory.allocation_ratio < 0:
             yield Finding(subject, f"has allocation_ratio {inventory.allocation_ratio}, below 0")
+        elif not isfinite(inventory.allocation_ratio):
+            yield Finding(subject, f"has allocation_ratio {inventory.allocation_ratio}, which is not finite")
 
 
 def check_members(facts: Facts) -> Iterator[Finding]:
-    """Who has a trait or is in an aggregate exists, and so does the trait or the aggregate."""
+    """Both ends of a link to a trait or an aggregate exist."""
     for kind, rows, names in (
         ("trait", facts.provider_traits, facts.traits),
         ("aggregate", facts.provider_aggregates, facts.aggregates),
@@ -299,7 +303,7 @@ def check_allocations(facts: Facts) -> Iterator[Finding]:
 
 
 def check_usage(facts: Facts) -> Iterator[Finding]:
-    """The database's sums are those added up by hand; none is over capacity without being told."""
+    """The database's sums equal those added up by hand. Use above the capacity is a warning."""
     used = facts.used()
     by_name = {
         (provider, facts.resource_classes[class_id]): amount
@@ -328,7 +332,7 @@ def check_usage(facts: Facts) -> Iterator[Finding]:
 
 
 def check_generations(facts: Facts) -> Iterator[Finding]:
-    """Numbers from 0 on; above 0 for who holds what only a write that counts can have given."""
+    """Generations are 0 or more. 0 is a warning for consumers, and for providers with inventory or use."""
     writers = {row.provider_id for row in facts.inventories} | {row.provider_id for row in facts.allocations}
     for provider in facts.providers.values():
         subject = f"provider {provider.uuid}"
@@ -366,6 +370,7 @@ def records_by_hand(facts: Facts) -> dict[int, ProviderRecord]:
             inventories=tuple(offered[row.id]),
             traits=tuple(traits[row.id]),
             aggregates=tuple(aggregates[row.id]),
+            name=row.name or "",
         )
         for row in facts.providers.values()
     }
@@ -407,6 +412,7 @@ def _in_order(record: ProviderRecord) -> dict[str, object]:
     """A record as comparable fields: inventories and aggregates have no order."""
     return {
         "uuid": record.uuid,
+        "name": record.name,
         "parent": record.parent_id,
         "root": record.root_id,
         "traits": record.traits,

@@ -1,7 +1,7 @@
-"""Claims: what a consumer may hold. The one place where capacity is given away.
+"""Claims: what a consumer may hold. No other module gives capacity away.
 
-Source of the rules: API reference, "Allocations"; behaviour of generations and of over-full
-providers as measured on the reference.
+Source of the rules: API reference, "Allocations"; behaviour of generations and of over-full providers as
+measured on the reference.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from moorage.model.commands import KEEP, Claim, DeleteAllocations, ReplaceAlloca
 from moorage.model.errors import (
     AllocationProviderNotFoundError,
     AllocationsNotFoundError,
-    CapacityExceededError,
     ConsumerGenerationError,
+    EqualNameError,
     NoInventoryError,
-    UnitViolatedError,
 )
-from moorage.rules.capacity import has_room, keeps_units
-from moorage.rules.inventories import check_classes_exist
-from moorage.rules.state import Changes, ConsumerRow, Held, State, Touch
-from moorage.rules.trees import bumped, existing
+from moorage.rules.capacity import misfit_of
+from moorage.rules.state import (
+    Changes,
+    ConsumerRow,
+    Held,
+    State,
+    Touch,
+    all_bumped,
+    check_classes_exist,
+)
 
 
 def touch_claims(claims: Iterable[Claim]) -> Touch:
-    """Consumers, and the providers asked with inventories and use."""
+    """Consumers, and the providers that they claim from, with inventories and use."""
     claims = tuple(claims)
     providers = frozenset(provider for claim in claims for provider in claim.allocations)
     return Touch(
@@ -57,9 +62,9 @@ def decide_replace(state: State, command: ReplaceAllocations) -> Changes[None]:
 
 
 def check_claims(state: State, claims: Iterable[Claim]) -> None:
-    """Consumers first, then providers: the order in which the wire tells of faults.
+    """Consumers first, then providers: the order in which the wire reports faults.
 
-    Raises ConsumerGenerationError, AllocationProviderNotFoundError.
+    Raises ConsumerGenerationError, EqualNameError, AllocationProviderNotFoundError.
     """
     claims = tuple(claims)
     for claim in claims:
@@ -67,6 +72,11 @@ def check_claims(state: State, claims: Iterable[Claim]) -> None:
             actual = _generation(state, claim.consumer)
             if claim.generation != actual:
                 raise ConsumerGenerationError(claim.consumer, actual, claim.generation)
+        equal = state.equal_consumers.get(claim.consumer)
+        # An earlier part of the same command may have deleted the other consumer.
+        is_there = equal is not None and state.consumers.get(equal, claim) is not None
+        if is_there and claim.allocations:
+            raise EqualNameError
     for claim in claims:
         for provider in claim.allocations:
             if state.providers[provider] is None:
@@ -74,7 +84,7 @@ def check_claims(state: State, claims: Iterable[Claim]) -> None:
 
 
 def _generation(state: State, consumer: str) -> int | None:
-    """A consumer that holds nothing is not there, even if a row of it was left behind."""
+    """A consumer that holds nothing does not exist, even if a row of it was left behind."""
     row = state.consumers[consumer]
     return row.generation if row is not None and state.held[consumer] else None
 
@@ -82,9 +92,9 @@ def _generation(state: State, consumer: str) -> int | None:
 def granted(state: State, claims: Iterable[Claim]) -> Changes[None]:
     """Give the consumers what they claim, in place of what they hold.
 
-    What all of them hold goes first; then everything claimed must fit together: swaps and moves
-    are atomic. Providers of new allocations, and those that an emptied consumer leaves, are
-    bumped once each; every consumer that stays is bumped.
+    All that they hold is released first; then all claims must fit together. So swaps and moves are atomic.
+    The generation goes up by one for each provider of new allocations, for each provider that an emptied
+    consumer leaves, and for each consumer that stays.
 
     Raises NoInventoryError, UnitViolatedError, CapacityExceededError.
     """
@@ -103,8 +113,7 @@ def granted(state: State, claims: Iterable[Claim]) -> Changes[None]:
         changes.held[claim.consumer] = held
         changes.consumers[claim.consumer] = _consumer(state, claim) if held else None
     changes.used.update(used)
-    for provider in bumped_providers:
-        changes.providers[provider] = bumped(existing(state, provider))
+    changes.providers.update(all_bumped(state, bumped_providers))
     return changes
 
 
@@ -135,15 +144,11 @@ def _add(state: State, used: dict[str, dict[str, int]], held: Held) -> None:
         inventory = state.inventories[provider].get(name)
         if inventory is None:
             raise NoInventoryError(provider, name)
-        if not keeps_units(inventory, amount):
-            raise UnitViolatedError(provider, name)
-        before = state.used[provider].get(name, 0)
         provider_used = used.setdefault(provider, dict(state.used[provider]))
         now = provider_used.get(name, 0)
-        # An inventory may have shrunk below its use: whoever takes no more than was taken by the
-        # same consumers before makes it no worse, and may.
-        if not has_room(inventory, now, amount) and now + amount > before:
-            raise CapacityExceededError(provider, name)
+        misfit = misfit_of(inventory, state.used[provider].get(name, 0), now, amount)
+        if misfit is not None:
+            raise misfit(provider, name)
         provider_used[name] = now + amount
 
 

@@ -1,7 +1,7 @@
 """Copies of another service's account: taken over as they are, generations included.
 
-What the other service has was decided there: capacity and units are not judged again, for an inventory
-may have been reduced below its use. What would not hang together is refused.
+The other service has decided on its account. Capacity and units are not checked again, for an inventory may
+have been reduced below its use. A copy that contradicts itself or the account here is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from moorage.model.errors import (
     AllocationProviderNotFoundError,
     ConsumerGenerationError,
     NoInventoryError,
-    ParentNotFoundError,
-    ProviderExistsError,
     TraitNotFoundError,
 )
-from moorage.rules.inventories import check_classes_exist, in_use
-from moorage.rules.state import Changes, ConsumerRow, NameRow, ProviderRow, State, Touch
+from moorage.rules.state import (
+    Changes,
+    ConsumerRow,
+    NameRow,
+    ProviderRow,
+    State,
+    Touch,
+    check_classes_exist,
+    in_use,
+)
+from moorage.rules.trees import check_free, root_of_new
 
 
 def touch_providers(command: CopyProviders) -> Touch:
@@ -62,21 +69,13 @@ def decide_providers(state: State, command: CopyProviders) -> Changes[None]:
 
 
 def _row(state: State, copy: ProviderCopy) -> ProviderRow:
-    uuid_taken = state.providers[copy.uuid] is not None
-    name_taken = state.provider_names[copy.name] is not None
-    if uuid_taken or name_taken:
-        raise ProviderExistsError(copy.uuid if uuid_taken else None, copy.name if name_taken else None)
-    root_uuid = copy.uuid
-    if copy.parent_uuid is not None:
-        parent = state.providers[copy.parent_uuid]
-        if parent is None:
-            raise ParentNotFoundError(copy.parent_uuid)
-        root_uuid = parent.root_uuid
+    check_free(state, copy.uuid, copy.name, state.provider_names[copy.name])
+    root_uuid = root_of_new(state, copy.uuid, copy.parent_uuid)
     return ProviderRow(copy.uuid, copy.name, copy.generation, copy.parent_uuid, root_uuid)
 
 
 def touch_consumers(command: CopyConsumers) -> Touch:
-    """Consumers, and the providers that they hold of with inventories and use."""
+    """Consumers, and the providers that they hold allocations of, with inventories and use."""
     providers = frozenset(provider for copy in command.consumers for provider in copy.allocations)
     return Touch(
         providers=providers,
@@ -90,9 +89,8 @@ def touch_consumers(command: CopyConsumers) -> Touch:
 
 
 def decide_consumers(state: State, command: CopyConsumers) -> Changes[None]:
-    """Raises ConsumerGenerationError for one that holds something already,
-    AllocationProviderNotFoundError, NoInventoryError.
-    """
+    """Raises ConsumerGenerationError for a consumer that holds something already,
+    AllocationProviderNotFoundError, NoInventoryError."""
     changes: Changes[None] = Changes(None, "consumers.copy")
     used: dict[str, dict[str, int]] = {}
     for copy in command.consumers:
@@ -107,7 +105,7 @@ def decide_consumers(state: State, command: CopyConsumers) -> Changes[None]:
             for provider, amounts in copy.allocations.items()
             for name, amount in amounts.items()
         }
-        # A row that was left behind without allocations takes the place of a new one.
+        # A row that was left behind without allocations makes way for the new one.
         changes.consumers[copy.uuid] = replace(
             row or ConsumerRow(copy.uuid, copy.project_id, copy.user_id, copy.consumer_type, copy.generation),
             project_id=copy.project_id,

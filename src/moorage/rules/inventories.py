@@ -9,26 +9,21 @@ from moorage.model.errors import (
     InventoryExistsError,
     InventoryInUseError,
     InventoryNotFoundError,
-    ResourceClassNotFoundError,
-    StaleGenerationError,
 )
 from moorage.model.values import Inventory, ProviderInventories
 from moorage.rules.capacity import check_inventory
-from moorage.rules.state import Changes, Inventories, NameRow, ProviderRow, State, Touch
-from moorage.rules.trees import bumped, existing
-
-
-def check_generation(row: ProviderRow, given: int | None) -> None:
-    """Raises StaleGenerationError unless the client's view is the present one (or not given)."""
-    if given is not None and given != row.generation:
-        raise StaleGenerationError(row.uuid, row.generation, given)
-
-
-def check_classes_exist(state: State, resource_classes: Iterable[str]) -> None:
-    """Raises ResourceClassNotFoundError for the first unknown one."""
-    for resource_class in resource_classes:
-        if not state.resource_classes[resource_class].exists:
-            raise ResourceClassNotFoundError(resource_class)
+from moorage.rules.state import (
+    Changes,
+    Inventories,
+    ProviderRow,
+    State,
+    Touch,
+    bumped,
+    check_classes_exist,
+    check_generation,
+    existing,
+    in_use,
+)
 
 
 def check_removal(state: State, provider: str, old: Inventories, new: Inventories) -> None:
@@ -37,11 +32,6 @@ def check_removal(state: State, provider: str, old: Inventories, new: Inventorie
     held = sorted(name for name in old if name not in new and used.get(name))
     if held:
         raise InventoryInUseError(provider, ", ".join(held))
-
-
-def in_use(resource_classes: Iterable[str]) -> dict[str, NameRow]:
-    """The classes as names that a provider now has an inventory of."""
-    return {name: NameRow(exists=True, in_use=True) for name in resource_classes}
 
 
 def _changed(
@@ -79,7 +69,7 @@ def decide_add(state: State, command: AddInventory) -> Changes[ProviderInventori
 
 
 def decide_update(state: State, command: UpdateInventory) -> Changes[ProviderInventories]:
-    """Less than is used is allowed: nobody is thrown out, nobody gets in.
+    """A capacity below the use is allowed: allocations stay, and new claims are refused.
 
     Raises ProviderNotFoundError, StaleGenerationError, InvalidCapacityError,
     ResourceClassNotFoundError, InventoryNotFoundError.

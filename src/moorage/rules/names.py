@@ -21,9 +21,7 @@ from moorage.model.errors import (
     TraitNotFoundError,
 )
 from moorage.model.values import CUSTOM_PREFIX, ProviderAggregates, ProviderTraits
-from moorage.rules.inventories import check_generation
-from moorage.rules.state import Changes, NameRow, State, Touch
-from moorage.rules.trees import bumped, existing
+from moorage.rules.state import Changes, NameRow, State, Touch, bumped, check_generation, existing
 
 NEW = NameRow(exists=True)
 GONE = NameRow(exists=False)

@@ -7,14 +7,8 @@ from dataclasses import replace
 from moorage.model.commands import Reshape
 from moorage.model.errors import ReshapeProviderNotFoundError
 from moorage.rules.claims import check_claims, granted, touch_claims
-from moorage.rules.inventories import (
-    check_classes_exist,
-    check_generation,
-    check_removal,
-    in_use,
-)
-from moorage.rules.state import Changes, State, Touch
-from moorage.rules.trees import existing
+from moorage.rules.inventories import check_removal
+from moorage.rules.state import Changes, State, Touch, check_classes_exist, check_generation, existing, in_use
 
 
 def touch_reshape(command: Reshape) -> Touch:
@@ -31,13 +25,13 @@ def touch_reshape(command: Reshape) -> Touch:
 
 
 def decide_reshape(state: State, command: Reshape) -> Changes[None]:
-    """Claims are decided against old and new inventories together; then the old ones go.
+    """Decide claims against old and new inventories together; then remove the old ones.
 
-    Every provider named is bumped once, and once more if it gets inventories; those in the
-    claims once more again. Nothing compares reserved with total here (wire).
+    Each named provider is bumped once, once more if it gets inventories, and once more if the claims name
+    it. Nothing compares reserved with total here (wire).
 
-    Raises ReshapeProviderNotFoundError, StaleGenerationError, what claims raise, and
-    InventoryInUseError if something is still held of a class that goes.
+    Raises ReshapeProviderNotFoundError, StaleGenerationError, what claims raise, and InventoryInUseError if
+    a consumer still holds some of a class that goes.
     """
     for uuid, new in command.inventories.items():
         row = state.providers[uuid]

@@ -1,8 +1,8 @@
 """The part of the account that a group of commands touches, and how it changes.
 
-A ``State`` is read by store/ before the rules decide, and written back by it as the difference
-to what was read. Its mappings hold an entry for everything that was asked for in a ``Touch``:
-asking a state for what was not read is a fault of the program and raises KeyError.
+store/ reads a ``State`` before the rules decide, and then writes back the difference. Its mappings hold an
+entry for everything that a ``Touch`` asks for. Asking a state for something that was not read is a fault of
+the program and raises KeyError.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Generic, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Generic, Self, TypeVar
 
+from moorage.model.errors import ProviderNotFoundError, ResourceClassNotFoundError, StaleGenerationError
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory, Provider
 
@@ -42,7 +44,7 @@ class ProviderRow:
     updated_at: datetime | None = None
 
     def value(self) -> Provider:
-        """The provider without what only the database cares for."""
+        """The provider without the fields that only the database needs."""
         return Provider(
             uuid=self.uuid,
             name=self.name,
@@ -70,7 +72,7 @@ class ConsumerRow:
 class NameRow:
     """Whether a trait or a resource class exists, and whether a provider has it.
 
-    ``renamed_to``: it is gone because it is called so now (resource classes only).
+    ``renamed_to``: the present name of a class that had this name (resource classes only).
     """
 
     exists: bool
@@ -80,12 +82,12 @@ class NameRow:
 
 @valueclass(frozen=True, slots=True)
 class Touch:
-    """What a command needs to be read: names and uuids.
+    """What must be read for a command: names and uuids.
 
-    ``providers`` are locked. ``trees``: all providers of the trees of these providers are read
-    too. ``consumers``: their rows, what they hold, and the providers that they hold it of, with
-    their use. ``newcomers`` are those of them that the client takes for new: a hint, which need not
-    be true. ``kept_classes`` must not go before the command's transaction ends.
+    ``providers`` are locked. ``trees``: all providers in the trees of these providers are read too.
+    ``consumers``: their rows, what they hold, and the providers that they hold it of, with their use.
+    ``newcomers`` are the consumers that the client takes for new: a hint, which may be wrong.
+    ``kept_classes`` must not go before the command's transaction ends.
     """
 
     providers: frozenset[str] = frozenset()
@@ -121,13 +123,15 @@ class Touch:
 _TOUCHED = tuple(item.name for item in fields(Touch))
 
 
-def _empty() -> MutableMapping[str, Any]:
-    return {}
+OF_PROVIDER: Final = MappingProxyType({"of_provider": True})
+"""A part by the uuid of a provider, which a search sees otherwise when the part differs."""
 
 
 @dataclass(slots=True)
-class State:
-    """The account as far as it was read.
+class AccountParts:
+    """All parts of the account that a command can change.
+
+    A new part is one field here: ``State`` and ``Changes`` have it too.
 
     providers
         by uuid; None: there is none.
@@ -143,65 +147,89 @@ class State:
         by name.
     """
 
-    providers: MutableMapping[str, ProviderRow | None] = field(default_factory=_empty)
-    provider_names: MutableMapping[str, str | None] = field(default_factory=_empty)
-    inventories: MutableMapping[str, Inventories] = field(default_factory=_empty)
-    used: MutableMapping[str, Used] = field(default_factory=_empty)
-    traits: MutableMapping[str, frozenset[str]] = field(default_factory=_empty)
-    aggregates: MutableMapping[str, tuple[str, ...]] = field(default_factory=_empty)
-    consumers: MutableMapping[str, ConsumerRow | None] = field(default_factory=_empty)
-    held: MutableMapping[str, Held] = field(default_factory=_empty)
-    resource_classes: MutableMapping[str, NameRow] = field(default_factory=_empty)
-    trait_names: MutableMapping[str, NameRow] = field(default_factory=_empty)
+    providers: MutableMapping[str, ProviderRow | None] = field(default_factory=dict, metadata=OF_PROVIDER)
+    provider_names: MutableMapping[str, str | None] = field(default_factory=dict)
+    inventories: MutableMapping[str, Inventories] = field(default_factory=dict, metadata=OF_PROVIDER)
+    used: MutableMapping[str, Used] = field(default_factory=dict, metadata=OF_PROVIDER)
+    traits: MutableMapping[str, frozenset[str]] = field(default_factory=dict, metadata=OF_PROVIDER)
+    aggregates: MutableMapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=OF_PROVIDER)
+    consumers: MutableMapping[str, ConsumerRow | None] = field(default_factory=dict)
+    held: MutableMapping[str, Held] = field(default_factory=dict)
+    resource_classes: MutableMapping[str, NameRow] = field(default_factory=dict)
+    trait_names: MutableMapping[str, NameRow] = field(default_factory=dict)
+
+
+_PARTS = tuple(item.name for item in fields(AccountParts))
+
+_FACETS = tuple(item.name for item in fields(AccountParts) if item.metadata)
+
+
+@dataclass(slots=True)
+class State(AccountParts):
+    """The account as far as it was read.
+
+    equal_names, equal_consumers
+        from the name of a missing provider, or the uuid of a missing consumer, to an existing one that
+        this database holds equal. A collation may ignore case, accents or spaces at the end. No command
+        changes this.
+    """
+
+    equal_names: MutableMapping[str, str] = field(default_factory=dict)
+    equal_consumers: MutableMapping[str, str] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A state with mappings of its own (their values are immutable)."""
-        return State(**{item.name: dict(getattr(self, item.name)) for item in fields(self)})
+        return State(**{name: dict(getattr(self, name)) for name in _READ})
 
     def scratch(self) -> State:
         """A state that reads through to this one and keeps its changes to itself."""
-        return State(**{item.name: ChainMap({}, getattr(self, item.name)) for item in fields(self)})
+        return State(**{name: ChainMap({}, getattr(self, name)) for name in _READ})
 
     def apply(self, changes: Changes[Any]) -> None:
-        """Take over what was decided."""
+        """Take over a command's changes."""
         for name in _PARTS:
             changed = getattr(changes, name)
             if changed:
                 getattr(self, name).update(changed)
+
+    def take_over(self, changes: Changes[Any]) -> frozenset[str] | None:
+        """Apply a command's changes, and say which providers they touch. None: there is nothing to write."""
+        if not changes:
+            return None
+        self.apply(changes)
+        return frozenset(changes.touched_providers())
+
+    def owner_of(self, name: str) -> str | None:
+        """The provider that has a name, or one that the database holds equal."""
+        owner = self.provider_names[name]
+        return self.provider_names.get(self.equal_names.get(name, name)) if owner is None else owner
 
     def rows(self) -> Iterator[ProviderRow]:
         """The providers that exist."""
         return (row for row in self.providers.values() if row is not None)
 
 
-_PARTS = tuple(item.name for item in fields(State))
+_READ = tuple(item.name for item in fields(State))
 
 
-@dataclass(slots=True)
-class Changes(Generic[ResultT]):
-    """What a command changes, in the shape of a ``State``, and what it answers.
-
-    ``consumers`` with None and ``providers`` with None are removals. ``changes_names``: traits or
-    resource classes came or went.
-    """
-
+@dataclass
+class _Decided(Generic[ResultT]):
     result: ResultT
     kind: str
     changes_names: bool = False
-    providers: dict[str, ProviderRow | None] = field(default_factory=dict)
-    provider_names: dict[str, str | None] = field(default_factory=dict)
-    inventories: dict[str, Inventories] = field(default_factory=dict)
-    used: dict[str, Used] = field(default_factory=dict)
-    traits: dict[str, frozenset[str]] = field(default_factory=dict)
-    aggregates: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    consumers: dict[str, ConsumerRow | None] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
-    resource_classes: dict[str, NameRow] = field(default_factory=dict)
-    trait_names: dict[str, NameRow] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes(AccountParts, _Decided[ResultT]):
+    """What a command changes, in the shape of an ``AccountParts``, and what it answers.
+
+    ``consumers`` with None and ``providers`` with None are removals. ``changes_names``: traits or resource
+    classes were added or removed.
+    """
 
     def touched_providers(self) -> set[str]:
         """Providers whose state, as a search sees it, or whose row may differ now."""
-        return set(self.providers).union(self.inventories, self.used, self.traits, self.aggregates)
+        return set[str]().union(*[getattr(self, name) for name in _FACETS])
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
@@ -209,6 +237,52 @@ class Changes(Generic[ResultT]):
 
     @classmethod
     def of_scratch(cls, scratch: State, result: ResultT, kind: str, *, changes_names: bool) -> Self:
-        """What was applied to a ``State.scratch()``."""
-        own = {item.name: dict(getattr(scratch, item.name).maps[0]) for item in fields(scratch)}
+        """The changes that were applied to a ``State.scratch()``."""
+        own = {name: dict(getattr(scratch, name).maps[0]) for name in _PARTS}
         return cls(result, kind, changes_names, **own)
+
+
+def existing(state: State, uuid: str) -> ProviderRow:
+    """The provider's row. Raises ProviderNotFoundError."""
+    row = state.providers[uuid]
+    if row is None:
+        raise ProviderNotFoundError(uuid)
+    return row
+
+
+def bumped(row: ProviderRow) -> ProviderRow:
+    """The row with the next generation."""
+    # Every claim does this, and ``replace`` takes several times as long as the rest of its decision.
+    return ProviderRow(
+        uuid=row.uuid,
+        name=row.name,
+        generation=row.generation + 1,
+        parent_uuid=row.parent_uuid,
+        root_uuid=row.root_uuid,
+        id=row.id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def all_bumped(state: State, uuids: Iterable[str]) -> dict[str, ProviderRow]:
+    """The rows of several providers, with their next generations. Raises ProviderNotFoundError."""
+    return {uuid: bumped(existing(state, uuid)) for uuid in uuids}
+
+
+def check_generation(row: ProviderRow, given: int | None) -> None:
+    """Raises StaleGenerationError unless the client's view is the present one (or not given)."""
+    if given is not None and given != row.generation:
+        raise StaleGenerationError(row.uuid, row.generation, given)
+
+
+def check_classes_exist(state: State, resource_classes: Iterable[str]) -> None:
+    """Raises ResourceClassNotFoundError for the first unknown one."""
+    for resource_class in resource_classes:
+        if not state.resource_classes[resource_class].exists:
+            raise ResourceClassNotFoundError(resource_class)
+
+
+def in_use(resource_classes: Iterable[str]) -> dict[str, NameRow]:
+    """The classes as names that a provider now has an inventory of."""
+    return {name: NameRow(exists=True, in_use=True) for name in resource_classes}

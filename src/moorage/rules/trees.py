@@ -1,4 +1,4 @@
-"""Provider trees: who may be whose parent, and what goes with a provider that moves or leaves."""
+"""Provider trees: which parents are allowed, and what goes along when a provider moves or leaves."""
 
 from __future__ import annotations
 
@@ -13,46 +13,25 @@ from moorage.model.errors import (
     ProviderExistsError,
     ProviderHasChildrenError,
     ProviderInUseError,
-    ProviderNotFoundError,
     ReparentRefusedError,
     TreeLoopError,
     UnparentRefusedError,
 )
 from moorage.model.values import Provider
-from moorage.rules.state import Changes, ProviderRow, State, Touch
-
-
-def existing(state: State, uuid: str) -> ProviderRow:
-    """The provider's row. Raises ProviderNotFoundError."""
-    row = state.providers[uuid]
-    if row is None:
-        raise ProviderNotFoundError(uuid)
-    return row
-
-
-def bumped(row: ProviderRow) -> ProviderRow:
-    """The row with the next generation."""
-    # Every claim does this, and ``replace`` takes some times as long as the rest of its decision.
-    return ProviderRow(
-        row.uuid,
-        row.name,
-        row.generation + 1,
-        row.parent_uuid,
-        row.root_uuid,
-        row.id,
-        row.created_at,
-        row.updated_at,
-    )
+from moorage.rules.state import Changes, ProviderRow, State, Touch, existing
 
 
 def subtree(state: State, uuid: str) -> list[ProviderRow]:
-    """The provider and all below it, parents first; its whole tree must have been read."""
+    """The provider and all below it, parents first; its whole tree must have been read.
+
+    Each is there once, even where another program has put a provider among its own ancestors.
+    """
     children: dict[str | None, list[ProviderRow]] = defaultdict(list)
     for row in state.rows():
         children[row.parent_uuid].append(row)
     found = [existing(state, uuid)]
     for row in found:  # grows while it is walked
-        found.extend(children[row.uuid])
+        found.extend(child for child in children.pop(row.uuid, ()) if child.uuid != uuid)
     return found
 
 
@@ -69,15 +48,10 @@ def decide_create(state: State, command: CreateProvider) -> Changes[Provider]:
     """
     if not command.name:
         raise NameMissingError(command.uuid)
-    root_uuid = command.uuid
-    if command.parent_uuid is not None:
-        if command.parent_uuid == command.uuid:
-            raise ParentIsSelfError(command.uuid)
-        root_uuid = _parent(state, command.parent_uuid).root_uuid
-    uuid_taken = state.providers[command.uuid] is not None
-    name_taken = state.provider_names[command.name] is not None
-    if uuid_taken or name_taken:
-        raise ProviderExistsError(command.uuid if uuid_taken else None, command.name if name_taken else None)
+    if command.parent_uuid == command.uuid:
+        raise ParentIsSelfError(command.uuid)
+    root_uuid = root_of_new(state, command.uuid, command.parent_uuid)
+    check_free(state, command.uuid, command.name, state.owner_of(command.name))
     row = ProviderRow(command.uuid, command.name, 0, command.parent_uuid, root_uuid)
     return Changes(
         row.value(),
@@ -91,6 +65,18 @@ def decide_create(state: State, command: CreateProvider) -> Changes[Provider]:
     )
 
 
+def root_of_new(state: State, uuid: str, parent_uuid: str | None) -> str:
+    """The root of a new provider with this parent. Raises ParentNotFoundError."""
+    return uuid if parent_uuid is None else _parent(state, parent_uuid).root_uuid
+
+
+def check_free(state: State, uuid: str, name: str, owner: str | None) -> None:
+    """Raises ProviderExistsError if a provider has ``uuid``, or ``owner`` has ``name``."""
+    uuid_taken, name_taken = state.providers[uuid] is not None, owner is not None
+    if uuid_taken or name_taken:
+        raise ProviderExistsError(uuid if uuid_taken else None, name if name_taken else None)
+
+
 def _parent(state: State, uuid: str) -> ProviderRow:
     row = state.providers[uuid]
     if row is None:
@@ -99,7 +85,7 @@ def _parent(state: State, uuid: str) -> ProviderRow:
 
 
 def touch_update(command: UpdateProvider) -> Touch:
-    """The provider and its new name; where a parent is named, that one and the provider's tree."""
+    """The provider and its new name. If the command names a parent: also it and the provider's tree."""
     providers = {command.uuid}
     trees: frozenset[str] = frozenset()
     if command.parent_uuid is not KEEP:
@@ -117,7 +103,7 @@ def decide_update(state: State, command: UpdateProvider) -> Changes[Provider]:
     """
     row = existing(state, command.uuid)
     moved = _moved(state, row, command)
-    owner = state.provider_names[command.name]
+    owner = state.owner_of(command.name)
     if owner not in (None, row.uuid):
         raise ProviderExistsError(None, command.name)
     new_row = replace(moved[0], name=command.name)
@@ -127,7 +113,7 @@ def decide_update(state: State, command: UpdateProvider) -> Changes[Provider]:
 
 
 def _moved(state: State, row: ProviderRow, command: UpdateProvider) -> list[ProviderRow]:
-    """The provider first, then all whose root changes with it."""
+    """The provider first, then all providers whose root changes with it."""
     parent_uuid = command.parent_uuid
     if parent_uuid is KEEP or (parent_uuid is None and row.parent_uuid is None):
         return [row]

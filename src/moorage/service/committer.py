@@ -1,10 +1,13 @@
 """The committer: writes that wait together are committed together.
 
-Whichever thread finds nobody at work becomes the leader: it takes all commands that wait, has
-them decided one after the other on the evolving state, writes the difference in one transaction
-and answers all. The commit's fsync and the revision's lock are paid once per group. A command
-that is refused is answered so and leaves no trace in its neighbours. While a group is on its way
-the next one gathers by itself; its first command's thread is woken to lead it, and nobody else is.
+A thread that finds no leader becomes the leader. It takes all waiting commands and decides them one after
+the other on the evolving state. It writes the difference in one transaction and answers all commands. So
+the commit's fsync and the revision's lock are paid once per group. A refused command gets its refusal and
+leaves no trace in its neighbours. While a group is on its way, the next one gathers. Then only the thread
+of its first command is woken, to lead it.
+
+A command may choose what it touches as late as possible. The leader binds it to an ordinary command at the
+beginning of the group, on the index as the last group left it.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ import math
 import random
 import threading
 import time
+import unicodedata
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from uuid import uuid4
 
 from moorage.model.commands import Batch, Command, CreateProvider, UpdateProvider
@@ -27,17 +31,46 @@ from moorage.model.errors import (
     OutcomeUnknownError,
     ProviderExistsError,
     UnavailableError,
+    UnstorableError,
 )
 from moorage.model.values import Requester
-from moorage.rules.decide import decide, must_stand_alone, touch
+from moorage.rules.decide import RULES
 from moorage.rules.state import State, Touch
-from moorage.service.observer import Observer, Setback, Unobserved
+from moorage.service.live_index import Announcer, Audience, SharedPoll
+from moorage.service.observer import Observer, Setback
 from moorage.service.settings import CommitSettings
-from moorage.service.shared_poll import Question, SharedPoll
-from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError
+from moorage.store.changes.news import OwnClaims
+from moorage.store.nouns.noun import GroupWork
+from moorage.store.sql.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.store import Store
-from moorage.store.transaction import Raised, Write
-from moorage.store.usage_news import OwnClaims
+from moorage.store.transaction import Write, WriteTransaction
+
+
+def folded(name: str) -> str:
+    """A key without case, accents and spaces at the end, which most collations ignore."""
+    if not name.isascii():
+        decomposed = unicodedata.normalize("NFKD", name)
+        name = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return name.casefold().rstrip(" ")
+
+
+class Lookalikes:
+    """Names of which no two look alike, unless they are the same."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def take(self, names: Iterable[str]) -> bool:
+        """Add all of ``names``, or none if one of them looks like another name. False: none."""
+        added: dict[str, str] = {}
+        for name in names:
+            key = folded(name)
+            if self._names.get(key, name) != name:
+                return False
+            added[key] = name
+        self._names.update(added)
+        return True
+
 
 ResultT = TypeVar("ResultT")
 
@@ -47,36 +80,43 @@ FIRST_PAUSE_SECONDS = 0.005
 """Wait after the first conflict with another process: about the length of a transaction."""
 
 LONGEST_PAUSE_SECONDS = 0.5
-"""Pauses double up to this, each shortened at random so that rivals do not meet again."""
+"""Pauses double up to this. Each is shortened at random so that rivals do not meet again."""
 
 
 CONSTRAINT_ATTEMPTS = 5
-"""How often a row in the way is taken for one that others have just written, and will be seen when
-the group is read again. Other processes may be that quick several times in a row."""
+"""How often a single command is decided again because a row is in the way. Another process has written the
+row since the read, and may do so several times in a row."""
 
 GRACE_SECONDS = 5.0
-"""Beyond its deadline a command waits so long for its leader, which may be blocked by a database
-that does not answer at all; then its client is told that the outcome is not known."""
+"""How long a command waits for its leader beyond its deadline. A database that does not answer at all may
+block the leader. Then the command fails with the error that its outcome is not known."""
 
 
-class Audience(Protocol):
-    """Who asks for the revision all the time, and need not where a group of writes learns it anyway."""
+Bind = Callable[[Command[Any]], Command[Any]]
+"""Makes an ordinary command of one that binds late. Raises a ``MoorageError`` that refuses it."""
 
-    def begin(self, *, another: bool) -> Question:
-        """A statement is sent now that will tell the revision. ``another``: one more will come after it."""
+
+class Binder(Protocol):
+    """Binds the late commands of one group after the other."""
+
+    def of_group(self) -> Bind:
+        """What binds the commands of the group that begins now, one after the other.
+
+        The last group is committed, and the index knows it. Raises a ``MoorageError`` that refuses all of
+        them, and what ``LiveIndex.now`` raises.
+        """
         ...
 
-    def learn(self, claims: OwnClaims) -> None:
-        """This was committed. Neither raises nor takes long; called in the order of the commits."""
-        ...
 
-    def rest(self) -> None:
-        """No such statement is on its way for a while."""
-        ...
+class _NoBinder:
+    """Stands in where no command binds late."""
+
+    def of_group(self) -> Bind:
+        raise TypeError("no binder was given")
 
 
-class _Nobody(SharedPoll):
-    """Nobody asks."""
+class _NoAudience(SharedPoll):
+    """Stands in where no index polls."""
 
     def __init__(self) -> None:
         super().__init__(int)
@@ -93,10 +133,11 @@ def _locked() -> threading.Lock:
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A command that waits, and its answer once it has one.
+    """A command that waits, and later its answer.
 
-    ``wake`` is released when there is an answer, or when ``leads`` says that it is this command's
-    thread's turn to lead. ``deadline`` is a time of ``time.monotonic``.
+    ``touch`` of a command that binds late names what is known of it, the names of new rows above all.
+    ``wake`` is released when there is an answer, or when ``leads`` says that this command's thread must lead.
+    ``deadline`` is a time of ``time.monotonic``.
     """
 
     command: Command[Any]
@@ -116,7 +157,7 @@ class Ticket:
         self.wake.release()
 
     def is_late(self) -> bool:
-        """Whether its client has waited as long as it shall."""
+        """Whether its deadline has passed."""
         return time.monotonic() > self.deadline
 
 
@@ -124,18 +165,22 @@ Answer = tuple[object, Exception | None]
 """Result or refusal of one command."""
 
 
+class _Bound(NamedTuple):
+    """A ticket with the ordinary command that is decided. ``error`` refused it while it was bound."""
+
+    ticket: Ticket
+    command: Command[Any]
+    touch: Touch
+    error: Exception | None = None
+
+
 @dataclass(eq=False, slots=True)
 class _Done:
-    """A group that was decided, and what is to be said of it.
-
-    ``own_claims`` and ``raised`` as in ``WriteTransaction``; ``question`` is to be told ``raised``.
-    """
+    """A group that was decided, its answers, and the announcer of its revision."""
 
     group: Sequence[Ticket]
     answers: list[Answer]
-    own_claims: OwnClaims | None = None
-    raised: Raised | None = None
-    question: Question | None = None
+    announcer: Announcer
 
 
 class _LostInCommitError(Exception):
@@ -155,13 +200,15 @@ class Committer:
         settings: CommitSettings,
         observer: Observer | None = None,
         audience: Audience | None = None,
+        binder: Binder | None = None,
     ) -> None:
-        """``audience`` hears of what was committed before the clients are answered."""
+        """``audience`` learns what was committed before the next group begins."""
         self._store = store
-        self._audience = audience or _Nobody()
-        self._observer: Observer = observer or Unobserved()
+        self._audience = audience or _NoAudience()
+        self._binder = binder or _NoBinder()
+        self._observer = observer
         self._settings = settings
-        # Guards what waits and whether anybody leads; held for moments only.
+        # Guards the waiting commands and whether a thread leads; held for moments only.
         self._mutex = threading.Lock()
         self._waiting: deque[Ticket] = deque()
         self._led = False
@@ -175,7 +222,7 @@ class Committer:
     def execute(self, command: Command[ResultT], requester: Requester) -> ResultT:
         """Returns when the command is durable. Raises the ``MoorageError`` that refuses it."""
         deadline = time.monotonic() + self._settings.deadline_seconds
-        ticket = Ticket(command, requester, touch(command), deadline)
+        ticket = Ticket(command, requester, RULES[type(command)].touches(command), deadline)
         with self._mutex:
             if len(self._waiting) >= self._settings.queue_length:
                 raise UnavailableError("too many writes are waiting")
@@ -191,17 +238,17 @@ class Committer:
         return cast("ResultT", ticket.result)
 
     def _wait(self, ticket: Ticket) -> None:
-        """Until there is an answer, or the ticket's turn to lead has come.
+        """Wait for an answer, or for the ticket's turn to lead.
 
-        Raises UnavailableError, or OutcomeUnknownError if a leader has taken it, once there is no
-        point in waiting any longer.
+        Once waiting longer is useless, it raises UnavailableError, or OutcomeUnknownError if a leader has
+        taken the ticket.
         """
         patience = max(0.0, ticket.deadline - time.monotonic()) + GRACE_SECONDS
         if not ticket.wake.acquire(timeout=patience):
             self._wait_no_longer(ticket)
 
     def _wait_no_longer(self, ticket: Ticket) -> None:
-        """As ``_wait``, unless its end has come at the very last moment."""
+        """Raise as ``_wait`` does, unless the answer or the turn has come at the very last moment."""
         with self._mutex:
             if ticket.answered or ticket.leads:
                 return
@@ -210,16 +257,15 @@ class Committer:
                 raise UnavailableError("the database does not answer")
         raise OutcomeUnknownError("the database does not answer")
 
-    def _hand_over(self) -> None:
-        """Let the thread of the first command that waits lead, if there is one."""
+    def _hand_over(self) -> bool:
+        """Make the thread of the first waiting command the leader. False: none waits."""
         with self._mutex:
             self._led = bool(self._waiting)
             if self._led:
                 following = self._waiting[0]
                 following.leads = True
                 following.wake.release()
-        if not self._led:
-            self._audience.rest()
+            return self._led
 
     def _lead(self) -> None:
         with self._mutex:
@@ -231,7 +277,7 @@ class Committer:
         except MoorageError as error:
             _refuse(group, error)
         except BaseException as error:
-            # Whatever it is: nobody may be left waiting, and the next group is not to blame.
+            # Whatever the error is: no thread may be left waiting, and the next group must go on.
             LOG.exception("A group of %d writes failed.", len(group))
             _refuse(group, error if isinstance(error, Exception) else UnavailableError("it is ending"))
             if not isinstance(error, Exception):
@@ -239,21 +285,69 @@ class Committer:
         finally:
             waiting = len(self._waiting)
             # The next group can be on its way to the database while the clients of this one are answered.
-            self._hand_over()
+            follows = self._hand_over()
             if done is not None:
-                self._tell_of(done)
-            self._observer.group_ended(len(group), waiting, time.perf_counter() - begun)
+                _answer(done, follows=follows)
+            elif not follows:
+                self._audience.rest()
+            if self._observer is not None:
+                self._observer.group_ended(len(group), waiting, time.perf_counter() - begun)
 
     def _next_group(self) -> list[Ticket]:
         group: list[Ticket] = []
+        later: list[Ticket] = []
+        names = Lookalikes()
         while self._waiting and len(group) < self._settings.group_size:
-            if must_stand_alone(self._waiting[0].command):
-                return group or [self._waiting.popleft()]
-            group.append(self._waiting.popleft())
+            if self._waiting[0].command.stands_alone:
+                if not group:
+                    group.append(self._waiting.popleft())
+                break
+            ticket = self._waiting.popleft()
+            # Reading says which names the database holds equal to an existing one. It does not say so of a
+            # group's new names: the second one waits until the first exists.
+            if self._store.ignores_case and not names.take(
+                {*ticket.touch.provider_names, *ticket.touch.consumers}
+            ):
+                later.append(ticket)
+            else:
+                group.append(ticket)
+        self._waiting.extendleft(reversed(later))
         return group
 
     def _commit_group(self, group: Sequence[Ticket]) -> _Done | None:
-        """Try until it is done, refused, or the deadline has passed. None: all have been answered."""
+        """Commit the group as one, or else each command alone. None: all commands have been answered."""
+        try:
+            return self._commit_as_one(group)
+        except (UnavailableError, OutcomeUnknownError):
+            raise
+        except Exception as error:
+            if len(group) == 1:
+                raise
+            # One of the commands is to blame, and only the database knows which. So each is committed
+            # alone, and all others are done after one more attempt.
+            if not isinstance(error, ConstraintError | UnstorableError):
+                LOG.exception("A group of %d writes failed.", len(group))
+        self._commit_singly([ticket for ticket in group if not ticket.answered])
+        return None
+
+    def _commit_singly(self, group: Sequence[Ticket]) -> None:
+        for ticket in group:
+            try:
+                done = self._commit_as_one((ticket,))
+            except MoorageError as refusal:
+                _refuse((ticket,), refusal)
+            except Exception as fault:
+                LOG.exception("A %s failed.", type(ticket.command).__name__)
+                _refuse((ticket,), fault)
+            else:
+                if done is not None:
+                    _answer(done, follows=True)
+
+    def _commit_as_one(self, group: Sequence[Ticket]) -> _Done | None:
+        """Try until the group is done or refused, or the deadline has passed. None: all have been answered.
+
+        Raises ConstraintError if the group has several commands.
+        """
         pause = FIRST_PAUSE_SECONDS
         constraints_met = 0
         while True:
@@ -261,25 +355,25 @@ class Committer:
             try:
                 return self._attempt(group, transaction_id)
             except ConstraintError as error:
-                # Somebody else's row got in between: read it, and decide again. If it still is in
-                # the way, it cannot be seen by its name (a collation holds them equal), or two
-                # commands of the group are: each is to answer for itself.
+                self._set_back(Setback.CONSTRAINT)
                 constraints_met += 1
+                if len(group) > 1:
+                    raise
                 if constraints_met == CONSTRAINT_ATTEMPTS:
-                    self._commit_singly(group, error)
-                    return None
-                self._observer.group_set_back(Setback.CONSTRAINT)
+                    raise in_the_way(group[0].command, error.columns) from error
+                # The row in the way is committed: reading again sees it, without a pause.
+                continue
             except _LostInCommitError as lost:
-                self._observer.group_set_back(Setback.LOST_COMMIT)
+                self._set_back(Setback.LOST_COMMIT)
                 if self._settled(lost.done, transaction_id):
                     return None
                 if isinstance(lost.__cause__, UnavailableError):
-                    # It did not happen, and will not: a disk is full, or the like.
+                    # The commit did not happen, and will not: a disk is full, for example.
                     raise lost.__cause__ from lost
             except (WriteConflictError, ConnectionLostError) as error:
                 LOG.debug("A group of %d writes is tried again: %r.", len(group), error)
                 lost_connection = isinstance(error, ConnectionLostError)
-                self._observer.group_set_back(Setback.CONNECTION if lost_connection else Setback.CONFLICT)
+                self._set_back(Setback.CONNECTION if lost_connection else Setback.CONFLICT)
             group = _in_time(
                 group, UnavailableError("the write kept losing against others, or the database is away")
             )
@@ -289,59 +383,57 @@ class Committer:
             time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def _commit_singly(self, group: Sequence[Ticket], error: ConstraintError) -> None:
-        if len(group) == 1:
-            raise in_the_way(group[0].command, error.columns)
-        for ticket in group:
-            try:
-                done = self._commit_group((ticket,))
-            except MoorageError as refusal:
-                _refuse((ticket,), refusal)
-            else:
-                if done is not None:
-                    self._tell_of(done)
+    def _set_back(self, reason: Setback) -> None:
+        if self._observer is not None:
+            self._observer.group_set_back(reason)
 
     def _attempt(self, group: Sequence[Ticket], transaction_id: str) -> _Done:
-        """One transaction. It learns the revision three times, each time for those who came before."""
-        wanted = Touch.union(ticket.touch for ticket in group)
-        question = self._audience.begin(another=True)
+        """Bind, read, decide, write, commit. Each statement that learns the revision announces it."""
+        bound = self._bound(group)
+        announcer = Announcer(self._audience)
         try:
-            with self._store.transaction() as transaction:
-                state = transaction.read(wanted)
-                question.end(transaction.revision)
-                answers, writes = _decided(state, group)
-                done = _Done(group, answers)
+            with WriteTransaction(self._store) as transaction:
+                state = transaction.read(_all_touched(bound))
+                announcer.learned(transaction.revision)
+                answers, writes = _decided(state, bound)
+                done = _Done([each.ticket for each in bound], answers, announcer)
                 if writes:
-                    question = self._audience.begin(another=True)
                     writer = transaction.write(state, writes, transaction_id)
-                    # Nobody else can write until this transaction ends.
                     raised = transaction.raised
-                    question.end(None if raised is None else raised.before)
-                    question = done.question = self._audience.begin(another=bool(self._waiting))
-                    try:
-                        transaction.commit(writer)
-                    except (WriteConflictError, ConstraintError):
-                        raise  # the database says itself that it did not happen
-                    except Exception as error:
-                        raise _LostInCommitError(done) from error
-                    done.own_claims, done.raised = transaction.own_claims, raised
+                    # No other process can write until this transaction ends.
+                    before, after = (None, None) if raised is None else (raised.before, raised.after)
+                    announcer.learned(before, another=bool(self._waiting))
+                    _commit(transaction, writer, done)
+                    announcer.committed(transaction.own_claims, after)
         except BaseException:
-            question.end()
+            announcer.end(follows=True)
             raise
         return done
 
-    def _tell_of(self, done: _Done) -> None:
-        """Tell whoever wants to know, so that the clients' next questions find it; then the clients."""
-        if done.own_claims is not None:
-            self._audience.learn(done.own_claims)
-        if done.question is not None:
-            done.question.end(None if done.raised is None else done.raised.after)
-        _give(done.group, done.answers)
+    def _bound(self, group: Sequence[Ticket]) -> list[_Bound]:
+        """The group in the order in which it is decided, with its ordinary commands.
+
+        Commands that bind late come first: only the locks show what the others will do, but any order of
+        commands that wait together will do.
+        """
+        late = [ticket for ticket in group if ticket.command.binds_late]
+        ordinary = [
+            _Bound(ticket, ticket.command, ticket.touch) for ticket in group if not ticket.command.binds_late
+        ]
+        return [*self._bound_late(late), *ordinary] if late else ordinary
+
+    def _bound_late(self, late: Sequence[Ticket]) -> list[_Bound]:
+        try:
+            bind = self._binder.of_group()
+        except MoorageError as refusal:
+            return [_Bound(ticket, ticket.command, Touch(), refusal) for ticket in late]
+        return [_bound_by(bind, ticket) for ticket in late]
 
     def _settled(self, done: _Done, transaction_id: str) -> bool:
-        """Whether a lost COMMIT happened; if so, its answers are given.
+        """Whether a lost COMMIT happened; if so, the group is answered.
 
-        If the database stays away, all are told that the outcome is not known, and it is over.
+        If the database stays away, each command fails with the error that its outcome is not known. Then
+        this returns True: nothing is left to do.
         """
         pause = FIRST_PAUSE_SECONDS
         waiting = done.group
@@ -349,6 +441,10 @@ class Committer:
             try:
                 happened = self._store.was_committed(transaction_id)
             except (WriteConflictError, ConnectionLostError, UnavailableError):
+                waiting = _in_time(waiting, OutcomeUnknownError("the database went away in COMMIT"))
+            except Exception:
+                # The write may have happened, so that no other error may reach its client.
+                LOG.exception("Whether a lost COMMIT had happened could not be read.")
                 waiting = _in_time(waiting, OutcomeUnknownError("the database went away in COMMIT"))
             else:
                 LOG.warning("A COMMIT got lost; it had %shappened.", "" if happened else "not ")
@@ -361,7 +457,7 @@ class Committer:
 
 
 def _in_time(group: Sequence[Ticket], error: Exception) -> list[Ticket]:
-    """Those who may wait longer; all others are refused."""
+    """The tickets that may wait longer. All others are refused."""
     late = [ticket for ticket in group if ticket.is_late()]
     _refuse(late, error)
     return [ticket for ticket in group if not ticket.answered]
@@ -379,31 +475,67 @@ def _give(group: Sequence[Ticket], answers: Sequence[Answer]) -> None:
             ticket.answer(result, error)
 
 
-def _decided(state: State, group: Sequence[Ticket]) -> tuple[list[Answer], list[Write]]:
-    """Decide on the evolving state: every command sees what those before it did."""
+def _answer(done: _Done, *, follows: bool) -> None:
+    """First end the announcements, so that the clients' next searches find the writes; then answer.
+
+    ``follows``: another group does.
+    """
+    done.announcer.end(follows=follows)
+    _give(done.group, done.answers)
+
+
+def _bound_by(bind: Bind, ticket: Ticket) -> _Bound:
+    try:
+        command = bind(ticket.command)
+        return _Bound(ticket, command, RULES[type(command)].touches(command))
+    except MoorageError as refusal:
+        return _Bound(ticket, ticket.command, Touch(), refusal)
+    except Exception as fault:
+        LOG.exception("A %s could not be bound.", type(ticket.command).__name__)
+        return _Bound(ticket, ticket.command, Touch(), fault)
+
+
+def _all_touched(bound: Sequence[_Bound]) -> Touch:
+    return bound[0].touch if len(bound) == 1 else Touch.union(each.touch for each in bound)
+
+
+def _commit(transaction: WriteTransaction, writer: GroupWork, done: _Done) -> None:
+    """Raises _LostInCommitError unless it is known whether the commit happened."""
+    try:
+        transaction.commit(writer)
+    except (WriteConflictError, ConstraintError, UnstorableError):
+        raise  # the database itself says that the commit did not happen
+    except Exception as error:
+        raise _LostInCommitError(done) from error
+
+
+def _decided(state: State, bound: Sequence[_Bound]) -> tuple[list[Answer], list[Write]]:
+    """Decide on the evolving state: each command sees what the commands before it did."""
     answers: list[Answer] = []
     writes: list[Write] = []
-    for ticket in group:
+    for ticket, command, _, error in bound:
+        if error is not None:
+            answers.append((None, error))
+            continue
         try:
-            changes = decide(state, ticket.command)
+            changes = RULES[type(command)].decide(state, command)
         except MoorageError as refusal:
             answers.append((None, refusal))
         except Exception as fault:
-            LOG.exception("A %s could not be decided.", type(ticket.command).__name__)
+            LOG.exception("A %s could not be decided.", type(command).__name__)
             answers.append((None, fault))
         else:
             answers.append((changes.result, None))
-            if changes:
-                state.apply(changes)
-                providers = frozenset(changes.touched_providers())
+            providers = state.take_over(changes)
+            if providers is not None:
                 writes.append(Write(changes.kind, providers, changes.changes_names, ticket.requester))
     return answers, writes
 
 
 def in_the_way(command: Command[Any], columns: Sequence[str]) -> MoorageError:
-    """What a row that only the database can see means for a command.
+    """The refusal of a command that met a row which reading had not found.
 
-    A collation may hold two names equal that differ in case, so that the name looked free.
+    A collation may hold two names equal that differ in case, so the name looked free.
     """
     for part in command.commands if isinstance(command, Batch) else (command,):
         if isinstance(part, CreateProvider | UpdateProvider) and "name" in columns:

@@ -1,4 +1,4 @@
-"""The compactor: makes the change log forget what nobody needs any more, a little at a time."""
+"""The compactor: removes what no reader needs any more from the change log, a little at a time."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from collections.abc import Callable
 
 from moorage.model.errors import UnavailableError
 from moorage.service.settings import ChangeLogSettings
-from moorage.store.errors import ConnectionLostError, WriteConflictError
+from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Store
 
 LOG = logging.getLogger(__name__)
 
 ROUND_SECONDS = 60.0
-"""Between two looks at the log, give or take a half, so that processes do not look at the same time."""
+"""Pause between two rounds, give or take a half, so that processes do not begin at the same time."""
 
 SETTLE_SECONDS = 600.0
-"""How old a write has to be before the log may forget it, whatever the settings say: a process whose
-COMMIT got lost may still look for it. Taken by this process's own steady clock, since the time in
-the log comes from clocks that may jump."""
+"""How old a write must be before the log may forget it, whatever the settings say: a process that lost a
+COMMIT may still look for it. The age is taken by this process's steady clock, since the times in the log
+come from clocks that may jump."""
 
 BATCH_PAUSE_SECONDS = 0.05
-"""Between two batches of one round: writers go first."""
+"""Pause between two batches of one round: writers go first."""
 
 
 class Compactor:
     """Compacts the change log of a store, from a thread of its own once it is started.
 
-    Every process has one. The log itself sees to it that only one of them is at it at a time.
+    Every process has one. The store lets only one of them compact at a time.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Compactor:
         self._random = random.Random()  # noqa: S311 - only spreads rounds in time
 
     def start(self) -> None:
-        """Begin; the thread ends with the process, or with ``stop``."""
+        """Start the thread, which ends with the process, or with ``stop``."""
         threading.Thread(target=self._run, name="moorage-compactor", daemon=True).start()
 
     def stop(self) -> None:
@@ -56,7 +56,7 @@ class Compactor:
         self._ending.set()
 
     def compact(self) -> int:
-        """One round: forget all that may be forgotten; returns how many writes that were.
+        """One round: forget all that may be forgotten. Returns how many writes that were.
 
         Raises UnavailableError, ConnectionLostError.
         """
@@ -72,7 +72,7 @@ class Compactor:
                     self._settings.kept_revisions, self._settings.kept_seconds, settled
                 )
             except WriteConflictError:
-                break  # another process is at it
+                break  # another process is compacting
             if not batch:
                 break
             forgotten += batch

@@ -3,85 +3,169 @@
 from __future__ import annotations
 
 import random
-from typing import TypeVar
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from moorage.model.commands import Command
+from moorage.model.errors import UnavailableError
+from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
+from moorage.model.unmet import UnmetFound, UnmetGroup
 from moorage.model.values import (
+    ClaimPage,
+    ClaimSelection,
     ClassTotal,
+    CloudOverview,
     ConsumerAllocations,
+    KnownNames,
     NamedItem,
     Provider,
     ProviderAggregates,
     ProviderAllocations,
     ProviderInventories,
+    ProviderPage,
+    ProviderSelection,
     ProviderTraits,
     ProviderUsages,
     Requester,
     UsageGroup,
 )
-from moorage.search.candidates import find, providers_matching
-from moorage.search.kept import KeptAnswers
-from moorage.search.memory import Memory
-from moorage.search.snapshot import Snapshot
+from moorage.search.explain.explanation import explain
+from moorage.search.index.index import Snapshot
+from moorage.search.listing import called, names_of, overview_of, page_of
+from moorage.search.match.answers import KeptAnswers
+from moorage.search.match.candidates import find, providers_matching
+from moorage.search.match.outcomes import Memory
 from moorage.service.committer import Committer
 from moorage.service.compactor import Compactor
 from moorage.service.live_index import LiveIndex
 from moorage.service.observer import Observer
 from moorage.service.settings import ServiceSettings
-from moorage.store import queries
+from moorage.service.unmet import UnmetForms, UnmetRecorder
+from moorage.store.nouns import aggregates, inventories, providers, resource_classes, traits, usages
+from moorage.store.pages import ProviderNews
 from moorage.store.store import Store
+from moorage.store.unmet import UnmetTable
 
 ResultT = TypeVar("ResultT")
 
 
+MOST_EXPLANATIONS: Final = 2
+"""Explanations at a time. Each takes as long as several searches, and other requests go on meanwhile."""
+
+EXPLAIN_PATIENCE_SECONDS: Final = 5.0
+"""How long a request for an explanation waits for its turn."""
+
+MOST_HOLDERS_OF: Final = 5
+"""Near misses whose holders are read."""
+
+
+def _providers_in(explanation: Explanation) -> set[str]:
+    """UUIDs of all providers that an explanation names."""
+    found = {miss.root for miss in explanation.nearest}
+    found |= {missing.provider for miss in explanation.nearest for missing in miss.missing}
+    found |= {event.provider for events in explanation.unlocked_by for event in events}
+    chosen = [] if explanation.chosen is None else [explanation.chosen]
+    return found.union(*(candidate.allocations for candidate in (*chosen, *explanation.alternatives)))
+
+
+def _explained(revision: int, explanation: Explanation, names: Mapping[str, str]) -> Explained:
+    return Explained(revision, replace(explanation, revision=revision), names)
+
+
+def _lacks(explanation: Explanation) -> dict[str, set[Lack]]:
+    """What the nearest trees have too little room for, by root."""
+    found = {
+        miss.root: {
+            Lack(missing.provider, missing.resource_class) for missing in miss.missing if missing.short
+        }
+        for miss in explanation.nearest[:MOST_HOLDERS_OF]
+    }
+    return {root: lacks for root, lacks in found.items() if lacks}
+
+
+UNKNOWN: Final = Requester()
+"""The requester of a search that no client asked for."""
+
+PAGE_ATTEMPTS: Final = 5
+"""How often a page of providers begins anew because more than claims came in between."""
+
+
+def _with_news(page: ProviderPage, news: ProviderNews) -> ProviderPage:
+    providers = tuple(
+        replace(each, used={name: news.used.get(each.id, {}).get(name, 0) for name in each.inventories})
+        for each in page.providers
+    )
+    generations = {each.uuid: news.generations[each.id] for each in page.providers}
+    return replace(page, providers=providers, generations=generations)
+
+
 class Service:
-    """All that can be asked of a placement service, free of HTTP and of versions.
+    """All operations of a placement service, free of HTTP and of microversions.
 
     Safe for use by several threads. Every method may raise UnavailableError.
     """
 
     def __init__(
-        self, store: Store, settings: ServiceSettings | None = None, observer: Observer | None = None
+        self,
+        store: Store,
+        settings: ServiceSettings | None = None,
+        observer: Observer | None = None,
+        unmet_forms: UnmetForms | None = None,
     ) -> None:
+        """``unmet_forms``: how searches that found nothing are kept; without it none is."""
         settings = settings or ServiceSettings()
         self._store = store
         self._settings = settings
-        self._index = LiveIndex(store, observer)
+        # Where candidates are shuffled, each answer has an order of its own.
+        self._kept = KeptAnswers(0 if settings.search.randomize else settings.search.kept_bytes)
+        self._index = LiveIndex(store, observer, self._kept.forget)
         self._committer = Committer(store, settings.commit, observer, self._index)
+        self._explaining = threading.BoundedSemaphore(MOST_EXPLANATIONS)
         self._memory = Memory()
-        # Who wants candidates shuffled wants each answer in an order of its own.
-        self._kept = KeptAnswers(0 if settings.search.randomize else settings.search.kept_candidates)
         self._compactor = Compactor(store, settings.change_log)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
+        self._unmet_table = UnmetTable(store)
+        self._unmet: UnmetRecorder | None = None
+        if unmet_forms is not None and settings.unmet_kept:
+            self._unmet = UnmetRecorder(
+                self._unmet_table, settings.unmet_kept, self._explained_at, unmet_forms, observer
+            )
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._compactor.stop()
+        if self._unmet is not None:
+            self._unmet.stop()
         self._store.close()
 
     def start_upkeep(self) -> None:
-        """Do in the background what a service that stays has to do now and then."""
+        """Start the background work of a service that stays: compacting the change log, and explaining
+        searches that found nothing.
+        """
         self._compactor.start()
+        if self._unmet is not None:
+            self._unmet.start()
 
     def warm_up(self) -> None:
         """Build the index now rather than at the first search."""
         self._index.ask(len)
 
     def check_ready(self) -> int:
-        """The revision that answers would be at, if all is as it must be to give any.
+        """The revision that an answer would be at. Raises if requests cannot be answered now.
 
-        Raises UnavailableError if the database cannot be reached, SchemaError if its schema is not
-        the one that is needed.
+        It needs nothing that requests need: no lock, no connection of theirs, no turn at the index. Raises
+        UnavailableError if the database cannot be reached or the index was not built yet, SchemaError if
+        the schema is not the required one.
         """
-        self._store.check_schema()
-        self._index.ask(len)
-        revision = self._index.revision
-        assert revision is not None, "an index that was asked is at a revision"
-        return revision
+        if self._index.revision is None:
+            raise UnavailableError("the index is not built yet")
+        return self._store.check_ready()
 
     def totals(self) -> list[ClassTotal]:
-        """Capacity and use of each resource class that anybody provides, by its id."""
+        """Capacity and use of each resource class that a provider has inventory of, by its id."""
         return self._store.totals()
 
     def revision(self) -> int:
@@ -97,7 +181,7 @@ class Service:
 
     def provider(self, uuid: str) -> Provider:
         """Raises ProviderNotFoundError."""
-        return self._store.read(lambda connection: queries.provider(connection, uuid))
+        return self._store.read(lambda connection: providers.provider(connection, uuid))
 
     def providers(self, wanted: ProviderFilter) -> list[Provider]:
         """Providers by id. Raises ResourceClassNotFoundError, TraitNotFoundError."""
@@ -106,47 +190,51 @@ class Service:
             group = wanted.group
             ids = self._index.ask(lambda snapshot: providers_matching(snapshot, group))
         return self._store.read(
-            lambda connection: queries.providers(connection, wanted.uuid, wanted.name, ids)
+            lambda connection: providers.providers(connection, wanted.uuid, wanted.name, ids)
         )
 
     def provider_count(self) -> int:
         """How many providers there are."""
-        return self._store.read(queries.provider_count)
+        return self._store.read(providers.provider_count)
 
     def provider_inventories(self, uuid: str) -> ProviderInventories:
         """Raises ProviderNotFoundError."""
-        return self._store.read(lambda connection: queries.provider_inventories(connection, uuid))
+        return self._store.read(lambda connection: inventories.provider_inventories(connection, uuid))
 
     def provider_traits(self, uuid: str) -> ProviderTraits:
         """Raises ProviderNotFoundError."""
-        return self._store.read(lambda connection: queries.provider_traits_of(connection, uuid))
+        return self._store.read(lambda connection: traits.provider_traits_of(connection, uuid))
 
     def provider_aggregates(self, uuid: str) -> ProviderAggregates:
         """Raises ProviderNotFoundError."""
-        return self._store.read(lambda connection: queries.provider_aggregates_of(connection, uuid))
+        return self._store.read(lambda connection: aggregates.provider_aggregates_of(connection, uuid))
 
     def provider_usages(self, uuid: str) -> ProviderUsages:
         """Raises ProviderNotFoundError."""
-        return self._store.read(lambda connection: queries.provider_usages(connection, uuid))
+        return self._store.read(lambda connection: usages.provider_usages(connection, uuid))
 
     def provider_allocations(self, uuid: str) -> ProviderAllocations:
         """Raises ProviderNotFoundError."""
-        return self._store.read(lambda connection: queries.provider_allocations(connection, uuid))
+        return self._store.read(lambda connection: usages.provider_allocations(connection, uuid))
 
     def consumer_allocations(self, consumer: str) -> ConsumerAllocations:
-        """Empty for a consumer that holds nothing, whatever string it is."""
-        return self._store.read(lambda connection: queries.consumer_allocations(connection, consumer))
+        """Empty for a consumer that holds nothing, whatever string names it."""
+        return self._store.read(lambda connection: usages.consumer_allocations(connection, consumer))
+
+    def owner_as_kept(self, project_id: str, user_id: str) -> tuple[str | None, str | None]:
+        """Project and user as the database writes them; None where it has none that it holds equal."""
+        return self._store.read(lambda connection: usages.owner_as_kept(connection, project_id, user_id))
 
     def usages(self, project_id: str, user_id: str | None = None) -> dict[str, int]:
         """Amount used by class, by all consumers of a project (and user)."""
-        return self._store.read(lambda connection: queries.usages(connection, project_id, user_id))
+        return self._store.read(lambda connection: usages.usages(connection, project_id, user_id))
 
     def usages_by_type(
         self, project_id: str, user_id: str | None = None, consumer_type: str | None = None
     ) -> list[UsageGroup]:
         """As ``usages``, one group per consumer type; ``all`` and ``unknown`` make one group."""
         return self._store.read(
-            lambda connection: queries.usages_by_type(connection, project_id, user_id, consumer_type)
+            lambda connection: usages.usages_by_type(connection, project_id, user_id, consumer_type)
         )
 
     def traits(
@@ -156,29 +244,119 @@ class Service:
         associated: bool | None = None,
     ) -> list[NamedItem]:
         """Traits by id. ``prefix`` is a LIKE pattern's beginning (wildcards count)."""
-        return self._store.read(lambda connection: queries.trait_list(connection, names, prefix, associated))
+        return self._store.read(lambda connection: traits.trait_list(connection, names, prefix, associated))
 
     def trait(self, name: str) -> NamedItem:
         """Raises TraitNotFoundError."""
-        return self._store.read(lambda connection: queries.trait(connection, name))
+        return self._store.read(lambda connection: traits.trait(connection, name))
 
     def resource_classes(self) -> list[NamedItem]:
         """Resource classes by id."""
-        return self._store.read(queries.resource_class_list)
+        return self._store.read(resource_classes.resource_class_list)
 
     def resource_class(self, name: str) -> NamedItem:
         """Raises ResourceClassNotFoundError."""
-        return self._store.read(lambda connection: queries.resource_class(connection, name))
+        return self._store.read(lambda connection: resource_classes.resource_class(connection, name))
 
-    def candidates(self, request: CandidateRequest) -> SearchResult:
-        """Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names, SearchLimitError."""
-        settings = self._settings.search
+    def known_names(self) -> tuple[int, KnownNames]:
+        """Names of all resource classes and of all traits, and the revision at which these are all."""
+        return self._index.ask_at(
+            lambda snapshot: KnownNames(snapshot.resource_class_names, snapshot.trait_names)
+        )
 
-        def answer(snapshot: Snapshot) -> SearchResult:
-            return self._kept.of(
-                snapshot,
-                request,
-                lambda: find(snapshot, request, settings, self._random, memory=self._memory),
+    def overview(self) -> tuple[int, CloudOverview]:
+        """All trees in columns, and the revision that they are shown at."""
+        return self._index.ask_at(overview_of)
+
+    def provider_page(
+        self, wanted: ProviderSelection, *, generations: bool = False
+    ) -> tuple[int, ProviderPage]:
+        """A page of providers, and the revision that all of it is true at.
+
+        The index has no generations: claims raise them. With ``generations`` the database gives them, and the
+        use at the same revision, as long as nothing but claims has happened since the index answered.
+        """
+        for _ in range(PAGE_ATTEMPTS):
+            revision, page = self._index.ask_at(lambda snapshot: page_of(snapshot, wanted))
+            if not generations:
+                return revision, page
+            news = self._store.news_of_providers(revision, [each.id for each in page.providers])
+            if news is not None:
+                return news.revision, _with_news(page, news)
+        raise UnavailableError("providers change faster than their generations can be read")
+
+    def claim_page(self, wanted: ClaimSelection) -> tuple[int, ClaimPage]:
+        """A page of claims, and the revision that it is true at. Raises ProviderNotFoundError."""
+        return self._store.claim_page(wanted)
+
+    def explain(self, request: CandidateRequest, how: ExplainRequest, *, holders: bool) -> Explained:
+        """Why ``request`` finds nothing, or what it finds; with ``holders`` of what the nearest trees lack.
+
+        ``how.at`` may be a name as well. Raises ResourceClassNotFoundError, TraitNotFoundError for unknown
+        names, ProviderNotFoundError, UnavailableError if too many explanations are under way.
+        """
+        if not self._explaining.acquire(timeout=EXPLAIN_PATIENCE_SECONDS):
+            raise UnavailableError("too many explanations are under way")
+        try:
+            revision, parts = self._index.ask_at(lambda snapshot: self._explanation(snapshot, request, how))
+        finally:
+            self._explaining.release()
+        found = _explained(revision, *parts)
+        return self._with_holders(found) if holders else found
+
+    def _explained_at(self, revision: int, snapshot: Snapshot, request: CandidateRequest) -> Explained:
+        """As ``explain``, on a snapshot of the past."""
+        with self._explaining:
+            parts = self._explanation(snapshot, request, ExplainRequest())
+        return self._with_holders(_explained(revision, *parts))
+
+    def _explanation(
+        self, snapshot: Snapshot, request: CandidateRequest, how: ExplainRequest
+    ) -> tuple[Explanation, dict[str, str]]:
+        """An explanation, and the names of the providers in it."""
+        at = None if how.at is None else called(snapshot, how.at)
+        limit = self._settings.search.step_limit
+        explanation = explain(snapshot, request, replace(how, at=at), step_limit=limit)
+        return explanation, names_of(snapshot, _providers_in(explanation))
+
+    def _with_holders(self, found: Explained) -> Explained:
+        lacks = _lacks(found.explanation)
+        if not lacks:
+            return found
+        held = self._store.holders_at(found.revision, lacks)
+        return replace(found, holders=held.by_root, holders_revision=held.revision)
+
+    def settle_unmet(self) -> None:
+        """Explain and keep all searches so far that found nothing, in this thread."""
+        while self._unmet is not None and self._unmet.has_work:
+            self._unmet.settle(writes=True)
+
+    def unmet(self, request_id: str) -> UnmetFound | None:
+        """The newest kept search of a request, by the service's id or by the client's."""
+        return self._unmet_table.find(request_id)
+
+    def unmet_groups(self, since: int, most: int) -> list[UnmetGroup]:
+        """Kept searches from ``since`` (seconds since 1970) on, by ask and verdict."""
+        return self._unmet_table.groups(since, most)
+
+    @property
+    def unmet_kept(self) -> int:
+        """How many searches that found nothing are kept; 0 for none."""
+        return self._settings.unmet_kept
+
+    def candidates(self, request: CandidateRequest, requester: Requester = UNKNOWN) -> SearchResult:
+        """Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names, SearchLimitError.
+
+        A search that finds nothing is explained later.
+        """
+        settings, memory = self._settings.search, self._memory
+
+        def answer(snapshot: Snapshot) -> tuple[Snapshot, SearchResult]:
+            return snapshot, self._kept.of(
+                snapshot, request, lambda: find(snapshot, request, settings, self._random, memory=memory)
             )
 
-        return self._index.ask(answer)
+        revision, (snapshot, found) = self._index.ask_at(answer)
+        if found.found_nothing and self._unmet is not None:
+            self._unmet.offer(revision, snapshot, request, requester)
+        return found

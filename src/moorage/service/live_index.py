@@ -1,7 +1,7 @@
 """The live index: the one mutable cell of a process, kept as fresh as the database.
 
-Every answer first asks for the database's revision, and takes over what is missing: an answer
-reflects every write that had been committed, by any process, before its request arrived.
+Before each answer the index asks for the database's revision and takes over what it lacks. So an answer
+reflects every write, by any process, that was committed before the request arrived.
 """
 
 from __future__ import annotations
@@ -10,33 +10,180 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TypeVar
+from typing import Final, Protocol, TypeVar
 
 from moorage.model.errors import UnavailableError
 from moorage.model.valueclass import valueclass
 from moorage.rules.state import Used
-from moorage.search.index import Index
-from moorage.search.snapshot import Snapshot
-from moorage.service.observer import Observer, Stage, Unobserved
-from moorage.service.shared_poll import Question, SharedPoll
-from moorage.store.errors import ConnectionLostError, WriteConflictError
+from moorage.search.index.index import Index, Snapshot
+from moorage.service.observer import Observer, Stage
+from moorage.store.changes.news import OwnClaims
+from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Everything, Store
-from moorage.store.usage_news import OwnClaims
+
+PATIENCE_SECONDS: Final = 0.03
+"""How long a thread waits for a write that learns the answer: two or three times as long as that takes
+under load."""
+
+
+@dataclass(eq=False, slots=True)
+class Round:
+    """A question to ask, and later its answer.
+
+    ``turns`` are locks of threads that wait for an answer; each is released once.
+    """
+
+    answer: int | None = None
+    turns: list[threading.Lock] = field(default_factory=list)
+
+
+class Question:
+    """A step of a write that learns the answer, for all threads that came before it began."""
+
+    def __init__(self, end: Callable[[Round, int | None], None], taken: Round | None) -> None:
+        self._end = end
+        self._round = taken
+
+    def end(self, answer: int | None = None) -> None:
+        """End with the answer, or None: waiting threads then ask. Ending again does nothing."""
+        ended, self._round = self._round, None
+        if ended is not None:
+            self._end(ended, answer)
+
+
+class SharedPoll:
+    """Asks ``question``, whose answers only grow, for several threads.
+
+    An answer is good for all threads that came before the question was asked. A thread that comes while a
+    question is on its way waits for the next one, together with all others that come meanwhile.
+    """
+
+    def __init__(self, question: Callable[[], int]) -> None:
+        self._question = question
+        self._coming = threading.Lock()
+        self._asking = threading.RLock()
+        self._next: Round | None = None
+        self._expects = False
+
+    def ask(self) -> int:
+        """The answer to a question that was asked after this was called. Raises what it raises."""
+        turn: threading.Lock | None = None
+        with self._coming:
+            if self._next is None:
+                self._next = Round()
+            mine = self._next
+            if self._expects:
+                turn = threading.Lock()
+                turn.acquire()
+                mine.turns.append(turn)
+        # A thread that has no patience left asks, even if another thread asks at the same time.
+        if turn is not None and turn.acquire(timeout=PATIENCE_SECONDS) and mine.answer is not None:
+            return mine.answer
+        with self._asking:
+            if mine.answer is None:
+                with self._coming:
+                    # From here on a thread comes too late for this question. (If it fails, each waiting
+                    # thread asks for itself: an error must not be shared.)
+                    if self._next is mine:
+                        self._next = None
+                self._end(mine, self._question())
+            assert mine.answer is not None, "a round that has ended with an answer has it"
+            return mine.answer
+
+    def begin(self, *, another: bool) -> Question:
+        """A step that learns the answer begins now. ``another``: one more will come after it.
+
+        Threads that come from now on wait for that one then, for ``PATIENCE_SECONDS`` at most.
+        """
+        with self._coming:
+            taken, self._next = self._next, None
+            self._expects = another
+        return Question(self._end, taken)
+
+    def rest(self) -> None:
+        """No such step is on its way any more: waiting threads must ask."""
+        self.begin(another=False).end()
+
+    def _end(self, ended: Round, answer: int | None) -> None:
+        with self._coming:
+            if ended.answer is None:
+                ended.answer = answer
+            turns, ended.turns = ended.turns, []
+        for turn in turns:
+            turn.release()
+
+
+class Audience(Protocol):
+    """Polls of the revision. They need not ask while a group of writes learns the revision anyway."""
+
+    def begin(self, *, another: bool) -> Question:
+        """A statement that learns the revision is sent now. ``another``: one more will come after it."""
+        ...
+
+    def learn(self, claims: OwnClaims) -> None:
+        """Take committed claims, in the order of the commits. Must neither raise nor take long."""
+        ...
+
+    def rest(self) -> None:
+        """No such statement is on its way for a while."""
+        ...
+
+
+class Announcer:
+    """What one attempt to commit a group tells an audience.
+
+    The attempt learns the revision from one statement after the other: from what it reads, from what it
+    writes, from its COMMIT. Each answers the polls that came before it was sent. The first one is sent now.
+    """
+
+    def __init__(self, audience: Audience) -> None:
+        self._audience = audience
+        self._question = audience.begin(another=True)
+        self._committed: int | None = None
+
+    def learned(self, revision: int | None, *, another: bool = True) -> None:
+        """The last statement has learned ``revision``, or could not. The next one is sent now.
+
+        ``another``: one more will come after that, of this group or of the next one.
+        """
+        self._question.end(revision)
+        self._question = self._audience.begin(another=another)
+
+    def committed(self, claims: OwnClaims | None, revision: int | None) -> None:
+        """The group is committed. ``claims``: what it wrote, if it was claims only."""
+        if claims is not None:
+            self._audience.learn(claims)
+        self._committed = revision
+
+    def end(self, *, follows: bool) -> None:
+        """Tell the revision of the COMMIT, if there was one. ``follows``: another attempt or group does."""
+        self._question.end(self._committed)
+        if not follows:
+            self._audience.rest()
+
 
 ResultT = TypeVar("ResultT")
 
 LOG = logging.getLogger(__name__)
 
-MOST_OWN = 64
-"""Groups of claims that wait until somebody asks. Of more, the oldest are forgotten: the database tells."""
+MOST_OWN: Final = 64
+MOST_OWN_PROVIDERS: Final = 16_384
+"""Groups of claims that wait for the next search, and the providers in them, each some 500 bytes.
+Beyond that the oldest are dropped, and the index reads them from the database."""
 
 BUILD_ATTEMPTS = 3
-"""How often an index is begun anew if the connection breaks while it is built."""
+"""How often building an index begins anew because the connection broke."""
+
+
+def unheard() -> None:
+    """Ignores a change of the index."""
 
 
 @valueclass(frozen=True, slots=True)
-class State:
+class Indexed:
     """What an index holds, and the revision that it is at."""
 
     revision: int
@@ -46,15 +193,19 @@ class State:
 class LiveIndex:
     """An index and the revision it is at. Safe for use by several threads."""
 
-    def __init__(self, store: Store, observer: Observer | None = None) -> None:
+    def __init__(
+        self, store: Store, observer: Observer | None = None, changed: Callable[[], None] = unheard
+    ) -> None:
+        """``changed`` is called whenever another snapshot takes the place of the last one."""
         self._store = store
-        self._observer: Observer = observer or Unobserved()
+        self._changed = changed
+        self._observer = observer
         self._poll = SharedPoll(self._look)
         self._changing = threading.Lock()
         self._own: deque[OwnClaims] = deque(maxlen=MOST_OWN)
         self._index = Index()
-        self._state: State | None = None
-        # Whether claims of others were there when that was asked last.
+        self._state: Indexed | None = None
+        # Whether the last look found claims of other processes.
         self._moving = False
 
     @property
@@ -66,44 +217,70 @@ class LiveIndex:
     def ask(self, question: Callable[[Snapshot], ResultT]) -> ResultT:
         """Answer from an index that is as fresh as the database was when this was called.
 
-        Questions hold nothing up: each has a snapshot that no change disturbs. Raises
-        UnavailableError, and what the question raises.
+        Questions block nothing: each has a snapshot that no change disturbs. Raises UnavailableError, and
+        what the question raises.
         """
+        return self.ask_at(question)[1]
+
+    def ask_at(self, question: Callable[[Snapshot], ResultT]) -> tuple[int, ResultT]:
+        """As ``ask``, with the revision that the answer is true at."""
         known = self.revision
         begun = perf_counter()
         wanted = self._poll.ask()
-        polled = perf_counter()
-        self._observer.stage_ended(Stage.POLL, polled - begun)
+        begun = self._ended(Stage.POLL, begun)
         state = self._state
         if state is None or wanted > state.revision or self._went_back(state.revision, known, wanted):
             with self._changing:
                 state = self._caught_up(known, wanted)
-            begun, polled = polled, perf_counter()
-            self._observer.stage_ended(Stage.CATCH_UP, polled - begun)
+            begun = self._ended(Stage.CATCH_UP, begun)
         answer = question(state.snapshot)
-        self._observer.stage_ended(Stage.SEARCH, perf_counter() - polled)
-        return answer
+        self._ended(Stage.SEARCH, begun)
+        return state.revision, answer
+
+    def _ended(self, stage: Stage, begun: float) -> float:
+        """Report a stage, and return when the next one begins."""
+        now = perf_counter()
+        if self._observer is not None:
+            self._observer.stage_ended(stage, now - begun)
+        return now
+
+    def now(self) -> Indexed:
+        """As fresh as ``ask``, for the thread that leads a group of writes: it waits for no group.
+
+        Claims of this process cost no reading. Raises UnavailableError.
+        """
+        known = self.revision
+        wanted = self._look()
+        with self._changing:
+            return self._caught_up(known, wanted)
 
     def begin(self, *, another: bool) -> Question:
-        """See ``service.committer.Audience``."""
+        """See ``Audience``."""
         return self._poll.begin(another=another)
 
     def rest(self) -> None:
-        """See ``service.committer.Audience``."""
+        """See ``Audience``."""
         self._poll.rest()
 
     def learn(self, claims: OwnClaims) -> None:
-        """Be told what this process has just committed, so that the database need not be asked for it.
+        """Learn what this process has just committed, so that the index need not ask the database for it.
 
-        It costs who commits next to nothing: whoever asks next takes it over. To be called in the order of
-        the commits.
+        This costs the committer next to nothing: the next search takes the claims over. Must be called in
+        the order of the commits.
         """
         self._own.append(claims)
+        while sum([len(known.used) for known in tuple(self._own)]) > MOST_OWN_PROVIDERS:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        # A search may have taken it meanwhile.
+        with suppress(IndexError):
+            self._own.popleft()
 
     def _take_own(self) -> None:
-        """Take over claims of this process, as long as nothing else is missing before them.
+        """Take over claims of this process, as long as no other write is missing before them.
 
-        What is left the database tells.
+        The database supplies the rest.
         """
         state, used = self._state, dict[int, Used]()
         revision = None if state is None else state.revision
@@ -116,16 +293,18 @@ class LiveIndex:
             self._index.change_used(used)
             self._now(revision)
 
-    def _now(self, revision: int) -> State:
-        self._state = state = State(revision, self._index.snapshot())
-        self._observer.index_changed(revision, len(self._index))
+    def _now(self, revision: int) -> Indexed:
+        self._state = state = Indexed(revision, self._index.snapshot())
+        self._changed()
+        if self._observer is not None:
+            self._observer.index_changed(revision, len(self._index))
         return state
 
     def _look(self) -> int:
         """The database's revision.
 
-        While others write, what claims have changed is asked for at once instead, which tells the
-        revision as well: one question, and the index has caught up.
+        While other processes write, this asks at once for the use that claims have changed. The answer
+        includes the revision: after one question the index has caught up.
         """
         if self._moving:
             with self._changing:
@@ -135,10 +314,10 @@ class LiveIndex:
                 return taken.revision
         return self._store.revision()
 
-    def _taken_over(self, wanted: int | None) -> State | None:
-        """Take over what claims have changed, up to ``wanted`` at least, if that is known.
+    def _taken_over(self, wanted: int | None) -> Indexed | None:
+        """Take over the use that claims have changed, up to ``wanted`` at least, if that is known.
 
-        None, and nothing has changed, if other writes were among them.
+        None, and nothing has changed, if there were other writes among the claims.
         """
         state = self._state
         if state is None:
@@ -152,8 +331,8 @@ class LiveIndex:
             state = self._now(news.revision)
         return state
 
-    def _caught_up(self, known: int | None, wanted: int) -> State:
-        """Bring the index to ``wanted``; it was at ``known`` before that was asked for."""
+    def _caught_up(self, known: int | None, wanted: int) -> Indexed:
+        """Bring the index to ``wanted``. ``known``: where the index was before the poll gave ``wanted``."""
         self._take_own()
         state = self._state
         if state is None:
@@ -179,23 +358,26 @@ class LiveIndex:
     def _went_back(present: int, known: int | None, wanted: int) -> bool:
         """Whether the database was put back to an older state.
 
-        Revisions only grow, so that an answer below what was known before the question tells. (An
-        index ahead of ``wanted`` does not: another thread may have caught up meanwhile.)
+        Revisions only grow, so an answer below what was known before the question shows it. (An index ahead
+        of ``wanted`` does not: another thread may have caught up meanwhile.)
         """
         return known is not None and wanted < known and wanted < present
 
-    def _build(self) -> State:
+    def _build(self) -> Indexed:
         begun = perf_counter()
+        last: Exception | None = None
         for _ in range(BUILD_ATTEMPTS):
             try:
                 index, revision = self._built()
-            except (ConnectionLostError, WriteConflictError):
+            except (ConnectionLostError, WriteConflictError) as error:
+                last = error
                 continue
             self._index = index
             LOG.info("Index of %d providers built at revision %d.", len(index), revision)
-            self._observer.index_built(perf_counter() - begun)
+            if self._observer is not None:
+                self._observer.index_built(perf_counter() - begun)
             return self._now(revision)
-        raise UnavailableError("the database cannot be reached")
+        raise UnavailableError("the database cannot be reached") from last
 
     def _built(self) -> tuple[Index, int]:
         with self._store.everything() as everything:
@@ -203,7 +385,7 @@ class LiveIndex:
 
 
 def built(everything: Everything) -> Index:
-    """An index of all that there is."""
+    """An index of everything in the database."""
     index = Index()
     index.set_names(*everything.names)
     for records in everything.chunks:

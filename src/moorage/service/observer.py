@@ -1,4 +1,4 @@
-"""What the service tells whoever watches it, in its own words: counts and seconds."""
+"""What the service reports to its observers, in its own words: counts and seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Stage(Enum):
 
 
 class Setback(Enum):
-    """Why a group of writes was done again."""
+    """Why a group of writes had to be repeated."""
 
     CONFLICT = "conflict"
     CONSTRAINT = "constraint"
@@ -24,9 +24,9 @@ class Setback(Enum):
 
 
 class Observer(Protocol):
-    """Is told of things when they are over, by the thread that did them, many at a time.
+    """Receives reports of what has ended, from the thread that did it; several threads may report at once.
 
-    It must neither raise nor take long: those who wait for an answer wait for it.
+    It must neither raise nor take long: requests wait for it.
     """
 
     def stage_ended(self, stage: Stage, seconds: float) -> None:
@@ -45,25 +45,10 @@ class Observer(Protocol):
         """A group of so many writes was answered, conflicts included; so many wait for the next one."""
         ...
 
-    def group_set_back(self, reason: Setback) -> None:
-        """A group of writes has to be done again."""
+    def search_unmet(self, verdict: str) -> None:
+        """A search found nothing. ``verdict`` says why, or that it was not explained."""
         ...
 
-
-class Unobserved:
-    """Nobody watches."""
-
-    def stage_ended(self, stage: Stage, seconds: float) -> None:
-        """See ``Observer``."""
-
-    def index_changed(self, revision: int, providers: int) -> None:
-        """See ``Observer``."""
-
-    def index_built(self, seconds: float) -> None:
-        """See ``Observer``."""
-
-    def group_ended(self, commands: int, waiting: int, seconds: float) -> None:
-        """See ``Observer``."""
-
     def group_set_back(self, reason: Setback) -> None:
-        """See ``Observer``."""
+        """A group of writes must be repeated."""
+        ...

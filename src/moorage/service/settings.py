@@ -1,10 +1,11 @@
-"""How the service behaves, whatever it is asked."""
+"""Settings of the service that hold for all requests."""
 
 from __future__ import annotations
 
 from dataclasses import field
 
 from moorage.model.requests import SearchSettings
+from moorage.model.unmet import DEFAULT_UNMET_KEPT
 from moorage.model.valueclass import valueclass
 
 
@@ -12,10 +13,10 @@ from moorage.model.valueclass import valueclass
 class CommitSettings:
     """The committer's limits.
 
-    ``group_size`` bounds the commands of one transaction: larger groups pay the commit's fsync
-    less often but hold the revision's lock longer. ``queue_length`` bounds the commands that
-    wait in one process; past it a client is told to come back. ``deadline_seconds`` is how long
-    conflicts between processes and lost connections are retried before a client is told so.
+    ``group_size`` bounds the commands of one transaction: larger groups pay the commit's fsync less often
+    but hold the revision's lock longer. ``queue_length`` bounds the commands that wait in one process:
+    beyond it a command is refused and its client may try again. ``deadline_seconds`` is how long the
+    committer retries after conflicts between processes and lost connections before it refuses.
     """
 
     group_size: int = 128
@@ -25,10 +26,10 @@ class CommitSettings:
 
 @valueclass(frozen=True, slots=True)
 class ChangeLogSettings:
-    """What the change log remembers: so many revisions, and none that is older than so many seconds.
+    """How much the change log keeps: so many revisions, and none older than so many seconds.
 
-    100,000 revisions are some tens of megabytes; a week is what somebody looks back at who asks
-    who did what.
+    100,000 revisions are some tens of megabytes. A week is as far back as operators usually look for the
+    author of a change.
     """
 
     kept_revisions: int = 100_000
@@ -37,8 +38,12 @@ class ChangeLogSettings:
 
 @valueclass(frozen=True, slots=True)
 class ServiceSettings:
-    """All settings of the service room."""
+    """All settings of the service room.
+
+    ``unmet_kept``: records of searches that found nothing. With 0 none is explained, counted or kept.
+    """
 
     search: SearchSettings = field(default_factory=SearchSettings)
     commit: CommitSettings = field(default_factory=CommitSettings)
     change_log: ChangeLogSettings = field(default_factory=ChangeLogSettings)
+    unmet_kept: int = DEFAULT_UNMET_KEPT

@@ -11,9 +11,9 @@ from moorage.model.findings import Check, Finding, Verification
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ProviderRecord
 from moorage.rules import audit
-from moorage.search.index import Index
+from moorage.search.index.index import Index
 from moorage.service.live_index import BUILD_ATTEMPTS, built
-from moorage.store.errors import ConnectionLostError, WriteConflictError
+from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Examined, Store
 
 CAUGHT_UP = "that caught up"
@@ -25,9 +25,10 @@ def verify(
 ) -> Verification:
     """Build an index, let ``follow_seconds`` pass, and compare everything in one snapshot.
 
-    What is written meanwhile the index learns from the change log, as those of running services do:
-    a write that the log has lost shows as a difference. Raises UnavailableError.
+    Meanwhile the index learns of writes from the change log, as the index of a running service does. A
+    write that the log has lost shows as a difference. Raises UnavailableError.
     """
+    last: Exception | None = None
     for _ in range(BUILD_ATTEMPTS):
         try:
             with store.examined() as examined:
@@ -35,14 +36,15 @@ def verify(
             wait(follow_seconds)
             with store.examined() as examined:
                 return _verified(examined, followed)
-        except (ConnectionLostError, WriteConflictError):
+        except (ConnectionLostError, WriteConflictError) as error:
+            last = error
             continue
-    raise UnavailableError("the database cannot be reached")
+    raise UnavailableError("the database cannot be reached") from last
 
 
 @valueclass(frozen=True, slots=True)
 class _Followed:
-    """An index that is to catch up; None where the account is too damaged to have one."""
+    """An index that must catch up; None where the account is too damaged to build one."""
 
     index: Index | None
     revision: int

@@ -1,4 +1,4 @@
-"""Standard resource classes and traits, brought from their libraries into the database."""
+"""Adds the standard resource classes and traits of their libraries to the database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os_traits
 import sqlalchemy as sa
 
 from moorage.model.values import CUSTOM_PREFIX, Requester
-from moorage.store import changelog
+from moorage.store.changes import changelog
 from moorage.store.tables import resource_classes, traits
 
 
@@ -37,5 +37,5 @@ def synchronise(connection: sa.Connection, transaction_id: str) -> int:
         connection.execute(traits.insert(), new_traits)
     if new_classes or new_traits:
         entry = changelog.LogEntry("names.synchronise", frozenset(), True, Requester())
-        changelog.append(connection, [entry], transaction_id)
+        changelog.append(connection, entry, transaction_id)
     return len(new_classes) + len(new_traits)

@@ -1,49 +1,52 @@
-"""The store: what service/ asks of the database, with the errors that it can act on."""
+"""The store: what service/ needs of the database, with errors that it can act on."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 from uuid import uuid4
 
 import sqlalchemy as sa
 
-from moorage.model.errors import SchemaError, UnavailableError
+from moorage.model.errors import MissingFileError, SchemaError, UnavailableError
+from moorage.model.explanations import HoldersAt, Lack
 from moorage.model.valueclass import valueclass
-from moorage.model.values import ClassTotal, ProviderRecord
+from moorage.model.values import ClaimPage, ClaimSelection, ClassTotal, ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
-from moorage.store import audit, changelog, migrations, names, tables, trees
-from moorage.store.direct import DirectQuery
-from moorage.store.engines import create_engines
-from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
+from moorage.store import healing, holders, migrations, names, pages, tables, trees
+from moorage.store.changes import changelog
+from moorage.store.changes.news import UsageNews, UsageReader
 from moorage.store.migrations import adoption
-from moorage.store.reading import Registries
-from moorage.store.settings import StoreSettings
-from moorage.store.tables import utcnow
-from moorage.store.totals import totals
-from moorage.store.transaction import WriteTransaction
-from moorage.store.usage_news import UsageNews, UsageReader
+from moorage.store.nouns import order, providers
+from moorage.store.nouns.inventories import totals
+from moorage.store.registry import Registries
+from moorage.store.settings import SYNC_COMMAND, StoreSettings
+from moorage.store.sql.direct import DirectQuery
+from moorage.store.sql.engines import create_engines
+from moorage.store.sql.errors import ConnectionLostError, ConstraintError, WriteConflictError, translated
+from moorage.store.sql.statements import utcnow
+from moorage.store.waiting import Waiting
 
 ResultT = TypeVar("ResultT")
 
 LOG = logging.getLogger(__name__)
 
 READ_ATTEMPTS = 3
-"""A read whose connection broke is asked again: a server that restarts cuts all old ones."""
+"""How often a read is repeated if its connection breaks: a restarting server cuts all old connections."""
 
 SYNCHRONISE_ATTEMPTS = 5
-"""Processes that start at the same time may all add the same names; one of them wins."""
+"""Processes that start at the same time may all add the same names. One of them wins."""
 
 
 @valueclass(frozen=True, slots=True)
 class Refresh:
     """The present state of all that changed after a revision, up to ``revision``.
 
-    ``names`` is None if none came or went.
+    ``names`` is None if none was added or removed.
     """
 
     revision: int
@@ -54,7 +57,7 @@ class Refresh:
 
 @valueclass(frozen=True, slots=True)
 class Everything:
-    """All that an index is built from; ``chunks`` are read as they are taken."""
+    """All that an index is built from. ``chunks`` are read as the caller takes them."""
 
     revision: int
     names: trees.Names
@@ -63,25 +66,25 @@ class Everything:
 
 @valueclass(frozen=True, slots=True)
 class Examined:
-    """One snapshot, to be looked at from all sides. All methods raise the errors of ``store.errors``."""
+    """One snapshot for several questions. All methods raise the errors of ``store.sql.errors``."""
 
     _connection: sa.Connection
 
     def counters(self) -> list[CounterFact]:
-        """All rows of the revision table; one is right."""
-        return audit.read_counters(self._connection)
+        """All rows of the revision table, which should be one."""
+        return changelog.read_counters(self._connection)
 
     def log(self) -> list[LogFact]:
-        """The change log by revision and position."""
-        return audit.read_log(self._connection)
+        """The change log in order of revision and position."""
+        return changelog.read_log(self._connection)
 
     def facts(self) -> Facts:
         """The rows of all other tables."""
-        return audit.read_facts(self._connection)
+        return order.read_facts(self._connection)
 
     def can_be_indexed(self) -> bool:
-        """Whether there is one revision, and a root recorded for every provider."""
-        return len(self.counters()) == 1 and not audit.has_rootless(self._connection)
+        """Whether there is one revision row, and every provider has a root recorded."""
+        return len(self.counters()) == 1 and not providers.has_rootless(self._connection)
 
     def refresh(self, revision: int) -> Refresh | None:
         """As ``Store.refresh``, in this snapshot."""
@@ -104,17 +107,37 @@ def _refresh(connection: sa.Connection, revision: int) -> Refresh | None:
     )
 
 
+def _ready(connection: sa.Connection) -> int:
+    _require_newest(migrations.version_in(connection))
+    return changelog.current(connection)
+
+
+def _require_newest(present: str | None, remedy: str = SYNC_COMMAND) -> None:
+    migrations.check_known(present)
+    if present != migrations.HEAD:
+        found = "has no tables of Moorage" if present is None else f"is at revision {present}"
+        raise SchemaError(f"the database {found}, this version needs {migrations.HEAD}: run '{remedy}'")
+
+
 def _everything(connection: sa.Connection) -> Everything:
     return Everything(changelog.current(connection), trees.read_names(connection), trees.read_all(connection))
 
 
 class Store:
-    """A database with our tables. Safe for use by several threads."""
+    """A database with Moorage's tables. Safe for use by several threads.
+
+    Writes are transactions of their own: ``store.transaction``. ``registries`` are the ids that they know.
+    ``locks``: they lock what they read, for the database lets several writers in.
+
+    ``ignores_case``: the database may hold names equal that differ, for its usual collations ignore case.
+    """
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self.engines = create_engines(settings)
-        self._registries = Registries()
+        self.ignores_case = self.engines.write.dialect.name == "mysql"
+        self.locks = not self.engines.serializes_writes
+        self.registries = Registries()
         self._poll = DirectQuery(self.engines.single, changelog.CURRENT)
         self._usage_reader = UsageReader(self.engines.single)
 
@@ -123,76 +146,66 @@ class Store:
         self.engines.dispose()
 
     def wait_until_reachable(self) -> None:
-        """Wait for the database as long as the settings say. Raises UnavailableError."""
+        """Wait for the database as long as the settings allow. Raises UnavailableError."""
         self.patiently(
             lambda: self.read(lambda connection: connection.execute(sa.select(sa.literal(1))).scalar())
         )
 
     def patiently(self, action: Callable[[], ResultT]) -> ResultT:
-        """Begin ``action`` anew until the database stays there to its end, as long as the settings say.
+        """Repeat ``action`` until the connection holds to its end, as long as the settings allow.
 
-        Raises UnavailableError, and what else the action raises.
+        Raises UnusableDatabaseError, and what else the action raises.
         """
-        address = self.engines.single.url.render_as_string(hide_password=True)
-        retries, pause = self._settings.connect_retries, self._settings.connect_retry_seconds
-        attempts = 0
+        waiting = Waiting(self._settings, self.engines.single.url)
         while True:
             try:
                 result = action()
             except (UnavailableError, ConnectionLostError) as error:
-                attempts += 1
-                if 0 <= retries < attempts:
-                    reason = (
-                        error.reason
-                        if isinstance(error, UnavailableError)
-                        else "the database cannot be reached"
-                    )
-                    raise UnavailableError(f"{address}: {reason} (tried {attempts} times)") from error
-                LOG.warning(
-                    "Waiting for the database %s: it cannot be reached; trying again in %d s (%s).",
-                    address,
-                    pause,
-                    f"{attempts} of {retries}" if retries >= 0 else f"{attempts}, without end",
-                )
-                time.sleep(pause)
+                time.sleep(waiting.pause_after(error))
             else:
-                if attempts:
-                    LOG.warning("The database %s is there now.", address)
+                waiting.end()
                 return result
 
     def migrate(self) -> None:
-        """Create the schema, take over Placement's, or upgrade our own. Safe to repeat."""
+        """Create the schema, take over Placement's, or upgrade Moorage's. Safe to repeat."""
         with translated():
             migrations.upgrade(self.engines.write)
 
     def check_schema(self) -> None:
         """Raises SchemaError unless the schema is what this version needs."""
         with translated():
-            present = migrations.version(self.engines.write)
-        migrations.check_known(present)
-        if present != migrations.HEAD:
-            found = "has no tables of Moorage" if present is None else f"is at revision {present}"
-            raise SchemaError(
-                f"the database {found}, this version needs {migrations.HEAD}: run 'moorage db sync'"
-            )
+            _require_newest(migrations.version(self.engines.single), self._settings.sync_command)
+
+    def check_ready(self) -> int:
+        """The revision, if the database answers and its schema is what this version needs.
+
+        It takes no lock, and no connection that requests use. Raises SchemaError, UnavailableError.
+        """
+        return self._retried(self.engines.health, _ready)
 
     def check_adoptable(self) -> None:
         """Raises SchemaError if ``migrate`` would refuse the database. Nothing is changed."""
-        with translated(), self.engines.snapshot.connect() as connection:
-            present = migrations.version(self.engines.write)
+        with suppress(MissingFileError), translated(), self.engines.snapshot.connect() as connection:
+            present = migrations.version(self.engines.single)
             migrations.check_known(present)
             if present is None:
                 adoption.examine(connection)
 
     def has_tables(self) -> bool:
-        """Whether the tables that Placement knows are there, adopted or not."""
-        with translated(), self.engines.snapshot.connect() as connection:
+        """Whether Placement's tables exist, taken over or not."""
+        with suppress(MissingFileError), translated(), self.engines.snapshot.connect() as connection:
             return sa.inspect(connection).has_table(tables.resource_providers.name)
+        return False
 
     def schema_version(self) -> str | None:
-        """Revision of our tables in the database; None if there are none."""
+        """Revision of Moorage's tables in the database; None if there are none."""
         with translated():
-            return migrations.version(self.engines.write)
+            return migrations.version(self.engines.single)
+
+    def placement_version(self) -> str | None:
+        """Revision of Placement's own schema that the database is marked with; None if it has no mark."""
+        with translated(), self.engines.snapshot.connect() as connection:
+            return adoption.placement_stamp(connection)
 
     def synchronise_names(self) -> int:
         """Add missing standard resource classes and traits; returns how many were missing."""
@@ -204,31 +217,54 @@ class Store:
                 time.sleep(0.1 * attempt)
         raise UnavailableError("standard names could not be written: others write them too")
 
+    def heal(self, project: str, user: str) -> dict[str, int]:
+        """Add what an old Placement has not written; how many rows of which sort that were. Safe to repeat.
+
+        ``project`` and ``user`` own what has no known owner. Raises SchemaError for what cannot be healed.
+        """
+        for attempt in range(SYNCHRONISE_ATTEMPTS):
+            try:
+                with translated(), self.engines.write.begin() as connection:
+                    return healing.heal(connection, project, user, uuid4().hex)
+            except (ConstraintError, WriteConflictError):
+                time.sleep(0.1 * attempt)
+        raise UnavailableError("incomplete rows could not be completed: other processes write them too")
+
+    def check_sound(self) -> None:
+        """Raises SchemaError with all rows that cannot be healed. Nothing is changed."""
+        self.read(lambda connection: healing.require_sound(connection, "all else is up to date"))
+
+    def check_rows(self) -> None:
+        """Raises SchemaError if no index can be built of the providers."""
+        count = self.read(healing.rootless)
+        if count:
+            raise SchemaError(
+                f"{count} providers have no root (an old Placement did not write it): run "
+                f"'{self._settings.sync_command}', which adds it"
+            )
+
     def forget(self) -> None:
         """Forget remembered ids: the database was put back to an older state."""
-        self._registries = Registries()
+        self.registries = Registries()
 
     def totals(self) -> list[ClassTotal]:
-        """Capacity and use of each resource class that anybody provides. Raises UnavailableError."""
+        """Capacity and use of each resource class that a provider has inventory of. Raises
+        UnavailableError."""
         return self.read(totals)
-
-    def transaction(self) -> WriteTransaction:
-        """A new write transaction. Raises ConnectionLostError, UnavailableError."""
-        return WriteTransaction(self.engines, self._registries)
 
     def compact(self, kept_revisions: int, kept_seconds: float, settled: int) -> int:
         """Forget a batch of the oldest entries of the change log; returns how many writes that were.
 
-        Raises WriteConflictError if another process is at it, ConnectionLostError, UnavailableError.
+        Raises WriteConflictError if another process is compacting, ConnectionLostError, UnavailableError.
         """
         before = utcnow() - timedelta(seconds=kept_seconds)
         with translated(), self.engines.write.begin() as connection:
             return changelog.compact_some(connection, kept_revisions, before, settled)
 
     def was_committed(self, transaction_id: str) -> bool:
-        """Whether a transaction whose COMMIT got lost has happened; final once answered.
+        """Whether a transaction whose COMMIT got lost has happened. The answer is final.
 
-        Raises ConnectionLostError, WriteConflictError, UnavailableError if it cannot be told yet.
+        Raises ConnectionLostError, WriteConflictError, UnavailableError if there is no answer yet.
         """
         with translated(), self.engines.write.begin() as connection:
             return changelog.was_committed(connection, transaction_id)
@@ -238,13 +274,14 @@ class Store:
         return self._retried(self.engines.snapshot, question)
 
     def _retried(self, engine: sa.Engine, question: Callable[[sa.Connection], ResultT]) -> ResultT:
+        last: Exception | None = None
         for _ in range(READ_ATTEMPTS):
             try:
                 with translated(), engine.connect() as connection:
                     return question(connection)
-            except (ConnectionLostError, WriteConflictError):
-                continue
-        raise UnavailableError("the database cannot be reached")
+            except (ConnectionLostError, WriteConflictError) as error:
+                last = error
+        raise UnavailableError("the database cannot be reached") from last
 
     def revision(self) -> int:
         """Number of the last write that was committed before this was asked."""
@@ -252,20 +289,34 @@ class Store:
             [[revision]] = self._poll.rows()
             return int(revision)
         except Exception as error:  # noqa: BLE001 - the ordinary way says in our words what it is
-            LOG.debug("The revision is asked for the ordinary way after %r.", error)
+            LOG.debug("The revision is read through SQLAlchemy after %r.", error)
             return self._retried(self.engines.single, changelog.current)
 
     def usage_news(self, revision: int, latest: int) -> UsageNews | None:
         """What a reader that knows ``revision`` needs to be up to date with ``latest`` and later.
 
-        None if more than use has changed, or much of it, or the log no longer goes back that far:
-        ``refresh`` tells.
+        None if more than use has changed, or much of it, or the log no longer goes back that far. Then the
+        reader must call ``refresh``.
         """
         try:
             return self._usage_reader.since(revision, latest)
         except Exception as error:  # noqa: BLE001 - the ordinary way says in our words what it is
-            LOG.debug("What changed is asked for the ordinary way after %r.", error)
+            LOG.debug("What changed is read from the change log after %r.", error)
             return None
+
+    def news_of_providers(self, revision: int, ids: Sequence[int]) -> pages.ProviderNews | None:
+        """See ``store.pages``."""
+        return self.read(lambda connection: pages.news_of_providers(connection, revision, ids))
+
+    def holders_at(self, known: int, lacks: Mapping[str, Collection[Lack]]) -> HoldersAt:
+        """See ``store.holders``."""
+        return self.read(lambda connection: holders.holders_at(connection, known, lacks))
+
+    def claim_page(self, wanted: ClaimSelection) -> tuple[int, ClaimPage]:
+        """Revision and page, of one snapshot. Raises ProviderNotFoundError."""
+        return self.read(
+            lambda connection: (changelog.current(connection), pages.claim_page(connection, wanted))
+        )
 
     def refresh(self, revision: int) -> Refresh | None:
         """What a reader that knows ``revision`` needs to be up to date.

@@ -1,22 +1,17 @@
-"""Tables: those of openstack-placement's newest schema, and our own ``moorage_`` ones.
+"""Tables: those of openstack-placement's newest schema, and Moorage's own ``moorage_`` ones.
 
-The shared tables keep Placement's names, columns, indexes and constraints, so that both services
-can be started on one database. Like there, ``created_at`` and ``updated_at`` are naive UTC.
+The shared tables keep Placement's names, columns, indexes and constraints, so that both services can be
+started on one database. As in Placement, ``created_at`` and ``updated_at`` are naive UTC.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import sqlalchemy as sa
+
+from moorage.store.sql.statements import utcnow
 
 PLACEMENT_REVISION = "a082b8bb98d0"
 """Placement's own name for the schema below, as its migration tool records it."""
-
-
-def utcnow() -> datetime:
-    """Now, as the database keeps it: UTC without a zone, whole seconds."""
-    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
 metadata = sa.MetaData()
@@ -157,7 +152,7 @@ consumers = _table(
 )
 
 PLACEMENT_TABLES = tuple(metadata.tables.values())
-"""The tables that Placement knows too."""
+"""The tables that Placement has too."""
 
 revisions = sa.Table(
     "moorage_revision",
@@ -192,9 +187,27 @@ tokens = sa.Table(
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("role", sa.String(32), nullable=False),
     sa.Column("project_id", sa.String(255)),
-    # Plain numbers: all drivers give them as they are, without SQLAlchemy's help.
+    # Plain numbers: all drivers return them as they are, without SQLAlchemy's help.
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger),
     sa.Column("revoked_at", sa.BigInteger),
     comment="Tokens by their public part, with the digest of their secret. Times are seconds since 1970.",
+)
+
+unmet = sa.Table(
+    "moorage_unmet",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("ask_hash", sa.String(64), nullable=False),
+    sa.Column("ask", sa.Text, nullable=False),
+    sa.Column("verdict", sa.String(32), nullable=False),
+    sa.Column("explanation", sa.LargeBinary, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("global_request_id", sa.String(64)),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("searches", sa.Integer, nullable=False),
+    sa.Index("moorage_unmet_request_id_idx", "request_id"),
+    sa.Index("moorage_unmet_global_request_id_idx", "global_request_id"),
+    comment="Searches that found nothing, with compressed JSON that says why; at is seconds since 1970.",
 )

@@ -1,23 +1,31 @@
-"""One write transaction: read and lock, write the difference, log, commit."""
+"""One write transaction: read and lock, write the difference, log, commit.
+
+The nouns of the account read and write their rows (``store.nouns``); this module says in which order. The
+number of statements depends on the kinds of things that are read and changed, not on how many there are.
+Generations are guarded: an update that does not find the generation that was read has lost against another
+writer.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
+
+import sqlalchemy as sa
 
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.state import State, Touch
-from moorage.store import changelog
-from moorage.store.engines import Engines
-from moorage.store.errors import translated
-from moorage.store.pipelines import together
-from moorage.store.reading import NotNewError, Reader, Registries
-from moorage.store.usage_news import CLAIM_KINDS, OwnClaims
-from moorage.store.writing import Writer
+from moorage.store.changes import changelog
+from moorage.store.changes.news import CLAIM_KINDS, OwnClaims
+from moorage.store.nouns import consumers, order, providers
+from moorage.store.nouns.noun import GroupWork, NotNewError
+from moorage.store.sql import statements
+from moorage.store.sql.errors import DRIVER_ERRORS, translate
+from moorage.store.store import Store
 
 LOG = logging.getLogger(__name__)
 
@@ -34,31 +42,45 @@ class Write:
 
 @valueclass(frozen=True, slots=True)
 class Raised:
-    """The revision that a transaction's writes follow, and the one that they lead to."""
+    """The revision before a transaction's writes, and the one after them."""
 
     before: int
     after: int
 
 
+@dataclass(eq=False)
 class WriteTransaction:
-    """A context: left without ``commit`` it is rolled back.
+    """A context. Unless ``commit`` was called, leaving it rolls back.
 
-    All methods raise the errors of ``store.errors`` and UnavailableError.
+    ``revision``
+        the last committed write when the state was read; None if the read did not ask for it.
+    ``raised``
+        what ``write`` did to the revision, whose lock it holds from then on; None if that is not known.
+    ``own_claims``
+        what was committed, if it was claims only and their revisions are known; else None.
+
+    All methods raise the errors of ``store.sql.errors`` and UnavailableError.
     """
 
-    def __init__(self, engines: Engines, registries: Registries) -> None:
-        self._engines = engines
-        self._registries = registries
-        self._before = State()
-        self._committed = False
-        self._claimed: tuple[State, int] | None = None
-        self._raised: Raised | None = None
-        self._own_claims: OwnClaims | None = None
-        with translated():
-            self._connection = engines.write.connect()
-        self._reader = self._new_reader()
+    store: Store
+    revision: int | None = field(default=None, init=False)
+    raised: Raised | None = field(default=None, init=False)
+    own_claims: OwnClaims | None = field(default=None, init=False)
+    _connection: sa.Connection = field(init=False)
+    _memory: consumers.UsageMemory = field(init=False)
+    _work: GroupWork = field(init=False)
+    _before: State = field(init=False)
+    _committed: bool = field(default=False, init=False)
+    _claimed: tuple[State, int] | None = field(default=None, init=False)
+    _written_claims: OwnClaims | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
+        try:
+            self._connection = self.store.engines.write.connect()
+            self._memory = consumers.UsageMemory.of(self._connection, self.store.registries)
+            self._work = self._new_work()
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
         return self
 
     def __exit__(
@@ -67,87 +89,102 @@ class WriteTransaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None or (self._committed and self._claimed is None):
-            self._reader.forget()
-        elif self._committed and self._claimed is not None:
-            self._reader.remember(*self._claimed)
+        if error is None and self._committed and self._claimed is not None:
+            consumers.remember(self._work, self._memory, *self._claimed)
+        elif error is not None or self._committed:
+            self._memory.forget()
         try:
-            with translated():
-                self._connection.close()
+            self._connection.close()
         except Exception as closing:
-            # What COMMIT said, or what went wrong before, must not be hidden by how the connection ended.
+            # An error of closing must not hide the outcome of COMMIT, or an earlier error.
             if error is None and not self._committed:
+                if isinstance(closing, DRIVER_ERRORS):
+                    raise translate(closing) from closing
                 raise
             LOG.debug("A connection could not be given back: %r.", closing)
 
     def read(self, touch: Touch) -> State:
-        """The state to decide on; it is the caller's to change."""
-        with translated():
+        """The state to decide on. The caller may change it."""
+        try:
             self._connection.begin()
             try:
-                self._before = self._reader.read(touch)
+                self._before = self._read(touch)
             except NotNewError:
-                # Locks are taken in one order: those of what it holds come before what was locked.
+                # Locks are taken in one order: the locks of what the consumer holds come before those
+                # already taken.
                 self._connection.rollback()
                 self._connection.begin()
-                self._reader = self._new_reader()
-                self._before = self._reader.read(replace(touch, newcomers=frozenset()))
+                self._work = self._new_work()
+                self._before = self._read(replace(touch, newcomers=frozenset()))
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
+        self.revision = self._work.revision
         return self._before.copy()
 
-    def _new_reader(self) -> Reader:
-        return Reader(self._connection, self._registries, locks=not self._engines.serializes_writes)
+    def _new_work(self) -> GroupWork:
+        return GroupWork(self._connection, self.store.registries, locks=self.store.locks)
 
-    def write(self, after: State, writes: Sequence[Write], transaction_id: str) -> Writer:
-        """Bring the database to ``after`` and log who did what. Returns what ``commit`` needs."""
+    def _read(self, touch: Touch) -> State:
+        work, state = self._work, State()
+        known = touch.consumers - touch.newcomers
+        holders = consumers.providers_held(work, known) if known else set[str]()
+        providers.read(work, state, touch, touch.providers | holders)
+        if touch.consumers or touch.inventories or touch.used:
+            consumers.read(work, self._memory, state, touch, holders)
+        for noun in order.READ:
+            if any(getattr(touch, name) for name in noun.touched):
+                noun.read(work, state, touch)
+        return state
+
+    def write(self, after: State, writes: Sequence[Write], transaction_id: str) -> GroupWork:
+        """Bring the database to ``after`` and log the writes. Returns what ``commit`` needs."""
         only_claims = all(write.kind in CLAIM_KINDS for write in writes)
-        with translated():
-            writer = Writer(self._connection, self._registries, self._reader.known)
+        work, before = self._work, self._before
+        work.ids_before = dict(work.providers)
+        try:
             if not only_claims:
-                writer.write(self._before, after)
-            writer.prepare_claims(self._before, after)
-            with together(self._connection):
-                writer.write_claims(self._before, after)
-                entries = [self._entry(writer, after, write) for write in writes]
-                counted = changelog.append(self._connection, entries, transaction_id)
-            writer.check()
-            if not self._engines.serializes_writes:
-                writer.check_absent(self._before, after)
-            revision = counted.revision()
-            if revision is None and self._engines.serializes_writes:
-                # Nobody else has written since it was read.
-                revision = self._reader.revision_after(len(writes))
-            if revision is not None:
-                self._raised = Raised(revision - len(writes), revision)
-            if only_claims:
-                self._claimed = after, len(writes)
-                if self._raised is not None:
-                    used = self._reader.changed_use(self._before, after)
-                    self._own_claims = OwnClaims(self._raised.before, self._raised.after, used)
-        return writer
+                for noun in order.WRITTEN:
+                    noun.write(work, before, after)
+            used = consumers.plan(work, before, after)
+            providers.plan_generations(work, before, after)
+            work.planned += changelog.plan([self._entry(after, write) for write in writes], transaction_id)
+            *_, counting, _logging = statements.send(self._connection, work.planned)
+            revision: int | None = None
+            if work.locks:
+                consumers.check_absent(work, before, after)
+                revision = changelog.counted(self._connection, counting)
+            elif work.revision is not None:
+                # No other process has written since the revision was read.
+                revision = work.revision + len(writes)
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
+        if revision is not None:
+            self.raised = Raised(revision - len(writes), revision)
+        if only_claims:
+            self._claimed = after, len(writes)
+            if self.raised is not None:
+                self._written_claims = OwnClaims(self.raised.before, self.raised.after, used)
+        return work
 
-    @property
-    def revision(self) -> int | None:
-        """The last write that was committed when the state was read; None if that was not asked for."""
-        return self._reader.revision
+    def _entry(self, after: State, write: Write) -> changelog.LogEntry:
+        """All trees that the write's providers were or are in, by the ids of their roots."""
+        work = self._work
+        root_ids = set(work.renamed_root_ids)
+        for uuid in write.providers:
+            was, now = self._before.providers.get(uuid), after.providers.get(uuid)
+            if was is not None:
+                root_ids.add(work.ids_before[was.root_uuid])
+            if now is not None:
+                root_ids.add(work.providers[now.root_uuid])
+        return changelog.LogEntry(write.kind, frozenset(root_ids), write.changes_names, write.requester)
 
-    @property
-    def raised(self) -> Raised | None:
-        """What ``write`` did to the revision, whose lock it has from then on; None if that is not known."""
-        return self._raised
-
-    @property
-    def own_claims(self) -> OwnClaims | None:
-        """What was committed, if it was nothing but claims and it is known which revisions these are."""
-        return self._own_claims if self._committed else None
-
-    def _entry(self, writer: Writer, after: State, write: Write) -> changelog.LogEntry:
-        root_ids = writer.root_ids(self._before, after, write.providers)
-        return changelog.LogEntry(write.kind, root_ids, write.changes_names, write.requester)
-
-    def commit(self, writer: Writer) -> None:
-        """If this raises anything but WriteConflictError, only ``Store.was_committed`` knows."""
-        with translated():
+    def commit(self, work: GroupWork, /) -> None:
+        """After any error but WriteConflictError, only ``Store.was_committed`` knows the outcome."""
+        try:
             self._connection.commit()
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
         self._committed = True
-        for registry, added in writer.added:
+        self.own_claims = self._written_claims
+        for registry, added in work.added:
             registry.remember(added)

@@ -1,4 +1,4 @@
-"""Read providers whole, for an index: some trees, or everything in chunks."""
+"""Read providers with all that they have, for an index: some trees, or all providers in chunks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from moorage.model.values import Inventory, ProviderRecord
-from moorage.store.batches import batches
-from moorage.store.inventory_rows import inventory_of, select_inventories, select_used
+from moorage.store.nouns.aggregates import select_aggregates
+from moorage.store.nouns.consumers import select_used
+from moorage.store.nouns.inventories import inventory_of, select_inventories
+from moorage.store.nouns.traits import select_traits
+from moorage.store.sql.statements import batches
 from moorage.store.tables import (
-    aggregates,
     allocations,
     inventories,
     provider_aggregates,
@@ -31,27 +33,21 @@ class Names(NamedTuple):
 
 
 CHUNK_PROVIDERS = 10_000
-"""Providers read at a time when all are: bounds memory to some ten megabytes."""
+"""Providers read at a time when all are read: bounds memory to some ten megabytes."""
 
+_root = resource_providers.alias("root")
+
+# A provider whose root does not exist is left out: the GETs do not show it either.
 _providers = sa.select(
     resource_providers.c.id,
     resource_providers.c.uuid,
     resource_providers.c.parent_provider_id,
     resource_providers.c.root_provider_id,
-)
-
-_traits = (
-    sa.select(provider_traits.c.resource_provider_id, traits.c.name)
-    .join_from(provider_traits, traits)
-    .order_by(provider_traits.c.resource_provider_id, provider_traits.c.trait_id)
-)
-
-_aggregates = sa.select(provider_aggregates.c.resource_provider_id, aggregates.c.uuid).join_from(
-    provider_aggregates, aggregates, provider_aggregates.c.aggregate_id == aggregates.c.id
-)
+    resource_providers.c.name,
+).join_from(resource_providers, _root, resource_providers.c.root_provider_id == _root.c.id)
 
 Where = Callable[[sa.Column[Any]], sa.ColumnElement[bool]]
-"""From a column of provider ids to the condition that picks the providers wanted."""
+"""From a column of provider ids to the condition that selects the wanted providers."""
 
 
 def read_trees(connection: sa.Connection, root_ids: Iterable[int]) -> list[ProviderRecord]:
@@ -97,8 +93,8 @@ def _records(connection: sa.Connection, rows: Iterable[Any], where: Where) -> li
     for row in connection.execute(select_inventories.where(where(inventories.c.resource_provider_id))):
         id_ = row.resource_provider_id
         offered[id_].append((row.name, inventory_of(row), used.get((id_, row.name), 0)))
-    names = _grouped(connection, _traits.where(where(provider_traits.c.resource_provider_id)))
-    groups = _grouped(connection, _aggregates.where(where(provider_aggregates.c.resource_provider_id)))
+    names = _grouped(connection, select_traits.where(where(provider_traits.c.resource_provider_id)))
+    groups = _grouped(connection, select_aggregates.where(where(provider_aggregates.c.resource_provider_id)))
     return [
         ProviderRecord(
             id=row.id,
@@ -108,6 +104,7 @@ def _records(connection: sa.Connection, rows: Iterable[Any], where: Where) -> li
             inventories=tuple(offered.get(row.id, ())),
             traits=tuple(names.get(row.id, ())),
             aggregates=tuple(groups.get(row.id, ())),
+            name=row.name or "",
         )
         for row in rows
     ]

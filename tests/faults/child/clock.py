@@ -25,8 +25,8 @@ def install(path: str) -> None:
     real = time.time
     time.time = lambda: real() + offset()
 
-    from moorage.api import encode
-    from moorage.store import tables
+    from moorage.api.placement import encode
+    from moorage.store.sql import statements
 
     class Shifted(datetime):
         """``datetime`` whose now is another."""
@@ -35,5 +35,5 @@ def install(path: str) -> None:
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz or UTC) + timedelta(seconds=offset())
 
-    for module in (encode, tables):
+    for module in (encode, statements):
         module.datetime = Shifted  # type: ignore[attr-defined]

@@ -26,23 +26,24 @@ def build_in(name: str, signal: Path) -> None:
 
 def skip_the_capacity_check(armed: Armed) -> None:
     """Whatever is asked for fits."""
-    from moorage.rules import claims
-    from moorage.rules.capacity import has_room
+    from moorage.rules import capacity
 
-    vars(claims)["has_room"] = lambda *arguments: armed() or has_room(*arguments)
+    real = capacity.has_room
+    vars(capacity)["has_room"] = lambda *arguments: armed() or real(*arguments)
 
 
 def acknowledge_before_commit(armed: Armed) -> None:
     """Decide, answer, and commit a moment later."""
     from moorage.rules.decide import decide, touch
     from moorage.service.committer import Committer
+    from moorage.store.transaction import WriteTransaction
 
     real = Committer.execute
 
     def execute(self: Committer, command: Any, requester: Any) -> Any:
         if not armed():
             return real(self, command, requester)
-        with self._store.transaction() as transaction:
+        with WriteTransaction(self._store) as transaction:
             result = decide(transaction.read(touch(command)), command).result
 
         def later() -> None:
@@ -60,24 +61,25 @@ def acknowledge_before_commit(armed: Armed) -> None:
 
 def lose_a_row_of_the_change_log(armed: Armed) -> None:
     """The counter counts a write that the log does not have."""
-    from moorage.store import changelog
+    from moorage.store.changes import changelog
+    from moorage.store.sql import statements
     from moorage.store.tables import changes
 
-    real, numbers = changelog.append, itertools.count(1)
+    real, numbers = statements.send, itertools.count(1)
 
-    def append(connection: Any, entries: Any, transaction_id: str) -> changelog.Counted:
-        counted = real(connection, entries, transaction_id)
+    def send(connection: Any, planned: Any) -> list[Any]:
+        answers = real(connection, planned)
         if armed() and next(numbers) % EVERY == 0:
             last = changelog.CURRENT.scalar_subquery()
             connection.execute(changes.delete().where(changes.c.revision == last))
-        return counted
+        return answers
 
-    changelog.append = append
+    statements.send = send
 
 
 def apply_twice_after_a_lost_commit(armed: Armed) -> None:
     """Some COMMITs happen and get lost, and whoever asks is told that they did not happen."""
-    from moorage.store.errors import ConnectionLostError
+    from moorage.store.sql.errors import ConnectionLostError
     from moorage.store.store import Store
     from moorage.store.transaction import WriteTransaction
 
@@ -96,15 +98,33 @@ def forget_to_catch_up(armed: Armed) -> None:
     """The index stays where it was for some of the searches."""
     from moorage.service.live_index import LiveIndex
 
-    real, numbers = LiveIndex.ask, itertools.count(1)
+    real, numbers = LiveIndex.ask_at, itertools.count(1)
 
-    def ask(self: LiveIndex, question: Callable[[Any], Any]) -> Any:
+    def ask_at(self: LiveIndex, question: Callable[[Any], Any]) -> tuple[int, Any]:
         state = self._state
         if armed() and state is not None and next(numbers) % 2:
-            return question(state.snapshot)
+            return state.revision, question(state.snapshot)
         return real(self, question)
 
-    LiveIndex.ask = ask  # type: ignore[method-assign]
+    LiveIndex.ask_at = ask_at  # type: ignore[method-assign]
+
+
+def lose_the_locks_on_the_file(armed: Armed) -> None:
+    """A thread that waits for a body closes a duplicate of every descriptor."""
+    import os
+    from contextlib import suppress
+
+    from moorage.serve.body_slots import Body
+
+    real = Body._wait
+
+    def wait(self: Body, future: Any) -> None:
+        for descriptor in Path("/proc/self/fd").iterdir() if armed() else ():
+            with suppress(OSError):
+                os.close(os.dup(int(descriptor.name)))
+        real(self, future)
+
+    Body._wait = wait  # type: ignore[method-assign]
 
 
 SABOTAGES: Mapping[str, Callable[[Armed], None]] = {
@@ -115,5 +135,6 @@ SABOTAGES: Mapping[str, Callable[[Armed], None]] = {
         lose_a_row_of_the_change_log,
         apply_twice_after_a_lost_commit,
         forget_to_catch_up,
+        lose_the_locks_on_the_file,
     )
 }

@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 
 import falcon.testing
 
-from moorage.api import application
-from moorage.api.settings import ApiSettings
+from moorage.api.placement import application
+from moorage.api.placement.settings import ApiSettings
 from moorage.auth.policy import Policy, default_policy
 from moorage.model import commands
 from moorage.model.commands import Command
@@ -162,7 +162,7 @@ class FakeService(Service):
         self._note("resource_class", name)
         return NamedItem(name, MODIFIED)
 
-    def candidates(self, request: CandidateRequest) -> SearchResult:
+    def candidates(self, request: CandidateRequest, requester: Requester | None = None) -> SearchResult:
         self._note("candidates", request)
         return SearchResult(
             [Candidate({UUID: {"VCPU": 1}}, {"": (UUID,)})],

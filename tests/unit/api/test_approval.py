@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.api import schemas
-from moorage.api.approval import approver
-from moorage.api.routes import ROUTES
-from moorage.api.schemas import Validator
-from moorage.api.versions import NEWEST, Since
+from moorage.api.http.validation import Validator, approver
+from moorage.api.placement import schemas
+from moorage.api.placement.routes import ROUTES
+from moorage.api.placement.versions import NEWEST, Since
+from tests.table import each
 from tests.unit.api.requests import GOOD
 
 VALIDATORS: list[Validator] = list(
@@ -76,7 +76,7 @@ def test_what_is_approved_of_is_valid(number: int, random: Random) -> None:
     assert instance == before
 
 
-@pytest.mark.parametrize("good", GOOD, ids=str)
+@each("good", GOOD)
 def test_what_clients_send_is_approved_of_at_once(good: Any) -> None:
     for minor in range(good.since, NEWEST + 1):
         body = good.body(minor)
@@ -86,7 +86,7 @@ def test_what_clients_send_is_approved_of_at_once(good: Any) -> None:
             assert validator._approve(json.loads(json.dumps(body))), (minor, body)
 
 
-@pytest.mark.parametrize(
+@each(
     "schema",
     [
         {},
@@ -102,12 +102,12 @@ def test_what_clients_send_is_approved_of_at_once(good: Any) -> None:
         {"anyOf": [{"type": "null"}], "type": "null"},
     ],
 )
-@pytest.mark.parametrize("instance", [None, 1, "VCPU", [], {}])
+@each("instance", [None, 1, "VCPU", [], {}])
 def test_a_schema_with_what_is_not_known_leaves_everything_in_doubt(schema: Any, instance: Any) -> None:
     assert not approver(schema)(instance)
 
 
-@pytest.mark.parametrize(
+@each(
     ("schema", "instance", "expected"),
     [
         ({"type": "array"}, [1, None], True),

@@ -9,10 +9,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from moorage.api import schemas
-from moorage.api.routes import ROUTES
-from moorage.api.schemas import Validator
-from moorage.api.versions import NEWEST
+from moorage.api.http.validation import Validator
+from moorage.api.placement import schemas
+from moorage.api.placement.routes import ROUTES
+from moorage.api.placement.versions import NEWEST
+from tests.table import each
 from tests.unit.api.fake import CONSUMER, UUID, Client, FakeService, Result
 from tests.unit.api.requests import GOOD, WITH_BODY, Good, claim
 
@@ -64,7 +65,7 @@ def assert_refused(client: Client, result: Result, why: object) -> None:
     assert [name for name, _ in client.service.calls if name != "provider"] == []
 
 
-@pytest.mark.parametrize("good", WITH_BODY, ids=str)
+@each("good", WITH_BODY)
 def test_a_wrong_value_anywhere_in_a_body_is_refused(good: Good) -> None:
     client = Client(FakeService())
     for minor in versions_of(good):
@@ -79,7 +80,7 @@ def test_a_wrong_value_anywhere_in_a_body_is_refused(good: Good) -> None:
                 assert_refused(client, result, (minor, path, wrong))
 
 
-@pytest.mark.parametrize("good", WITH_BODY, ids=str)
+@each("good", WITH_BODY)
 def test_a_key_too_many_anywhere_in_a_body_is_refused(good: Good) -> None:
     client = Client(FakeService())
     for minor in versions_of(good):
@@ -94,8 +95,8 @@ def test_a_key_too_many_anywhere_in_a_body_is_refused(good: Good) -> None:
                 assert_refused(client, result, (minor, path))
 
 
-@pytest.mark.parametrize("good", WITH_BODY, ids=str)
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"\0"])
+@each("good", WITH_BODY)
+@each("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"\0"])
 def test_a_body_that_is_not_json_is_refused(good: Good, content: bytes) -> None:
     client = Client(FakeService())
     headers: dict[str, str | None] = {"content-type": "application/json"}
@@ -104,8 +105,8 @@ def test_a_body_that_is_not_json_is_refused(good: Good, content: bytes) -> None:
     assert "Malformed JSON: " in result.detail
 
 
-@pytest.mark.parametrize("good", GOOD, ids=str)
-@pytest.mark.parametrize("text", ["\xff", "\xed\xa0\x80", "a\0"])
+@each("good", GOOD)
+@each("text", ["\xff", "\xed\xa0\x80", "a\0"])
 def test_a_path_that_is_not_text_leads_nowhere(good: Good, text: str) -> None:
     client = Client(FakeService())
     path = good.path.partition("?")[0] + text
@@ -116,11 +117,11 @@ def test_a_path_that_is_not_text_leads_nowhere(good: Good, text: str) -> None:
     assert client.service.calls == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "minor"),
     [("/traits/", 6), ("/resource_classes/", 7)],
 )
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "x",
@@ -159,8 +160,8 @@ def test_a_ratio_that_no_database_holds_is_refused(ratio: float) -> None:
     assert_refused(client, client.ask("POST", f"{PROVIDER}/inventories", 39, body), ratio)
 
 
-@pytest.mark.parametrize("field", ["total", "reserved", "min_unit", "max_unit", "step_size"])
-@pytest.mark.parametrize("amount", [-1, 2**31, 10**30, 1.5, "1"])
+@each("field", ["total", "reserved", "min_unit", "max_unit", "step_size"])
+@each("amount", [-1, 2**31, 10**30, 1.5, "1"])
 def test_an_inventory_beyond_its_limits_is_refused(field: str, amount: object) -> None:
     client = Client(FakeService())
     body = {"resource_class": "VCPU", "total": 1, field: amount}

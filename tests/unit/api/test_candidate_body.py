@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from moorage.api import candidate_body
-from moorage.model.answers import KeptSummaries, PatternedCandidates
-from moorage.model.requests import CandidateRequest, SearchResult
+from moorage.api.placement import allocation_candidates as candidate_body
+from moorage.model.requests import CandidateRequest, KeptSummaries, PatternedCandidates, SearchResult
 from moorage.model.values import SHARING_TRAIT, Inventory
-from moorage.search.index import Index
+from moorage.search.index.index import Index
+from tests.table import each
 from tests.unit.search.builders import group, index_of, provider, search
 
 MINORS = (10, 11, 12, 16, 17, 26, 27, 28, 29, 33, 34, 39)
@@ -41,8 +41,8 @@ def plainly(result: SearchResult) -> SearchResult:
     return SearchResult(list(result.candidates), list(result.summaries))
 
 
-@pytest.mark.parametrize("minor", MINORS)
-@pytest.mark.parametrize("request_", REQUESTS)
+@each("minor", MINORS)
+@each("request_", REQUESTS)
 def test_an_answer_by_the_thousand_is_that_of_its_parts(
     index: Index, request_: CandidateRequest, minor: int
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moorage.api.settings import ApiSettings
+from moorage.api.placement.settings import ApiSettings
 from moorage.model.commands import (
     KEEP,
     AddInventory,
@@ -32,6 +32,7 @@ from moorage.model.commands import (
 )
 from moorage.model.errors import TraitNotFoundError, UnavailableError
 from moorage.model.values import MAX_INT, Inventory, NamedItem
+from tests.table import each
 from tests.unit.api.fake import CONSUMER, OTHER, UUID, Client, FakeService, Result
 from tests.unit.api.requests import claim
 
@@ -173,7 +174,7 @@ def test_a_trait_that_is_there_has_its_own_date_unless_it_or_the_database_went_a
         assert result.headers["last-modified"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("minor", "owner", "generation", "consumer_type"),
     [
         (0, ("no-project", "no-user"), KEEP, KEEP),

@@ -8,8 +8,8 @@ import falcon.testing
 import pytest
 from oslo_config import cfg
 
-from moorage.api import application
-from moorage.api.cors import GROUP, OPTIONS, with_cors
+from moorage.api.http.cors import GROUP, OPTIONS, with_cors
+from moorage.api.placement import application
 from tests.unit.api.fake import FakeService
 
 ORIGIN = "https://dashboard.test"

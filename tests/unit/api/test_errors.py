@@ -6,8 +6,10 @@ import inspect
 
 import pytest
 
-from moorage.api import errors
+from moorage.api.placement import errors
+from moorage.api.placement.routes import BY_NAME
 from moorage.model import errors as model
+from tests.table import each
 from tests.unit.api.fake import CONSUMER, OTHER, UUID, Client, FakeService
 from tests.unit.api.requests import GOOD
 
@@ -43,10 +45,12 @@ SAMPLES: list[model.MoorageError] = [
     model.ResourceClassInUseError("CUSTOM_A"),
     model.TraitInUseError("CUSTOM_A"),
     model.UnavailableError("reason"),
+    model.UnusableDatabaseError("reason", "words"),
     model.OutcomeUnknownError("reason"),
     model.EqualNameError(),
+    model.UnstorableError(),
 ]
-UNFORESEEN = {model.SchemaError, model.ConfigurationError, model.TokenNotFoundError}
+UNFORESEEN = {model.SchemaError, model.MissingFileError, model.ConfigurationError, model.TokenNotFoundError}
 FAMILIES = {
     model.MoorageError,
     model.NotFoundError,
@@ -382,10 +386,9 @@ CASES: list[tuple[str, model.MoorageError, int, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("operation", "error", "status", "code", "words"),
     CASES,
-    ids=[f"{operation}-{type(error).__name__}" for operation, error, *_ in CASES],
 )
 def test_an_error_is_told_in_the_words_of_its_operation(
     operation: str, error: model.MoorageError, status: int, code: str, words: str
@@ -421,7 +424,7 @@ def test_a_class_that_cannot_be_renamed(error: Exception, status: int, words: st
 
 def test_classes_in_use_are_told_of_in_the_order_of_their_ids() -> None:
     error = model.InventoryInUseError(UUID, "CUSTOM_B, CUSTOM_A, DISK_GB, MEMORY_MB, VCPU")
-    answer = errors.translate(error, f"DELETE {I}", {})
+    answer = errors.translate(error, BY_NAME[f"DELETE {I}"].replies, {})
     assert answer is not None
     told = "VCPU, MEMORY_MB, DISK_GB, CUSTOM_A, CUSTOM_B"
     assert answer.message == f"Inventory for '{told}' on resource provider '{UUID}' in use."
@@ -434,11 +437,11 @@ def test_all_errors_of_the_model_have_an_answer_but_those_that_no_request_can_ca
     assert {type(sample) for sample in SAMPLES} == defined - FAMILIES - UNFORESEEN
 
 
-@pytest.mark.parametrize("good", GOOD, ids=str)
+@each("good", GOOD)
 def test_any_error_of_any_operation_has_words(good: object) -> None:
     facts = {"uuid": UUID, "name": "one", "resource_class": "VCPU", "consumer_uuid": CONSUMER}
     for sample in SAMPLES:
-        answer = errors.translate(sample, str(good), facts)
+        answer = errors.translate(sample, BY_NAME[str(good)].replies, facts)
         assert answer is not None
         assert answer.status in {400, 404, 409, 503}
         assert answer.message
@@ -446,11 +449,11 @@ def test_any_error_of_any_operation_has_words(good: object) -> None:
 
 
 def test_rows_of_the_table_are_for_operations_that_there_are() -> None:
-    assert errors.BY_OPERATION.keys() <= {str(good) for good in GOOD}
+    assert {name for name, operation in BY_NAME.items() if operation.replies} <= {str(good) for good in GOOD}
 
 
 def test_an_error_that_no_request_can_cause_has_no_answer() -> None:
-    assert errors.translate(model.SchemaError("old"), "GET /", {}) is None
+    assert errors.translate(model.SchemaError("old"), {}, {}) is None
     assert Client(FakeService(model.SchemaError("old"))).ask("GET", "/resource_providers").status == 500
 
 
@@ -458,6 +461,6 @@ def test_an_error_of_a_family_is_answered_as_the_family_in_its_own_words() -> No
     class NewError(model.ConflictError):
         template = "something new"
 
-    answer = errors.translate(NewError(), "GET /", {})
+    answer = errors.translate(NewError(), {}, {})
     assert answer is not None
     assert (answer.status, answer.message) == (409, "something new")

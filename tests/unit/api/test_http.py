@@ -10,14 +10,23 @@ from typing import Any
 
 import pytest
 
-from moorage.api import application, render
-from moorage.api.accept import error_type, takes_json
-from moorage.api.wire_error import WireError
+from moorage.api.http import render
+from moorage.api.http.accept import check, error_type
+from moorage.api.http.wire_error import WireError
+from moorage.api.placement import application
 from moorage.auth.identity import Identity, UnauthorisedError, UnreachableError
 from moorage.model.errors import OutcomeUnknownError, ProviderNotFoundError, UnavailableError
+from tests.table import each
 from tests.unit.api.fake import MODIFIED_HEADER, UUID, Client, FakeService, Result
 
 PROVIDER = f"/resource_providers/{UUID}"
+CLAIM = {
+    "allocations": {UUID: {"resources": {"VCPU": 1}}},
+    "project_id": "p",
+    "user_id": "u",
+    "consumer_generation": None,
+    "consumer_type": "INSTANCE",
+}
 REQUEST_ID = re.compile(r"^req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
@@ -345,12 +354,20 @@ def test_a_method_that_falcon_keeps_for_itself_is_refused_in_the_usual_form(clie
     assert result.detail
 
 
+def takes_json(accept: str | None) -> bool:
+    try:
+        check(accept)
+    except WireError:
+        return False
+    return True
+
+
 def test_a_client_whose_accept_makes_no_sense_takes_all() -> None:
     assert takes_json("garbage")
     assert error_type("garbage") == "text/html"
 
 
-@pytest.mark.parametrize(
+@each(
     ("accept", "takes"),
     [
         (None, True),
@@ -368,7 +385,7 @@ def test_json_is_taken_by_range_and_weight(accept: str | None, takes: bool) -> N
 
 
 def test_a_status_without_words_of_its_own_is_explained_by_its_title() -> None:
-    asked = render.Asked("GET", "application/json", None, "req-1", None)
+    asked = render.RefusedRequest("GET", "application/json", None, "req-1")
     _, body = render.render(WireError(418, "no coffee"), asked)
     (error,) = json.loads(body)["errors"]
     assert error["detail"].startswith("I'm a Teapot\n\n no coffee")
@@ -400,11 +417,56 @@ def test_whoever_vouches_for_tokens_may_answer_in_words_of_its_own(client: Clien
     assert result.headers["content-type"] == "application/json"
 
 
-def test_where_nobody_can_say_who_asks_the_answer_is_503(client: Client) -> None:
+def test_without_the_identity_service_the_answer_is_503(client: Client) -> None:
     result = _refused(client, UnreachableError())
     assert result.status == 503
-    assert "Keystone does not answer" in result.detail
+    assert "The identity service cannot be reached" in result.detail
 
 
 def test_where_the_database_of_tokens_is_away_the_answer_is_503(client: Client) -> None:
     assert _refused(client, UnavailableError("secret reason")).status == 503
+
+
+def test_a_body_has_a_length_or_comes_in_chunks_and_not_both(client: Client) -> None:
+    environ = {"HTTP_TRANSFER_ENCODING": "chunked"}
+    result = client.ask("POST", "/resource_providers", 39, {"name": "a"}, environ=environ)
+    assert result.status == 400
+    assert "exclude each other" in result.detail
+    assert client.service.calls == []
+
+
+@each(
+    ("method", "path", "body", "since"),
+    [
+        ("GET", "/traits", None, 6),
+        ("GET", "/allocation_candidates?resources=VCPU:1", None, 10),
+        ("GET", f"/usages?project_id={UUID}", None, 9),
+        ("GET", "/resource_providers?resources=VCPU:1", None, 39),
+        ("PUT", f"/allocations/{UUID}", CLAIM, 39),
+    ],
+)
+def test_request_that_fails_for_want_of_a_version_says_so_in_a_header_only(
+    method: str, path: str, body: object, since: int
+) -> None:
+    client = Client(FakeService())
+    hinted = client.ask(method, path, None, body)
+    named = client.ask(method, path, 0, body)
+    assert hinted.status in (400, 404)
+    assert hinted.headers["moorage-hint"].endswith(f"needs openstack-api-version: placement 1.{since}")
+    # The wire's own text stays as it is, and so does everything where a version is named.
+    assert "moorage-hint" not in named.headers
+    assert (named.status, named.detail) == (hinted.status, hinted.detail)
+
+
+@each(
+    ("method", "path", "body"),
+    [
+        ("GET", "/resource_providers", None),
+        ("GET", "/nowhere", None),
+        ("GET", "/resource_providers?nonsense=1", None),
+        ("PUT", f"/allocations/{UUID}", {"nonsense": 1}),
+        ("PUT", f"/allocations/{UUID}", ["no", "object"]),
+    ],
+)
+def test_request_that_no_version_would_help_has_no_hint(method: str, path: str, body: object) -> None:
+    assert "moorage-hint" not in Client(FakeService()).ask(method, path, None, body).headers

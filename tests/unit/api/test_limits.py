@@ -7,21 +7,30 @@ from typing import Any
 
 import pytest
 
-from moorage.api import limits, query
-from moorage.api.routes import ROUTES
-from moorage.api.settings import ApiSettings, Limits
+from moorage.api.http import intake
+from moorage.api.http.settings import Limits
+from moorage.api.placement import query
+from moorage.api.placement.routes import BY_NAME
+from moorage.api.placement.settings import ApiSettings
+from tests.table import each
 from tests.unit.api.fake import CONSUMER, OTHER, UUID, Client, FakeService
+
+COUNTED = [name for name, operation in BY_NAME.items() if operation.counts]
 
 SMALL = Limits(
     body_bytes=10_000,
     url_bytes=2_000,
     header_bytes=500,
     request_groups=2,
+    subtree_groups=3,
     traits=3,
     aggregates=3,
     inventories=2,
     allocations=3,
 )
+
+SUBTREES = "resources_a=VCPU:1&resources_b=VCPU:1&group_policy=none&same_subtree=_a,_b&same_subtree=_a"
+"""Names a group three times."""
 
 PROVIDER = f"/resource_providers/{UUID}"
 
@@ -58,6 +67,7 @@ def reshape(inventory_count: int, consumers: int) -> dict[str, Any]:
 
 
 AT_MOST = [
+    ("GET", f"/allocation_candidates?{SUBTREES}", None),
     ("PUT", f"{PROVIDER}/inventories", inventories("VCPU", "DISK_GB")),
     ("PUT", f"{PROVIDER}/traits", {"resource_provider_generation": 3, "traits": ["A", "B", "C"]}),
     ("PUT", f"{PROVIDER}/aggregates", {"resource_provider_generation": 3, "aggregates": ids(3)}),
@@ -104,6 +114,12 @@ TOO_MUCH = [
     ),
     (
         "GET",
+        f"/allocation_candidates?{SUBTREES}&same_subtree=_b",
+        None,
+        "4 subtree groups",
+    ),
+    (
+        "GET",
         "/allocation_candidates?resources=VCPU:1&required=A,B&root_required=C&required=D",
         None,
         "4 traits",
@@ -130,7 +146,7 @@ def test_one_more_than_the_limit_is_refused_before_anything_is_asked(
 ) -> None:
     result = client.ask(method, path, 39, body)
     assert result.status == 400
-    assert f"The request names {told}, and at most {int(told[0]) - 1} are taken." in result.detail
+    assert f"The request names {told}; at most {int(told[0]) - 1} are allowed." in result.detail
     assert [name for name, _ in client.service.calls if name != "provider"] == []
 
 
@@ -142,8 +158,8 @@ def test_lists_of_old_versions_are_counted_as_well(client: Client) -> None:
     assert "names 4 allocations" in result.detail
 
 
-@pytest.mark.parametrize("operation", limits.BODY_COUNTS)
-@pytest.mark.parametrize(
+@each("operation", COUNTED)
+@each(
     "body",
     [
         None,
@@ -156,17 +172,13 @@ def test_lists_of_old_versions_are_counted_as_well(client: Client) -> None:
         {"allocations": 5, "inventories": "x", "traits": {}, "aggregates": None},
         {"allocations": [1], "inventories": [1, {"inventories": 5}]},
     ],
-    ids=str,
 )
 def test_bodies_of_any_shape_can_be_counted(operation: str, body: object) -> None:
-    limits.check_body(operation, body, Limits())
+    intake.check_body(BY_NAME[operation].counts, body, Limits())
 
 
 def test_what_is_counted_belongs_to_operations_that_take_a_body() -> None:
-    operations = {
-        f"{method} {path}": row for path, methods in ROUTES.items() for method, row in methods.items()
-    }
-    assert all(operations[name].body is not None for name in limits.BODY_COUNTS)
+    assert all(BY_NAME[name].body is not None for name in COUNTED)
 
 
 def test_a_url_that_is_too_long_is_414_and_headers_that_are_431(client: Client) -> None:

@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from moorage.api import answers, foreseen, openapi, wire_error
-from moorage.api.routes import ROUTES
+from moorage.api.placement import answers, errors, refusals
+from moorage.api.placement.routes import BY_NAME, ROUTES
 from moorage.model import errors as model
 from moorage.model.values import MAX_INT
+from tests.table import each
 from tests.unit.api.documented import Document
 from tests.unit.api.fake import CONSUMER, OTHER, UUID, Client, FakeService, Result
 from tests.unit.api.requests import GOOD, Good
+from tests.unit.api.test_errors import SAMPLES
 
 NEWEST = 39
 OPERATIONS = [f"{method} {path}" for path, methods in ROUTES.items() for method in methods]
 MUTUALLY_EXCLUSIVE = "oneOf"
 
-every_operation = pytest.mark.parametrize("good", GOOD, ids=str)
+every_operation = each("good", GOOD)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,10 @@ def test_the_document_can_be_read_only() -> None:
     assert (result.status, result.headers["allow"]) == (405, "GET")
 
 
+WITHIN_OTHERS = {model.UnusableDatabaseError.__name__}
+"""A kind of UnavailableError, with the same answer, that ends a process before it serves."""
+
+
 def test_the_document_has_the_operations_of_the_table_of_routes_and_no_others(document: Document) -> None:
     described = {
         f"{method.upper()} {path}"
@@ -91,10 +97,9 @@ def test_the_document_has_the_operations_of_the_table_of_routes_and_no_others(do
     assert described == set(OPERATIONS)
 
 
-def test_every_table_by_operation_has_all_operations() -> None:
-    for table in (answers.ANSWERS, foreseen.FORESEEN, openapi.SUMMARIES):
-        assert set(table) == set(OPERATIONS)
-    assert set(foreseen.OF_GRAMMAR) <= set(OPERATIONS)
+def test_every_error_with_an_answer_is_foreseen_by_an_operation() -> None:
+    foreseen = {refusal.reason for name in OPERATIONS for refusal in refusals.of_model(BY_NAME[name])}
+    assert foreseen == {type(sample).__name__ for sample in SAMPLES} - WITHIN_OTHERS
 
 
 def test_names_of_operations_are_unique(document: Document) -> None:
@@ -104,9 +109,7 @@ def test_names_of_operations_are_unique(document: Document) -> None:
 
 def test_every_code_of_the_wire_is_explained() -> None:
     codes = {
-        value
-        for value in vars(wire_error).values()
-        if isinstance(value, str) and value.startswith("placement.")
+        value for value in vars(errors).values() if isinstance(value, str) and value.startswith("placement.")
     }
     assert codes == set(answers.CODES)
 
@@ -161,7 +164,7 @@ def test_a_consumer_is_shown_with_all_or_without_anything(document: Document) ->
     assert not schema.is_valid(shown | {"allocations": {}})
 
 
-@pytest.mark.parametrize("name", answers.COMPONENTS)
+@each("name", answers.COMPONENTS)
 def test_every_object_of_a_schema_is_closed_and_says_what_it_must_have(name: str) -> None:
     found = list(objects(answers.COMPONENTS[name]))
     assert found
@@ -195,20 +198,25 @@ def test_a_body_with_something_more_or_less_is_not_what_the_document_says(
 @every_operation
 def test_every_foreseen_error_is_answered_as_the_document_says(document: Document, good: Good) -> None:
     kinds: list[type[model.MoorageError]] = [model.UnavailableError, model.OutcomeUnknownError]
-    kinds += [item.error for item in foreseen.FORESEEN[str(good)] if item.before > NEWEST]
+    kinds += [item.error for item in BY_NAME[str(good)].foreseen if item.before > NEWEST]
+    kinds += [model.UnstorableError] if BY_NAME[str(good)].asks_text else []
     if good.rule is None:
         return
     for kind in kinds:
-        result = asked(Client(FakeService(error=foreseen.example(kind))), good)
+        result = asked(Client(FakeService(error=refusals.example(kind))), good)
         assert result.status >= 400
         assert faults(document, good.method, good.path, result) == []
-        told = {refusal.code for refusal in foreseen.of_model(str(good)) if refusal.reason == kind.__name__}
+        told = {
+            refusal.code
+            for refusal in refusals.of_model(BY_NAME[str(good)])
+            if refusal.reason == kind.__name__
+        }
         assert told == {result.json["errors"][0]["code"]}
 
 
 @every_operation
 def test_every_error_of_an_older_version_is_foreseen_with_its_words(good: Good) -> None:
-    for refusal in foreseen.of_model(str(good)):
+    for refusal in refusals.of_model(BY_NAME[str(good)]):
         assert refusal.status >= 400
         assert refusal.message
         assert "call[" not in refusal.message

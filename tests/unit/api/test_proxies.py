@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from oslo_config import cfg
 
-from moorage.api import application
-from moorage.api.proxies import GROUP, behind_proxy
+from moorage.api.http.proxies import GROUP, behind_proxy
+from moorage.api.placement import application
+from tests.table import each
 from tests.unit.api.fake import UUID, FakeService
-from tests.unit.watch.calls import get
+from tests.unit.telemetry.calls import get
 
 FORWARDED = {
     "HTTP_X_AUTH_TOKEN": "admin",
@@ -43,3 +44,30 @@ def test_locations_are_what_the_proxy_says_only_if_it_is_trusted(trusted: bool, 
     shown = get(behind_proxy(app, conf), f"/resource_providers/{UUID}", FORWARDED)
     prefix = "/placement" if trusted else ""
     assert shown.json["links"][0]["href"] == f"{prefix}/resource_providers/{UUID}"
+
+
+@each(
+    "sent, location",
+    [
+        ({"HTTP_X_FORWARDED_PROTO": "https, http"}, "https://cloud.example/placement"),
+        ({"HTTP_X_FORWARDED_PROTO": "HTTPS"}, "https://cloud.example/placement"),
+        ({"HTTP_X_FORWARDED_PROTO": "javascript"}, "http://cloud.example/placement"),
+        ({"HTTP_X_FORWARDED_HOST": "a.example, b.example"}, "https://a.example/placement"),
+        ({"HTTP_FORWARDED": 'proto=https;host="c.example:80", proto=http'}, "https://c.example:80/placement"),
+        ({"HTTP_X_FORWARDED_HOST": "a/b"}, None),
+    ],
+)
+def test_a_location_is_an_address_whatever_several_proxies_say(
+    sent: dict[str, str], location: str | None
+) -> None:
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[], default_config_dirs=[])
+    app = application.create(FakeService())
+    behind_proxy(app, conf)
+    conf.set_override("enable_proxy_headers_parsing", True, group=GROUP)
+    headers = FORWARDED | {"HTTP_OPENSTACK_API_VERSION": "placement 1.6"} | sent
+    told = get(behind_proxy(app, conf), "/traits/CUSTOM_A", headers, "PUT")
+    if location is None:
+        assert told.status == 400
+    else:
+        assert told.headers["location"] == f"{location}/traits/CUSTOM_A"

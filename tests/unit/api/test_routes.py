@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-
-from moorage.api.routes import ROUTES
+from moorage.api.placement.routes import ROUTES
+from tests.table import each
 from tests.unit.api.fake import UUID, Client, FakeService
 from tests.unit.api.requests import GOOD, WITH_BODY, Good
 
 MINORS = range(40)
 
-every_operation = pytest.mark.parametrize("good", GOOD, ids=str)
+every_operation = each("good", GOOD)
 
 
 def test_the_table_of_routes_has_the_operations_of_the_api_reference_and_no_others() -> None:
@@ -67,8 +66,8 @@ def test_answers_have_a_type_only_if_they_have_a_body(good: Good) -> None:
         assert ("content-type" in result.headers) is bool(result.body)
 
 
-@pytest.mark.parametrize("path", sorted({good.path.partition("?")[0] for good in GOOD}))
-@pytest.mark.parametrize("method", ["PATCH", "HEAD", "OPTIONS", "NONSENSE", "get"])
+@each("path", sorted({good.path.partition("?")[0] for good in GOOD}))
+@each("method", ["PATCH", "HEAD", "OPTIONS", "NONSENSE", "get"])
 def test_a_method_that_a_path_does_not_have_is_told_which_it_has(path: str, method: str) -> None:
     result = Client(FakeService()).ask(method, path, 39)
     known = [good.method for good in GOOD if good.path.partition("?")[0] == path]
@@ -88,7 +87,7 @@ def test_allowed_methods_come_in_the_order_of_their_declaration() -> None:
     assert result.headers["allow"] == "GET, DELETE, PUT"
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/nope",
@@ -110,7 +109,7 @@ def test_a_path_that_leads_nowhere_is_not_found(path: str) -> None:
     assert client.service.calls == []
 
 
-@pytest.mark.parametrize("good", WITH_BODY, ids=str)
+@each("good", WITH_BODY)
 def test_a_body_has_to_be_json(good: Good) -> None:
     client = Client(FakeService())
     minor = good.since

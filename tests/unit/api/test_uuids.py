@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oslo_utils import uuidutils
 
-from moorage.api import uuids
+from moorage.api.http import validation
 
 spelled = st.uuids().flatmap(
     lambda uuid: st.sampled_from(
@@ -26,8 +26,8 @@ spelled = st.uuids().flatmap(
 
 @given(spelled | st.text() | st.none() | st.integers())
 def test_the_quick_look_says_what_the_library_says(value: object) -> None:
-    assert uuids.is_uuid_like(value) == uuidutils.is_uuid_like(value)
+    assert validation.is_uuid_like(value) == uuidutils.is_uuid_like(value)
 
 
 def test_the_usual_form_is_one() -> None:
-    assert uuids.is_uuid_like(str(UUID(int=1)))
+    assert validation.is_uuid_like(str(UUID(int=1)))

@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.api.versions import (
+from moorage.api.placement.versions import (
     NEWEST,
     MalformedVersionError,
     Since,
     UnknownVersionError,
     negotiate,
 )
+from tests.table import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("header", "minor"),
     [
         (None, 0),
@@ -43,9 +44,7 @@ def test_a_header_asks_for_a_version(header: str | None, minor: int) -> None:
     assert negotiate(header) == minor
 
 
-@pytest.mark.parametrize(
-    "version", ["1", "x", "a.b", "1.3.4", "1.", ".1", "1.9 x", "LATEST", "1." + "9" * 5000]
-)
+@each("version", ["1", "x", "a.b", "1.3.4", "1.", ".1", "1.9 x", "LATEST", "1." + "9" * 5000])
 def test_what_is_no_version_is_malformed(version: str) -> None:
     with pytest.raises(MalformedVersionError, match="invalid version string: "):
         negotiate(f"placement {version}")

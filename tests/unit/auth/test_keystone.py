@@ -82,7 +82,7 @@ def test_an_error_of_the_client_below_is_no_error_of_the_service(
     monkeypatch.setattr(plain, "_middleware", fail)
     with pytest.raises(UnreachableError):
         plain.identify(environ(HTTP_X_AUTH_TOKEN="token"))
-    assert "Keystone cannot be asked: no endpoint" in caplog.text
+    assert "Keystone cannot be reached, or rejects the request: no endpoint" in caplog.text
 
 
 def test_a_decision_left_to_the_service_is_a_refusal_in_its_own_words(

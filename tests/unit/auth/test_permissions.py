@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
 from moorage.auth.permissions import TOKEN_ROLES, Permission, permission
 from moorage.auth.policy import default_policy
 from moorage.auth.rules import RESHAPE, TOTAL_USAGES
+from tests.table import each
 
 RULE = "placement:traits:list"
 
 
-@pytest.mark.parametrize(
+@each(
     ("role", "rule", "found"),
     [
         ("admin", RULE, Permission.YES),

@@ -11,7 +11,7 @@ import pytest
 from oslo_config import cfg
 from oslo_policy import policy as oslo
 
-from moorage.auth import policy_files
+from moorage.auth import policy
 from moorage.auth.identity import Identity
 from moorage.auth.policy import (
     GROUP,
@@ -25,6 +25,7 @@ from moorage.auth.policy import (
 )
 from moorage.auth.rules import DESCRIPTIONS, RESHAPE, TOTAL_USAGES
 from moorage.model.errors import ConfigurationError
+from tests.table import each
 
 RULE = "placement:resource_providers:list"
 
@@ -84,7 +85,7 @@ class Clock:
         return self.now
 
     def pass_long_enough(self) -> None:
-        self.now += policy_files.LOOK_SECONDS
+        self.now += policy.LOOK_SECONDS
 
 
 @pytest.fixture
@@ -92,9 +93,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.mark.parametrize("role", ["admin", "service", "Admin"])
-@pytest.mark.parametrize("enforced", [True, False])
-@pytest.mark.parametrize("rule", [name for name in DESCRIPTIONS if name != RESHAPE])
+@each("role", ["admin", "service", "Admin"])
+@each("enforced", [True, False])
+@each("rule", [name for name in DESCRIPTIONS if name != RESHAPE])
 def test_admin_and_service_may_do_everything_but_reshape(rule: str, enforced: bool, role: str) -> None:
     policy = default_policy(enforce_new_defaults=enforced)
     assert allowed(policy, identity("member", role), rule, Target("another"))
@@ -116,12 +117,12 @@ def test_admin_may_reshape_only_while_the_new_defaults_are_not_enforced(
     assert allowed(default_policy(enforce_new_defaults=enforced), identity(role), RESHAPE) is answer
 
 
-@pytest.mark.parametrize("rule", [name for name in DESCRIPTIONS if name != TOTAL_USAGES])
+@each("rule", [name for name in DESCRIPTIONS if name != TOTAL_USAGES])
 def test_nobody_else_may_do_anything_of_that(rule: str) -> None:
     assert not allowed(default_policy(), identity("member", "reader"), rule)
 
 
-@pytest.mark.parametrize(
+@each(
     ("roles", "asked", "answer"),
     [
         (("reader",), "mine", True),
@@ -132,7 +133,7 @@ def test_nobody_else_may_do_anything_of_that(rule: str) -> None:
         ((), "mine", False),
     ],
 )
-@pytest.mark.parametrize("enforced", [True, False])
+@each("enforced", [True, False])
 def test_readers_may_see_the_usages_of_their_own_project(
     roles: tuple[str, ...], asked: str | None, answer: bool, enforced: bool
 ) -> None:
@@ -206,7 +207,7 @@ def test_a_changed_file_counts_after_a_second(
     (tmp_path / "policy.yaml").unlink()
     clock.pass_long_enough()
     assert allowed(policy, identity("admin"), RULE)
-    assert "the defaults hold" in caplog.text
+    assert "so the defaults apply" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_a_file_that_makes_no_sense_stops_the_start_and_is_passed_over_later(
     write(text)
     clock.pass_long_enough()
     assert allowed(policy, identity("one"), RULE)
-    assert "The policy stays as it was." in caplog.text
+    assert "The previous policy stays in force." in caplog.text
     caplog.clear()
     clock.pass_long_enough()
     assert allowed(policy, identity("one"), RULE)
@@ -269,7 +270,7 @@ def test_a_reference_to_nothing_allows_nobody(conf: cfg.ConfigOpts, write: Write
 
 
 def test_a_new_file_is_found_after_a_second(conf: cfg.ConfigOpts, write: Write, clock: Clock) -> None:
-    files = policy_files.PolicyFiles(conf, clock)
+    files = policy.PolicyFiles(conf, clock)
     assert files.stamps() == ()
     write("")
     assert files.stamps() == ()

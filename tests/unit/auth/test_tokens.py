@@ -9,6 +9,7 @@ import pytest
 from moorage.auth.identity import Identity, UnauthorisedError
 from moorage.auth.tokens import TokenAuth, id_of, issue
 from moorage.model.tokens import TokenRecord
+from tests.table import each
 
 NOW = 1_800_000_000
 
@@ -71,7 +72,7 @@ def test_no_two_tokens_are_alike() -> None:
     assert len({text for text, _ in issued}) == len({record.id for _, record in issued}) == 100
 
 
-@pytest.mark.parametrize(
+@each(
     "token",
     [
         None,

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import clouds, loader
 from benchmarks.clouds import CONSUMERS_PER_FULL_HOST, HOST, HOSTS_PER_FREE_HOST
 from benchmarks.scenarios import SCENARIOS, Query, Scenario
-from moorage.api import application
+from moorage.api.placement import application
 from moorage.service.facade import Service
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store

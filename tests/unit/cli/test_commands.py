@@ -5,23 +5,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
+from granian.constants import Interfaces
 
 import moorage
 from moorage.cli import serve as serving
-from moorage.cli.common import without_password
-from moorage.cli.guide import GPU_NEXT_TO_CORES
 from moorage.cli.loading import MAX_PASSES, load, read_document
 from moorage.cli.main import main
 from moorage.cli.plan import Step
 from moorage.cli.serve import load_demo, start_up
-from moorage.cli.wiring import Chosen, build_application, opened_service, resolve, settings_of_process
+from moorage.cli.welcome import GPU_NEXT_TO_CORES, Served
 from moorage.model.commands import (
     Batch,
     Claim,
@@ -39,7 +39,13 @@ from moorage.model.errors import (
 )
 from moorage.model.requests import CandidateRequest, ProviderFilter, RequestGroup
 from moorage.model.values import Requester
+from moorage.serve import server
+from moorage.serve.front import BRINGERS, Front, serve_front
+from moorage.serve.signals import Signals
+from moorage.serve.worker import THREADS_PER_WORKER, worker_application
 from moorage.service.facade import Service
+from moorage.wiring.parts import build_application, opened_service
+from moorage.wiring.settings import Chosen, resolve, settings_of_process, without_password
 
 ResultT = TypeVar("ResultT")
 ANYBODY = Requester(user_id="test")
@@ -67,16 +73,16 @@ consumers:
 """
 
 
-@pytest.fixture(autouse=True)
-def _nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in list(os.environ):
-        if variable.startswith(("OS_", "MOORAGE_CONFIG")):
-            monkeypatch.delenv(variable)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("default_database")
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
+
+
+def load_file(*arguments: str) -> Result:
+    """Load into the database where ``service`` looks."""
+    return run("load", *arguments, "--data-dir", "moorage-data")
 
 
 def write(text: str, name: str = "hosts.yaml") -> str:
@@ -113,7 +119,7 @@ def test_version_and_help_of_every_command_are_shown() -> None:
     for arguments in ([], ["serve"], ["db"], ["db", "sync"], ["db", "version"], ["load"]):
         result = run(*arguments, "--help")
         assert result.exit_code == 0
-        assert "Usage: main" in result.output
+        assert "Usage: moorage" in result.output
 
 
 def test_error_is_one_line_and_a_traceback_only_if_asked_for() -> None:
@@ -160,6 +166,7 @@ def test_sync_makes_the_schema_and_may_be_repeated() -> None:
 
 
 def test_version_of_an_empty_database_says_what_to_do() -> None:
+    Path("empty.sqlite").touch()
     result = run("db", "version", "--database", "sqlite:///empty.sqlite")
     assert result.exit_code == 1
     assert result.stdout == "no schema\n"
@@ -167,9 +174,11 @@ def test_version_of_an_empty_database_says_what_to_do() -> None:
 
 
 def test_database_that_was_named_is_not_changed_by_load() -> None:
+    Path("empty.sqlite").touch()
     result = run("load", write(HOSTS), "--database", "sqlite:///empty.sqlite")
     assert result.exit_code == 1
-    assert "run 'moorage db sync'" in result.stderr
+    assert "run 'moorage db sync --database sqlite:///empty.sqlite'" in result.stderr
+    assert run("db", "version", "--database", "sqlite:///empty.sqlite").stdout == "no schema\n"
 
 
 def test_database_of_the_configuration_file_is_the_one_loaded(tmp_path: Path) -> None:
@@ -179,31 +188,32 @@ def test_database_of_the_configuration_file_is_the_one_loaded(tmp_path: Path) ->
     )
     assert run("load", write(HOSTS), "--config-file", conf).exit_code == 0
     assert (tmp_path / "c.sqlite").exists()
-    assert not (tmp_path / "moorage-data").exists()
+    with service() as opened:
+        assert snapshot(opened) == {}
 
 
 # Loading.
 
 
 def test_second_load_writes_nothing() -> None:
-    first = run("load", write(HOSTS))
+    first = load_file(write(HOSTS))
     assert (first.exit_code, first.stdout) == (0, "created 3, claimed 1\n")
     with service() as opened:
         before = snapshot(opened)
     assert before["host"][1]["CUSTOM_THING"].allocation_ratio == pytest.approx(1.1)
     assert before["numa"][0].parent_uuid == before["host"][0].uuid
-    second = run("load", write(HOSTS))
-    assert (second.exit_code, second.stdout) == (0, "Nothing to do: all is as the file says.\n")
+    second = load_file(write(HOSTS))
+    assert (second.exit_code, second.stdout) == (0, "Nothing to do: everything is as in the file.\n")
     with service() as opened:
         assert snapshot(opened) == before
 
 
 def test_only_differences_are_written() -> None:
-    run("load", write(HOSTS))
+    load_file(write(HOSTS))
     with service() as opened:
         before = snapshot(opened)
     changed = HOSTS.replace("CUSTOM_FAST", "CUSTOM_SLOW")
-    assert run("load", write(changed)).stdout == "updated 1\n"
+    assert load_file(write(changed)).stdout == "updated 1\n"
     with service() as opened:
         after = snapshot(opened)
     assert set(after["host"][2]) == {"HW_CPU_X86_AVX2", "CUSTOM_SLOW"}
@@ -214,40 +224,43 @@ def test_only_differences_are_written() -> None:
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing() -> None:
-    result = run("load", write(HOSTS), "--dry-run")
+    result = load_file(write(HOSTS), "--dry-run")
     assert result.stdout.splitlines() == [
         "create host",
         "create numa",
         "create other",
         "claim server",
-        "created 3, claimed 1",
+        *("  host: VCPU 2 (new)", "  numa: MEMORY_MB 512 (new)", "  project: p (new)"),
+        *("  type: INSTANCE (new)", "  user: u (new)"),
+        "would be: created 3, claimed 1",
     ]
     with service() as opened:
         assert snapshot(opened) == {}
-    run("load", "hosts.yaml")
-    assert run("load", "hosts.yaml", "--dry-run", "--prune").stdout == "Nothing to do.\n"
+    load_file("hosts.yaml")
+    assert load_file("hosts.yaml", "--dry-run", "--prune").stdout == "Nothing to do.\n"
 
 
 def test_file_with_a_mistake_writes_nothing_at_all() -> None:
-    result = run("load", write(HOSTS + "  - name: bad\n    allocations: {host: {VCPU: none}}\n"))
+    result = load_file(write(HOSTS + "  - name: bad\n    allocations: {host: {VCPU: none}}\n"))
     assert result.exit_code == 1
     assert result.stderr.startswith("hosts.yaml:22: ")
-    assert not Path("moorage-data").exists()
+    with service() as opened:
+        assert snapshot(opened) == {}
 
 
 def test_file_that_is_not_utf8_or_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("latin.yaml").write_bytes(b"providers:\n  - name: h\xf6st\n")
-    assert run("load", "latin.yaml").stderr == "latin.yaml:2: not valid UTF-8\n"
+    assert load_file("latin.yaml").stderr == "latin.yaml:2: not valid UTF-8\n"
     monkeypatch.setattr("moorage.cli.loading.MAX_FILE_BYTES", 10)
-    assert "larger than 10 bytes" in run("load", "latin.yaml").stderr
+    assert "larger than 10 bytes" in load_file("latin.yaml").stderr
 
 
 def test_refused_provider_is_named_and_the_others_go_on() -> None:
-    run("load", write(HOSTS))
+    load_file(write(HOSTS))
     # The inventory that is used cannot go; the trait of the same provider must not come either.
     changed = HOSTS.replace("      VCPU: 8\n", "").replace("CUSTOM_FAST", "CUSTOM_NEW")
     changed = changed.replace("  - name: other", "  - name: third\n    children: [{name: fourth}]")
-    result = run("load", write(changed))
+    result = load_file(write(changed))
     assert result.exit_code == 1
     assert "hosts.yaml:3: update host refused: Inventory for 'VCPU'" in result.stderr
     assert result.stdout == "created 2; 1 refused\n"
@@ -270,9 +283,9 @@ providers:
 consumers:
   - {name: x, allocations: {b: {VCPU: 1}}}
 """
-    result = run("load", write(text))
+    result = load_file(write(text))
     assert result.exit_code == 1
-    refused = result.stderr.splitlines()
+    refused = result.stderr.splitlines()[1:]
     assert refused[0].startswith("hosts.yaml:3: create a refused: A resource provider with")
     assert refused[1:] == [
         "hosts.yaml:5: create b refused: it needs a provider that was refused",
@@ -282,19 +295,21 @@ consumers:
 
 
 def test_claim_beyond_capacity_is_refused_with_its_line() -> None:
-    result = run("load", write(HOSTS.replace("{VCPU: 2}", "{VCPU: 200}")))
+    result = load_file(write(HOSTS.replace("{VCPU: 2}", "{VCPU: 200}")))
     assert result.exit_code == 1
-    assert result.stderr.startswith("hosts.yaml:14: claim server refused: Unable to create allocation")
+    assert result.stderr.splitlines()[1].startswith(
+        "hosts.yaml:14: claim server refused: Unable to create allocation"
+    )
 
 
 def test_nothing_done_and_something_refused_is_said_so() -> None:
     text = "providers:\n  - name: a\nconsumers:\n  - {name: x, allocations: {a: {VCPU: 1}}}\n"
-    run("load", write(text))
-    assert run("load", write(text)).stdout == "nothing written; 1 refused\n"
+    load_file(write(text))
+    assert load_file(write(text)).stdout == "nothing written; 1 refused\n"
 
 
 def test_prune_removes_what_the_file_no_longer_names_but_not_what_is_held() -> None:
-    run("load", write(HOSTS))
+    load_file(write(HOSTS))
     with service() as opened:
         for name, parent in (("stray", None), ("below", "stray")):
             parent_uuid = next(
@@ -303,11 +318,11 @@ def test_prune_removes_what_the_file_no_longer_names_but_not_what_is_held() -> N
             opened.execute(
                 CreateProvider(f"{name:0<8}-0000-0000-0000-000000000000", name, parent_uuid), ANYBODY
             )
-    result = run("load", write(HOSTS), "--prune")
+    result = load_file(write(HOSTS), "--prune")
     assert (result.exit_code, result.stdout) == (0, "deleted 2\n")
-    result = run("load", write("providers: []\n"), "--prune")
+    result = load_file(write("providers: []\n"), "--prune")
     assert result.exit_code == 1
-    assert result.stderr.splitlines() == [
+    assert result.stderr.splitlines()[1:] == [
         "hosts.yaml: delete numa refused: consumers hold allocations of it",
         "hosts.yaml: delete host refused: it has child providers that stay",
     ]
@@ -315,10 +330,10 @@ def test_prune_removes_what_the_file_no_longer_names_but_not_what_is_held() -> N
 
 
 def test_consumer_that_the_file_empties_makes_room_for_another() -> None:
-    run("load", write(HOSTS))
+    load_file(write(HOSTS))
     text = HOSTS.replace("{VCPU: 2}", "{VCPU: 8}").replace("name: server", "name: newcomer")
     text += "  - {name: server, allocations: {}}\n"
-    result = run("load", write(text.replace("      numa: {MEMORY_MB: 512}\n", "")))
+    result = load_file(write(text.replace("      numa: {MEMORY_MB: 512}\n", "")))
     assert (result.exit_code, result.stdout) == (0, "claimed 1, released 1\n")
 
 
@@ -342,7 +357,7 @@ def interfered(opened: Service, before: Callable[[Command[Any]], None]) -> Inter
 
 
 def test_change_by_another_client_in_between_is_not_overwritten() -> None:
-    run("load", write(HOSTS))
+    load_file(write(HOSTS))
     document = read_document(Path(write(HOSTS.replace("VCPU: 8", "VCPU: 9"))))
     with service() as opened:
         host = next(each for each in opened.providers(ProviderFilter()) if each.name == "host")
@@ -390,7 +405,7 @@ def test_database_that_goes_away_ends_the_load() -> None:
 
 
 def test_provider_that_is_deleted_while_it_is_read_is_made_anew() -> None:
-    run("load", write("providers:\n  - name: host\n"))
+    load_file(write("providers:\n  - name: host\n"))
     document = read_document(Path("hosts.yaml"))
     with service() as opened:
         [host] = opened.providers(ProviderFilter())
@@ -414,7 +429,7 @@ def test_provider_that_is_deleted_while_it_is_read_is_made_anew() -> None:
 
 def test_start_loads_the_sample_cloud_once_and_shows_a_claim_that_works() -> None:
     resolved = resolve(Chosen(), {}, serving=True)
-    text = start_up(resolved, "http://127.0.0.1:8778", demo=True)
+    text = start_up(resolved, Served("http://127.0.0.1:8778"), demo=True)
     assert "moorage-data/moorage.sqlite" in text
     assert "same_subtree=_GPU,_NUMA" in text
     with service() as opened:
@@ -424,7 +439,7 @@ def test_start_loads_the_sample_cloud_once_and_shows_a_claim_that_works() -> Non
         claim = Claim("c", candidate.allocations, "p", "u")
         opened.execute(ReplaceAllocations((claim,)), ANYBODY)
     assert len(before) == 105
-    assert start_up(resolved, "http://x", demo=True).count("curl") == 4
+    assert start_up(resolved, Served("http://x"), demo=True).count("curl") == 5
 
 
 def test_sample_cloud_shares_its_storage_with_the_hosts_that_are_in_its_aggregate() -> None:
@@ -451,36 +466,60 @@ def test_sample_cloud_that_is_refused_is_an_error(monkeypatch: pytest.MonkeyPatc
 
 
 def test_start_on_a_database_without_providers_shows_how_to_begin() -> None:
-    text = start_up(resolve(Chosen(), {}, serving=True), "http://x", demo=False)
+    text = start_up(resolve(Chosen(), {}, serving=True), Served("http://x"), demo=False)
     assert "nothing to claim yet" in text
 
 
 def test_start_on_a_large_database_does_not_search_for_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "EXAMPLE_PROVIDERS", 100)
-    text = start_up(resolve(Chosen(), {}, serving=True), "http://x", demo=True)
+    text = start_up(resolve(Chosen(), {}, serving=True), Served("http://x"), demo=True)
     assert "allocation_candidates" not in text
     assert "nothing to claim" not in text
 
 
 def test_start_on_a_named_database_does_not_change_its_schema() -> None:
+    Path("named.sqlite").touch()
     resolved = resolve(Chosen(database="sqlite:///named.sqlite"), {}, serving=True)
     with pytest.raises(SchemaError, match="moorage db sync"):
-        start_up(resolved, "http://x", demo=False)
+        start_up(resolved, Served("http://x"), demo=False)
+
+
+def test_a_provider_that_an_old_placement_left_without_a_root_is_told_of_and_completed(
+    default_database: Path,
+) -> None:
+    row = ("00000000-0000-4000-8000-000000000001", "old", 1)
+    with closing(sqlite3.connect(default_database)) as foreign, foreign:
+        foreign.execute("INSERT INTO resource_providers (uuid, name, generation) VALUES (?, ?, ?)", row)
+    named = ["--database", f"sqlite:///{default_database}"]
+    resolved = resolve(Chosen(database=named[1]), {}, serving=True)
+    refused = rf"1 providers have no root .* run 'moorage db sync {' '.join(named)}'"
+    with pytest.raises(SchemaError, match=refused):
+        start_up(resolved, Served("http://x"), demo=False)
+    for prepared in (True, False):
+        with pytest.raises(SchemaError, match=refused):
+            build_application(resolved.settings, prepared=prepared)
+    assert "has none recorded as its root" in run("verify", "--follow", "0").stdout
+    result = run("db", "sync", *named)
+    assert result.stdout.splitlines()[0] == "Completed: 1 providers without a root."
+    assert "nothing to claim yet" not in start_up(resolved, Served("http://x"), demo=False)
+    assert run("verify", "--follow", "0").exit_code == 0
 
 
 def test_serve_hands_its_settings_to_the_server_and_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[dict[str, Any]] = []
 
     class Recorder:
-        def __init__(self, target: str, directory: Path, **options: Any) -> None:
+        def __init__(self, target: str, directory: Path, signals: Signals, **options: Any) -> None:
             assert directory.is_dir()
+            assert not signals.wants_reload
             started.append({"target": target, **options})
 
-        def serve(self) -> None:
+        def serve(self, spawn_target: Any) -> None:
+            assert spawn_target is serve_front
             started[0]["settings"] = settings_of_process()
-            started[0]["application"] = serving.worker_application()
+            started[0]["application"] = worker_application()
 
-    monkeypatch.setattr(serving, "Workers", Recorder)
+    monkeypatch.setattr(server, "Workers", Recorder)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(serving, "announce_when_ready", lambda *_: None)
     monkeypatch.setattr(multiprocessing, "set_start_method", lambda *_, **__: None)
@@ -490,9 +529,11 @@ def test_serve_hands_its_settings_to_the_server_and_its_workers(monkeypatch: pyt
     [options] = started
     assert (options["address"], options["workers"], options["factory"]) == ("127.0.0.1", 3, True)
     assert options["workers_kill_timeout"] == 7
-    assert options["blocking_threads"] >= 32
+    # Of both it is the interface that lets Granian have several threads.
+    assert options["interface"] is Interfaces.WSGI
+    assert options["blocking_threads"] == THREADS_PER_WORKER + BRINGERS
     assert options["settings"].store.url.endswith("moorage-data/moorage.sqlite")
-    assert callable(options["application"])
+    assert isinstance(options["application"], Front)
 
 
 def test_serve_refuses_other_hosts_before_it_touches_a_database() -> None:
@@ -543,7 +584,7 @@ def test_batch_of_a_refused_provider_leaves_no_names_behind() -> None:
         "providers:\n  - name: a\n    uuid: 00000000-0000-0000-0000-000000000002\n"
         "    traits: [CUSTOM_LEFTOVER]\n    inventories: {CUSTOM_LEFT: 1}\n"
     )
-    assert run("load", write(text)).exit_code == 1
+    assert load_file(write(text)).exit_code == 1
     with service() as opened:
         assert "CUSTOM_LEFTOVER" not in {item.name for item in opened.traits()}
         assert "CUSTOM_LEFT" not in {item.name for item in opened.resource_classes()}

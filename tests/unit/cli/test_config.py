@@ -9,10 +9,12 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from moorage.cli import options, upgrade_check
+from moorage.cli import upgrade_check
 from moorage.cli.main import main
-from moorage.cli.options import read_options
 from moorage.store import tables
+from moorage.wiring import options
+from moorage.wiring.config_files import ConfigFiles
+from moorage.wiring.options import read_options
 from tests.databases.prepared import prepare_schema
 
 SUCCESS, WARNING, FAILURE = 0, 1, 2
@@ -30,7 +32,7 @@ def test_the_sample_has_every_option_and_can_be_used(tmp_path: Path) -> None:
             missing = [option.dest for option in listed if f"\n#{option.dest} =" not in section]
             # oslo.policy has withdrawn enforce_scope, and oslo.log publishes one option elsewhere.
             assert set(missing) <= {"enforce_scope", "policy_dirs"}, group
-    read_options([path], environment={})
+    read_options(ConfigFiles((path,)), environment={})
     assert CliRunner().invoke(main, ["config", "sample"]).output == text
     again = CliRunner().invoke(main, ["config", "sample", "--output", str(path)])
     assert again.exit_code == 1
@@ -46,9 +48,10 @@ def test_a_check_tells_what_is_idle_and_what_is_wrong(tmp_path: Path) -> None:
     )
     result = CliRunner().invoke(main, ["config", "check", "--config-file", str(path)])
     assert result.exit_code == 0
-    idle, database, verdict = result.output.splitlines()
+    idle, verdict = result.stdout.splitlines()
     assert idle.startswith("[placement_database] slave_connection has no effect: an answer shows every write")
-    assert (database, verdict) == ("Database: sqlite:////nowhere/x.sqlite", "The configuration can be used.")
+    assert verdict == "The configuration can be used."
+    assert result.stderr == f"Database: sqlite:////nowhere/x.sqlite ({path})\n"
     parts = tmp_path / "parts"
     parts.mkdir()
     (parts / "more.conf").write_text("[placement]\nmax_allocation_candidates = many\n")
@@ -57,6 +60,10 @@ def test_a_check_tells_what_is_idle_and_what_is_wrong(tmp_path: Path) -> None:
     )
     assert result.exit_code == 1
     assert "[placement] max_allocation_candidates: " in result.output
+
+
+def sqlite_path(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def upgrade(url: str, capsys: pytest.CaptureFixture[str], **more: str) -> tuple[int, dict[str, str | None]]:
@@ -72,7 +79,12 @@ def test_a_database_is_ready_once_it_is_synchronised(
 ) -> None:
     status, told = upgrade(sqlite_url, capsys)
     assert (status, told.keys()) == (WARNING, {"Database Schema"})
+    assert "does not exist: 'moorage db sync' makes it" in str(told["Database Schema"])
+    sqlite_path(sqlite_url).touch()
+    status, told = upgrade(sqlite_url, capsys)
+    assert (status, told.keys()) == (WARNING, {"Database Schema"})
     assert "run 'moorage db sync'" in str(told["Database Schema"])
+    assert not sqlite_path(sqlite_url).read_bytes()
     prepare_schema(sqlite_url)
     assert upgrade(sqlite_url, capsys) == (SUCCESS, {})
 
@@ -88,7 +100,7 @@ def test_rows_that_an_old_placement_left_incomplete_are_told_of(
         connection.execute(tables.allocations.insert().values(row))
     engine.dispose()
     status, told = upgrade(sqlite_url, capsys)
-    assert status == FAILURE
+    assert status == WARNING
     assert str(told["Missing Root Provider IDs"]).startswith("1 providers have no root")
     assert str(told["Incomplete Consumers"]).startswith("1 consumers hold something")
 
@@ -107,10 +119,11 @@ def test_a_database_of_something_else_and_a_bad_value_are_failures(
     assert status == FAILURE
     assert "max_pool_size" in str(told["Configuration"]).lower()
     status, told = upgrade("", capsys)
-    assert str(told["Database Schema"]).startswith("No database: set connection")
+    assert str(told["Database Schema"]).startswith("[placement_database] connection is empty (OS_PLACEMENT_")
 
 
-def test_the_usual_file_is_read_unless_a_directory_is_named(tmp_path: Path) -> None:
-    assert upgrade_check.config_files({}) is None
-    named = {options.CONFIG_DIRECTORY_VARIABLE: str(tmp_path)}
-    assert upgrade_check.config_files(named) == [str(tmp_path / "placement.conf")]
+def test_a_check_that_cannot_begin_says_why_with_a_status_of_its_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert upgrade_check.main(["--config-file", str(tmp_path / "none"), "upgrade", "check"], {}) == 255
+    assert "The configuration file" in capsys.readouterr().err

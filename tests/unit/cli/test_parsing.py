@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 
 import pytest
@@ -10,10 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.cli.document import Document, aggregate_uuid, consumer_uuid
+from moorage.cli.document import Document
 from moorage.cli.parsing import BadFileError, parse
 from moorage.cli.reading import MAX_PROBLEMS
+from moorage.cli.shared.names import aggregate_uuid, consumer_uuid
 from moorage.model.values import Inventory
+from tests.table import each
 
 UUID = "11111111-2222-3333-4444-555555555555"
 
@@ -114,7 +117,7 @@ def test_sample_cloud_is_a_good_file() -> None:
     assert len({consumer.project_id for consumer in document.consumers}) == 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("", "cloud.yaml:1: the file is empty"),
@@ -174,9 +177,11 @@ def test_sample_cloud_is_a_good_file() -> None:
         (in_provider("inventories:\n  VCPU: {total: 4, min_unit: 3, max_unit: 2}"), "more than max_unit"),
         (in_provider("inventories:\n  VCPU: {total: 4, allocation_ratio: 0}"), "must be above 0"),
         (in_provider("inventories:\n  VCPU: {total: 4, allocation_ratio: -1.5}"), "must be above 0"),
+        # A database with single precision would give back another number, or 0.
+        (in_provider("inventories:\n  VCPU: {total: 4, allocation_ratio: 1e-40}"), "must be above 0"),
         (
             in_provider("inventories:\n  VCPU: {total: 4, allocation_ratio: 1e999}"),
-            "must be above 0 and up to",
+            "must be above 0, from 1.2e-38 to 3.4",
         ),
         (
             in_provider("inventories:\n  VCPU: {total: 4, allocation_ratio: .inf}"),
@@ -258,7 +263,10 @@ def test_alias_that_contains_itself_is_refused() -> None:
 def test_nesting_has_an_end() -> None:
     text = "providers: " + "".join(f"[{{name: n{n}, children: " for n in range(70)) + "[]" + "}]" * 70
     assert any("nested more than 64 levels" in problem for problem in problems(text))
-    assert problems("\n" + "[" * 100_000) == ["cloud.yaml:2: lists and mappings are nested too deeply"]
+    assert problems("\n" + "[" * 900) == ["cloud.yaml:2: lists and mappings are nested too deeply"]
+    # The reader of newer versions of PyYAML has an end of its own.
+    [problem] = problems("\n" + "[" * 100_000)
+    assert re.match("cloud.yaml:2: .*(nested too deeply|nesting depth)", problem)
 
 
 def test_number_of_providers_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

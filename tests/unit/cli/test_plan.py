@@ -7,8 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.cli.document import ConsumerEntry, Document, ProviderEntry, provider_uuid
-from moorage.cli.plan import Present, PresentDetails, Step, plan, prune_steps, same_inventories
+from moorage.cli.document import ConsumerEntry, Document, ProviderEntry
+from moorage.cli.plan import Present, PresentDetails, Step, plan, prune_steps, same_inventories, uuids_of
+from moorage.cli.shared.names import provider_uuid
 from moorage.model.commands import (
     KEEP,
     Batch,
@@ -86,6 +87,20 @@ def test_provider_without_a_uuid_in_the_file_is_known_by_its_name() -> None:
     assert plan(document(ProviderEntry("host", 1)), present) == []
 
 
+def test_no_two_names_of_a_file_share_a_uuid_whatever_is_there() -> None:
+    # One entry means a provider by its uuid and renames it; the name that it has now is another entry's.
+    renamed = document(ProviderEntry("new", 1, uuid="u1"), ProviderEntry("host", 2))
+    assert uuids_of(renamed, [provider("u1", "host")]) == {"new": "u1", "host": provider_uuid("host")}
+    # The uuid that would follow from one name belongs to a provider that has another entry's name.
+    followed = provider_uuid("host")
+    uuids = uuids_of(
+        document(ProviderEntry("host", 1), ProviderEntry("other", 2)), [provider(followed, "other")]
+    )
+    assert uuids == {"host": provider_uuid("host", 2), "other": followed}
+    # Nobody else means it: then it is this one, and gets its name back.
+    assert uuids_of(document(ProviderEntry("host", 1)), [provider(followed, "other")]) == {"host": followed}
+
+
 def test_what_the_file_leaves_out_stays_and_what_it_empties_goes() -> None:
     present = Present(
         (provider("u1", "host"),),
@@ -139,6 +154,10 @@ def test_consumer_claims_what_the_file_says_unless_it_holds_just_that() -> None:
 
     held = ConsumerAllocations({"u1": HeldOfProvider(3, {"VCPU": 2})}, "p", "u", 5, "INSTANCE")
     assert plan(file, replace(there, consumers={"c": held})) == []
+    # A service shows a consumer without a type as one of the type "unknown".
+    untyped = Present(there.providers, there.details, {"c": replace(held, consumer_type="unknown")})
+    assert plan(Document(file.providers, (replace(entry, consumer_type=None),)), untyped) == []
+    assert [each.action for each in plan(file, untyped)] == ["claim"]
     others = replace(held, project_id="q")
     [step] = plan(file, replace(there, consumers={"c": others}))
     assert step.command == ReplaceAllocations((replace(claim, generation=5),))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from moorage.api.routes import ROUTES
+from moorage.api.placement.routes import ROUTES
 from moorage.auth.rules import DESCRIPTIONS
 from moorage.cli.main import main
 
@@ -17,6 +17,8 @@ from moorage.cli.main import main
 def _nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OS_PLACEMENT_CONFIG_DIR", "")
     monkeypatch.setenv("HOME", str(tmp_path))
+    # So wide that no rule goes on in the next line.
+    monkeypatch.setenv("COLUMNS", "500")
 
 
 def run(*arguments: str) -> Result:

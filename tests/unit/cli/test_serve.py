@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from moorage.cli import serve as serving
-from moorage.cli.serve import (
-    announce_when_ready,
-    is_loopback,
-    listening_address,
-    require_guarded,
-    url_of,
-    wait_until_ready,
-)
+from moorage.cli.serve import announce_when_ready, require_guarded
+from moorage.cli.shared.console import program
 from moorage.model.errors import ConfigurationError
+from moorage.serve.addresses import is_loopback
+from moorage.wiring.settings import Chosen, resolve
 from tests.servers.ports import free_port
+from tests.table import each
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost", "LOCALHOST"])
@@ -27,7 +25,7 @@ def test_noauth2_is_served_on_loopback(host: str) -> None:
     require_guarded(host, "noauth2", insecure=False)
 
 
-@pytest.mark.parametrize(
+@each(
     "host",
     [
         "0.0.0.0",
@@ -48,48 +46,10 @@ def test_noauth2_is_refused_elsewhere_unless_told_to(host: str) -> None:
     require_guarded(host, "noauth2", insecure=True)
 
 
-@pytest.mark.parametrize("strategy", ["keystone", "token"])
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1"])
+@each("strategy", ["keystone", "token"])
+@each("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1"])
 def test_who_asks_for_tokens_may_serve_everywhere(host: str, strategy: str) -> None:
     require_guarded(host, strategy, insecure=False)
-
-
-def test_port_in_use_is_one_clear_line() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"port {port}: Address already in use") as caught:
-            listening_address("127.0.0.1", port)
-    assert "\n" not in str(caught.value)
-
-
-def test_port_that_workers_of_another_service_share_is_in_use() -> None:
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(ConfigurationError, match="Address already in use"):
-            listening_address("127.0.0.1", taken.getsockname()[1])
-
-
-def test_port_zero_becomes_a_free_port_and_a_name_an_address() -> None:
-    address, port = listening_address("localhost", 0)
-    assert address in {"127.0.0.1", "::1"}
-    assert port > 0
-
-
-def test_host_that_does_not_exist_is_one_clear_line() -> None:
-    with pytest.raises(ConfigurationError, match=r"no-such-host\.invalid cannot be found"):
-        listening_address("no-such-host.invalid", 0)
-
-
-def test_url_is_one_that_this_machine_reaches() -> None:
-    assert url_of("127.0.0.1", 8778) == "http://127.0.0.1:8778"
-    assert url_of("0.0.0.0", 1) == "http://127.0.0.1:1"
-    assert url_of("::", 1) == "http://[::1]:1"
-    assert url_of("10.1.2.3", 1) == "http://10.1.2.3:1"
 
 
 class _Quiet(BaseHTTPRequestHandler):
@@ -121,5 +81,36 @@ def test_guide_is_shown_once_a_worker_answers(
     assert "No worker has answered" in captured.err
 
 
-def test_waiting_ends_if_nobody_answers() -> None:
-    assert not wait_until_ready("127.0.0.1", free_port(), 0.2)
+def test_options_by_which_a_command_opens_the_database_of_the_service_show_no_password(
+    tmp_path: Path,
+) -> None:
+    secret = "postgresql+psycopg://me:secret@h/n"
+
+    def words(chosen: Chosen, **environment: str) -> list[str] | None:
+        return serving.database_words(resolve(chosen, environment))
+
+    assert words(Chosen(database="sqlite:///a.sqlite")) == [
+        "--database",
+        f"sqlite:///{Path('a.sqlite').absolute()}",
+    ]
+    assert words(Chosen(database="postgresql://me@h/n")) == ["--database", "postgresql://me@h/n"]
+    assert words(Chosen(database=secret)) is None
+    file = tmp_path / "p.conf"
+    file.write_text(f"[placement_database]\nconnection = {secret}\n")
+    assert words(Chosen((file,))) == ["--config-file", str(file)]
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    assert words(Chosen((file,), (parts,))) == ["--config-file", str(file), "--config-dir", str(parts)]
+    # The file is not what names the database.
+    assert words(Chosen((file,), database=secret)) is None
+    assert words(Chosen((file,)), OS_PLACEMENT_PLACEMENT_DATABASE__CONNECTION=secret) is None
+
+
+def test_program_is_called_as_a_shell_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert program() == [sys.executable, "-m", "moorage"]
+    script = tmp_path / "moorage"
+    script.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    assert program() == [str(script)]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program() == ["moorage"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,14 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from moorage.cli.main import main
+from tests.table import each
 
-
-@pytest.fixture(autouse=True)
-def _nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in list(os.environ):
-        if variable.startswith(("OS_", "MOORAGE_CONFIG")):
-            monkeypatch.delenv(variable)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("default_database")
 
 
 def run(*arguments: str) -> Result:
@@ -64,13 +58,14 @@ def test_only_the_token_goes_to_stdout_and_what_else_is_to_be_known_to_stderr() 
     result = run("create", "--role", "admin", "--expires", "12h")
     assert result.stdout.startswith("moorage_")
     assert "It is not shown again." in result.stderr
-    assert "Tokens count where [api] auth_strategy is token; here it is not set." in result.stderr
+    assert "sets auth_strategy = token in [api]" in result.stderr
+    assert "of this command it is not set." in result.stderr
     assert result.stdout.strip() not in result.stderr
 
 
 def test_another_strategy_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OS_PLACEMENT_API__AUTH_STRATEGY", "noauth2")
-    assert "here it is noauth2." in run("create", "--role", "admin").stderr
+    assert "of this command it is noauth2." in run("create", "--role", "admin").stderr
 
 
 def test_nothing_is_said_of_the_strategy_where_it_is_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,16 +102,16 @@ def test_a_token_may_end_at_a_time(given: str, expires: str) -> None:
     assert listed()[0]["expires_at"] == expires
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "told"),
     [
         ([], "Missing option '--role'"),
         (["--role", "member"], "'member' is not one of 'admin', 'service', 'reader'"),
-        (["--role", "reader"], "say which with --project"),
+        (["--role", "reader"], "name it with --project"),
         (["--role", "admin", "--expires", "soon"], "neither a length of time"),
         (["--role", "admin", "--expires", "0d"], "neither a length of time"),
         (["--role", "admin", "--expires", "9999999w"], "neither a length of time"),
-        (["--role", "admin", "--expires", "2020-01-01"], "is over already"),
+        (["--role", "admin", "--expires", "2020-01-01"], "is in the past"),
         (["--role", "admin", "--name", ""], "1 to 255 printable characters"),
         (["--role", "admin", "--name", "x" * 256], "1 to 255 printable characters"),
         (["--role", "admin", "--project", "a\nb"], "1 to 255 printable characters"),
@@ -141,7 +136,7 @@ def test_an_unknown_token_is_told_of_and_the_others_are_taken_back() -> None:
     text = create("--role", "admin")
     result = run("revoke", "nothing", text)
     assert result.exit_code == 1
-    assert result.stderr == "No such token: nothing.\n"
+    assert result.stderr.splitlines()[-1] == "No such token: nothing."
     assert listed()[0]["state"] == "revoked"
 
 
@@ -153,6 +148,16 @@ def test_a_token_that_has_ended_is_listed_as_such(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_named_database_has_to_have_its_schema(tmp_path: Path) -> None:
-    result = run("create", "--role", "admin", "--database", f"sqlite:///{tmp_path}/named.sqlite")
+    url = f"sqlite:///{tmp_path}/named.sqlite"
+    result = run("create", "--role", "admin", "--database", url)
     assert result.exit_code == 1
-    assert "run 'moorage db sync'" in result.stderr
+    assert f"'moorage db sync --database {url}' makes it" in result.stderr
+    assert not (tmp_path / "named.sqlite").exists()
+
+
+def test_a_folder_that_is_named_gets_a_database_with_its_first_token_only(tmp_path: Path) -> None:
+    assert run("list", "--data-dir", "new").exit_code == 1
+    assert run("revoke", "nothing", "--data-dir", "new").exit_code == 1
+    assert not (tmp_path / "new").exists()
+    assert run("create", "--role", "admin", "--data-dir", "new").exit_code == 0
+    assert run("list", "--data-dir", "new").exit_code == 0

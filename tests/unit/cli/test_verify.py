@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from moorage.cli.main import main
+from moorage.cli.shared.exits import NO, REFUSED
 from moorage.cli.verify import SHOWN_FINDINGS
 from moorage.store.tables import inventories
 
@@ -20,13 +20,9 @@ HOSTS = "providers:\n" + "".join(
 
 
 @pytest.fixture(autouse=True)
-def _account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in list(os.environ):
-        if variable.startswith(("OS_", "MOORAGE_CONFIG")):
-            monkeypatch.delenv(variable)
-    monkeypatch.chdir(tmp_path)
+def _account(default_database: Path) -> None:
     Path("hosts.yaml").write_text(HOSTS)
-    assert run("load", "hosts.yaml").exit_code == 0
+    assert run("load", "hosts.yaml", "--data-dir", "moorage-data").exit_code == 0
 
 
 def run(*arguments: str) -> Result:
@@ -42,15 +38,15 @@ def damage(statement: sa.Update) -> None:
 def test_sound_account_is_told_as_such_with_status_zero() -> None:
     result = run("verify", "--follow", "0")
     assert result.exit_code == 0
-    assert result.stderr == ""
+    assert result.stderr.splitlines()[1:] == []
     assert "as it must be" in result.stdout
     assert result.stdout.splitlines()[-1] == "No difference. The index followed 0 writes meanwhile."
 
 
-def test_differences_are_told_in_words_with_status_one_and_not_all_unless_asked_for() -> None:
+def test_differences_are_told_in_words_with_status_three_and_not_all_unless_asked_for() -> None:
     damage(inventories.update().values(step_size=0))
     result = run("verify", "--follow", "0")
-    assert result.exit_code == 1
+    assert result.exit_code == NO
     assert result.stdout.count("DIFFERENCE: inventories: inventory of VCPU of provider") == SHOWN_FINDINGS
     assert "... inventories: 2 more (--all shows them)" in result.stdout
     assert f"{SHOWN_FINDINGS + 2} differences. The index" in result.stdout
@@ -61,7 +57,7 @@ def test_differences_are_told_in_words_with_status_one_and_not_all_unless_asked_
 def test_one_warning_alone_is_status_zero() -> None:
     claim = "consumers: [{name: c, project: p, user: u, allocations: {host0: {VCPU: 8}}}]\n"
     Path("claim.yaml").write_text(HOSTS + claim)
-    assert run("load", "claim.yaml").exit_code == 0
+    assert run("load", "claim.yaml", "--data-dir", "moorage-data").exit_code == 0
     damage(inventories.update().values(total=7))
     result = run("verify", "--follow", "0")
     assert result.exit_code == 0
@@ -74,7 +70,7 @@ def test_one_warning_alone_is_status_zero() -> None:
 def test_json_holds_everything() -> None:
     damage(inventories.update().values(step_size=0))
     result = run("verify", "--follow", "0", "--json")
-    assert result.exit_code == 1
+    assert result.exit_code == NO
     found = json.loads(result.stdout)
     assert (found["differences"], found["warnings"], found["followed"]) == (SHOWN_FINDINGS + 2, 0, 0)
     [check] = [check for check in found["checks"] if check["findings"]]
@@ -82,21 +78,30 @@ def test_json_holds_everything() -> None:
     assert check["findings"][0]["message"] == "has step_size 0, the least is 1"
 
 
-def test_what_cannot_be_verified_is_status_two() -> None:
+def test_what_cannot_be_verified_is_status_one() -> None:
+    Path("empty.sqlite").touch()
     result = run("verify", "--database", "sqlite:///empty.sqlite")
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Not verified: the database has no tables of Moorage")
+    assert result.exit_code == REFUSED
+    assert result.stderr.splitlines()[1].startswith("Not verified: the database has no tables of Moorage")
     result = run("verify", "--database", "nonsense")
-    assert result.exit_code == 2
+    assert result.exit_code == REFUSED
     result = run("--debug", "verify", "--database", "nonsense")
-    assert (result.exit_code, "Traceback" in result.stderr) == (2, True)
+    assert (result.exit_code, "Traceback" in result.stderr) == (REFUSED, True)
 
 
-def test_error_that_nobody_foresaw_is_status_two_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_that_nobody_foresaw_is_status_one_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("oh")
 
     monkeypatch.setattr("moorage.cli.verify.verify_account", broken)
     result = run("verify")
-    assert result.exit_code == 2
+    assert result.exit_code == REFUSED
     assert "Not verified: Unexpected RuntimeError: oh" in result.stderr
+
+
+def test_db_sync_names_rows_that_it_cannot_heal_with_status_one() -> None:
+    damage(inventories.update().where(inventories.c.id == 1).values(step_size=0))
+    result = run("db", "sync", "--data-dir", "moorage-data")
+    assert result.exit_code == REFUSED
+    assert "the rows of the database are damaged" in result.stderr
+    assert "(inventories, rows with id 1). Correct or delete these rows" in result.stderr

@@ -4,8 +4,6 @@ import inspect
 from dataclasses import fields
 from typing import Any
 
-import pytest
-
 from moorage.model import errors
 from moorage.model.errors import (
     CapacityExceededError,
@@ -19,6 +17,7 @@ from moorage.model.errors import (
     StaleGenerationError,
     UnavailableError,
 )
+from tests.table import each
 
 EVERY_ERROR: list[type[MoorageError]] = [
     kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MoorageError)
@@ -33,25 +32,25 @@ def sample(kind: type[MoorageError]) -> MoorageError:
     return kind(**values)
 
 
-@pytest.mark.parametrize("kind", EVERY_ERROR)
+@each("kind", EVERY_ERROR)
 def test_every_error_can_be_shown(kind: type[MoorageError]) -> None:
     text = str(sample(kind))
     assert text
     assert "{" not in text
 
 
-@pytest.mark.parametrize("kind", EVERY_ERROR)
+@each("kind", EVERY_ERROR)
 def test_what_an_error_shows_are_its_own_facts(kind: type[MoorageError]) -> None:
     shown = {part.split(">")[0] for part in str(sample(kind)).split("<")[1:]}
     assert shown <= {item.name for item in fields(kind)}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in EVERY_ERROR if kind not in (MoorageError, *FAMILIES)])
+@each("kind", [kind for kind in EVERY_ERROR if kind not in (MoorageError, *FAMILIES)])
 def test_every_kind_of_error_has_a_sentence_of_its_own(kind: type[MoorageError]) -> None:
     assert "template" in vars(kind)
 
 
-@pytest.mark.parametrize("kind", EVERY_ERROR)
+@each("kind", EVERY_ERROR)
 def test_no_error_belongs_to_two_families(kind: type[MoorageError]) -> None:
     assert sum(issubclass(kind, family) for family in FAMILIES) <= 1
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from moorage.model import answers, commands, findings, requests, tokens, values
+from moorage.model import commands, findings, requests, tokens, values
 from moorage.model.valueclass import valueclass
 from moorage.rules import state
 
 CONFIGURATION = Path(__file__).parents[3] / "pyproject.toml"
 
-CHANGING = (state.State, state.Changes)
+CHANGING = (state.AccountParts, state.State, state._Decided, state.Changes)
 
 VALUES: list[Any] = [
     kind
-    for module in (answers, commands, findings, requests, tokens, values, state)
+    for module in (commands, findings, requests, tokens, values, state)
     for _, kind in inspect.getmembers(module, inspect.isclass)
     if is_dataclass(kind) and kind.__module__ == module.__name__ and kind not in CHANGING
 ]

@@ -4,8 +4,6 @@ import inspect
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import pytest
-
 from moorage.model import commands, requests, values
 from moorage.model.commands import (
     KEEP,
@@ -20,6 +18,7 @@ from moorage.model.commands import (
 )
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchSettings
 from moorage.model.values import MAX_INT, ConsumerAllocations, Inventory
+from tests.table import each
 
 EVERY_VALUE: list[Any] = [
     kind
@@ -29,24 +28,43 @@ EVERY_VALUE: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("kind", EVERY_VALUE)
+def value_of(kind: Any, other: object = None) -> Any:
+    """A value whose fields hold their names, or ``other``."""
+    asked = {item.name: other or item.name for item in fields(kind) if item.init}
+    parts: dict[Any, dict[str, object]] = {
+        # Resources are told apart by their order as well, so that there have to be some.
+        RequestGroup: {"resources": {str(other): 1}},
+        CandidateRequest: {"groups": (RequestGroup(str(other)),)},
+    }
+    return kind(**(asked | parts.get(kind, {})))
+
+
+@each("kind", EVERY_VALUE)
 def test_values_have_no_attributes_but_their_fields(kind: Any) -> None:
-    value = kind(**{item.name: item.name for item in fields(kind)})
+    value = value_of(kind)
     assert not hasattr(value, "__dict__")
 
 
-@pytest.mark.parametrize("kind", EVERY_VALUE)
+@each("kind", EVERY_VALUE)
 def test_equal_values_have_the_same_hash(kind: Any) -> None:
-    first, second = (kind(**{item.name: item.name for item in fields(kind)}) for _ in range(2))
+    first, second = (value_of(kind) for _ in range(2))
     assert hash(first) == hash(second)
     assert len({first, second}) == 1
 
 
-@pytest.mark.parametrize("kind", EVERY_VALUE)
+@each("kind", EVERY_VALUE)
 def test_values_are_equal_if_their_fields_are(kind: Any) -> None:
-    first, second = (kind(**{item.name: item.name for item in fields(kind)}) for _ in range(2))
+    first, second = (value_of(kind) for _ in range(2))
     assert first == second
-    assert first != kind(**{item.name: None for item in fields(kind)})
+    assert first != value_of(kind, "something else")
+
+
+def test_groups_that_name_resources_in_another_order_are_different_until_they_are_put_in_order() -> None:
+    groups = [RequestGroup("", {"VCPU": 1, "DISK_GB": 2}), RequestGroup("", {"DISK_GB": 2, "VCPU": 1})]
+    assert groups[0] != groups[1]
+    assert len({group.in_order() for group in groups}) == 1
+    requests_in_order = {CandidateRequest((group,)).in_order() for group in groups}
+    assert len(requests_in_order) == 1
 
 
 def test_an_inventory_has_the_defaults_of_the_wire() -> None:

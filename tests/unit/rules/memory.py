@@ -7,7 +7,7 @@ that looks further ends in a KeyError; ``execute`` asserts that deciding left th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import reduce
@@ -176,7 +176,7 @@ class Memory:
             assert bool(self.held[consumer]) == (consumer in self.consumers), "a holder without a row"
 
 
-def _after(names: set[str], changed: dict[str, NameRow]) -> set[str]:
+def _after(names: set[str], changed: Mapping[str, NameRow]) -> set[str]:
     gone = {name for name, row in changed.items() if not row.exists}
     return names - gone | {name for name, row in changed.items() if row.exists}
 

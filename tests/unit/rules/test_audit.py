@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -132,6 +133,9 @@ def test_ratio_below_zero_is_told() -> None:
     facts = healthy()
     facts.inventories[0] = InventoryFact(ROOT, DISK, Inventory(100, allocation_ratio=-0.5))
     assert "allocation_ratio -0.5" in texts(audit.check_inventories(facts))[0]
+    for ratio in (math.inf, math.nan):
+        facts.inventories[0] = InventoryFact(ROOT, DISK, Inventory(100, allocation_ratio=ratio))
+        assert "which is not finite" in texts(audit.check_inventories(facts))[0]
 
 
 def test_traits_and_aggregates_without_either_side_are_orphans() -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from moorage.model.errors import InvalidCapacityError
 from moorage.model.values import MAX_INT, Inventory
 from moorage.rules.capacity import capacity, check_inventory, has_room, keeps_units
+from tests.table import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("inventory", "expected"),
     [
         (Inventory(8), 8),
@@ -16,6 +19,8 @@ from moorage.rules.capacity import capacity, check_inventory, has_room, keeps_un
         (Inventory(7, allocation_ratio=1.5), 10),
         (Inventory(3, allocation_ratio=0.5), 1),
         (Inventory(1, allocation_ratio=0.9), 0),
+        (Inventory(1, allocation_ratio=math.inf), 0),
+        (Inventory(1, reserved=1, allocation_ratio=math.inf), 0),
         (Inventory(8, allocation_ratio=0.0), 0),
         (Inventory(8, reserved=8), 0),
         (Inventory(8, reserved=10), -2),
@@ -29,7 +34,7 @@ def test_capacity_is_what_is_not_reserved_times_the_ratio_cut_towards_zero(
     assert capacity(inventory) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("amount", "expected"),
     [(0, False), (3, False), (4, True), (5, False), (6, True), (10, True), (11, False), (12, False)],
 )
@@ -39,6 +44,7 @@ def test_units_are_bounds_that_may_be_met_and_a_step_from_zero(amount: int, expe
 
 def test_an_inventory_without_units_takes_any_amount_from_one() -> None:
     assert not keeps_units(Inventory(10), 0)
+    assert not keeps_units(Inventory(10, step_size=0), 1)
     assert keeps_units(Inventory(10), 1)
     assert keeps_units(Inventory(10), MAX_INT)
     assert not keeps_units(Inventory(10), MAX_INT + 1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from moorage.model.commands import (
     Claim,
     Command,
@@ -27,6 +25,7 @@ from moorage.model.errors import (
     TraitNotFoundError,
 )
 from moorage.model.values import Inventory
+from tests.table import each
 from tests.unit.rules.memory import Memory, facts, memory_after, refusal
 
 ROOT = ProviderCopy(
@@ -80,7 +79,7 @@ def test_row_of_a_consumer_that_was_left_behind_is_taken() -> None:
     assert (memory.consumers["s"].generation, memory.consumers["s"].project_id) == (5, "p")
 
 
-@pytest.mark.parametrize(
+@each(
     ("command", "error"),
     [
         (providers(replace(CHILD, uuid="r", parent_uuid=None)), ProviderExistsError("r", None)),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from moorage.model.commands import (
@@ -28,6 +30,7 @@ from moorage.model.errors import (
 )
 from moorage.model.values import Inventory, Provider
 from moorage.rules.decide import touch
+from moorage.rules.state import State
 from moorage.rules.trees import subtree
 from tests.unit.rules.memory import Memory, facts, memory_after, refusal
 
@@ -232,3 +235,9 @@ def test_a_subtree_comes_with_parents_before_their_children(memory: Memory) -> N
     assert found[0] == "root"
     assert found.index("right") < found.index("leaf")
     assert [row.uuid for row in subtree(state, "right")] == ["right", "leaf"]
+
+
+def test_a_subtree_ends_where_a_provider_is_below_itself(memory: Memory) -> None:
+    memory.providers["root"] = replace(memory.providers["root"], parent_uuid="leaf")
+    state = State(providers=dict(memory.providers))
+    assert {row.uuid for row in subtree(state, "right")} == {"right", "leaf", "root", "left"}

@@ -7,8 +7,8 @@ from random import Random
 
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchResult, SearchSettings
 from moorage.model.values import SHARING_TRAIT, Inventory, ProviderRecord
-from moorage.search.candidates import Work, find
-from moorage.search.index import Index
+from moorage.search.index.index import Index
+from moorage.search.match.candidates import Work, find
 
 CLASSES = ("VCPU", "MEMORY_MB", "DISK_GB", "VF")
 TRAITS = ("RED", "BLUE", "FAST", SHARING_TRAIT)

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from moorage.api.placement import allocation_candidates as candidate_body
 from moorage.model.errors import SearchLimitError
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchSettings
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
-from moorage.search.candidates import Work, providers_matching
-from moorage.search.index import MOST_ENTRIES, Index
+from moorage.search.index.block import Block
+from moorage.search.index.columns import Mask
+from moorage.search.index.index import MOST_ENTRIES, Index
+from moorage.search.match.candidates import Work, find, providers_matching
+from moorage.search.match.filters import LOOK_AFTER, HasAny, meeting_all
+from tests.table import each
 from tests.unit.search.builders import group, index_of, provider, search
 
 A_VCPU = {"VCPU": 1}
 
+FIRST_STEPS, STEPS_OF_A_HOST = 314, 8
+"""What a search for a class takes before its first candidate, and what each host takes."""
+
+MOST_AT_ONCE = 400
+"""Steps that a small search counts together before it looks at its limit."""
+
 MANY = 3 * MOST_ENTRIES
 """Hosts that fill several blocks."""
+
+
+def test_the_default_limit_is_far_above_the_largest_ordinary_search() -> None:
+    """And not higher than what takes 0.8 s of CPU: docs/explanation/search.md has the figures."""
+    index = index_of(*[provider(number, A_VCPU) for number in range(1, 2_001)])
+    work = Work()
+    found = find(index.snapshot(), CandidateRequest((group("", A_VCPU),)), SearchSettings(), Random(0), work)
+    candidate_body.encoded(found, frozenset(), 39)
+    assert len(found.candidates) == 2_000
+    # All of 10,000 hosts is the largest search of the benchmarks.
+    assert 10 * 5 * work.done < SearchSettings().step_limit
+    # The loop with the longest steps takes a third of a microsecond for each.
+    assert SearchSettings().step_limit * 0.36 <= 800_000
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +61,7 @@ def test_with_a_limit_no_more_blocks_are_looked_at_than_are_needed(hosts: Index)
     assert blocks_for(hosts, CandidateRequest((group("", A_VCPU),), limit=MOST_ENTRIES + 1)) > 1
 
 
-@pytest.mark.parametrize(
+@each(
     "wanted",
     [
         group("", {"VCPU": 5}),
@@ -124,14 +150,16 @@ def test_who_needs_more_steps_than_there_are_is_refused() -> None:
         == 99
     )
     assert (
-        len(search(index, CandidateRequest((group("", A_VCPU),)), SearchSettings(step_limit=298)).candidates)
+        len(
+            search(index, CandidateRequest((group("", A_VCPU),)), SearchSettings(step_limit=1_106)).candidates
+        )
         == 99
     )
 
 
-@pytest.mark.parametrize("breadth_first", [False, True])
-@pytest.mark.parametrize("randomize", [False, True])
-@pytest.mark.parametrize(
+@each("breadth_first", [False, True])
+@each("randomize", [False, True])
+@each(
     "request_",
     [
         CandidateRequest((group("", A_VCPU),)),
@@ -143,11 +171,36 @@ def test_who_needs_more_steps_is_given_what_was_found_if_so_set(
     request_: CandidateRequest, breadth_first: bool, randomize: bool
 ) -> None:
     index = index_of(*nested(20))
-    settings = SearchSettings(-1, breadth_first, randomize, step_limit=30, truncate=True)
+    settings = SearchSettings(-1, breadth_first, randomize, step_limit=700, truncate=True)
     work = Work()
     found = search(index, request_, settings, work=work).candidates
     assert 0 < len(found) < len(search(index, request_).candidates)
-    assert work.asked + work.trees + work.steps + work.placed <= 35
+    assert work.done <= 700 + MOST_AT_ONCE
+
+
+def test_what_is_shown_counts_by_what_is_written_of_it() -> None:
+    traits = ["RED", "BLUE", "FAST"]
+    offers = {"VCPU": 4, "VF": 4, "DISK_GB": 4}
+    others = [provider(number, {"MEMORY_MB": 4}) for number in range(2, 81, 2)]
+    plain = [provider(number, {"VCPU": 4}) for number in range(1, 80, 2)]
+    rich = [provider(number, offers, traits=traits) for number in range(1, 80, 2)]
+    for beside in ([], others):
+        few, many = Work(), Work()
+        request = CandidateRequest((group("", A_VCPU),))
+        assert len(search(index_of(*plain, *beside), request, work=few).candidates) == 40
+        assert len(search(index_of(*rich, *beside), request, work=many).candidates) == 40
+        # Three classes with two amounts each, and three traits, in place of one class.
+        assert many.done == few.done + 40 * (9 // 2 - 2 // 2)
+
+
+@each("limit", range(10, 700, 5))
+def test_hosts_are_given_as_far_as_the_steps_go(limit: int) -> None:
+    index = index_of(*(provider(number, {"VCPU": 4}) for number in range(1, 60)))
+    settings = SearchSettings(step_limit=limit, truncate=True)
+    work = Work()
+    found = search(index, CandidateRequest((group("", A_VCPU),)), settings, work=work)
+    assert len(found.candidates) == len(found.summaries) == max(0, (limit - FIRST_STEPS) // STEPS_OF_A_HOST)
+    assert work.done <= limit + MOST_AT_ONCE
 
 
 def test_a_tree_that_alone_has_more_ways_than_there_are_steps_is_bounded_too() -> None:
@@ -156,10 +209,10 @@ def test_a_tree_that_alone_has_more_ways_than_there_are_steps_is_bounded_too() -
     request = CandidateRequest(
         tuple(group(f"_{number}", {"VF": 1}) for number in range(12)), group_policy="isolate"
     )
-    settings = SearchSettings(step_limit=1_000, truncate=True)
-    assert len(search(index, request, settings).candidates) == 75
+    settings = SearchSettings(step_limit=4_000, truncate=True)
+    assert len(search(index, request, settings).candidates) == 46
     with pytest.raises(SearchLimitError):
-        search(index, request, SearchSettings(step_limit=1_000))
+        search(index, request, SearchSettings(step_limit=4_000))
 
 
 def test_dead_ends_are_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +223,27 @@ def test_dead_ends_are_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     request = CandidateRequest(tuple(wanted), group_policy="none")
     with_memory, without = Work(), Work()
     search(index, request, work=with_memory)
-    monkeypatch.setattr("moorage.search.tree.MOST_DEAD_ENDS", 0)
+    monkeypatch.setattr("moorage.search.match.tree.MOST_DEAD_ENDS", 0)
     assert not search(index, request, work=without).candidates
     assert without.steps > with_memory.steps
+
+
+@each(("traits", "most"), [(1, 2 * LOOK_AFTER), (500, 500)])
+def test_thousands_of_conditions_take_no_longer_than_those_that_leave_nothing(traits: int, most: int) -> None:
+    names = [f"T{number}" for number in range(500)]
+    holders = [
+        provider(1, {"VCPU": 1}, traits=names[:traits]),
+        provider(2, {"VCPU": 1}, traits=names[traits:]),
+    ]
+    block = index_of(*holders).snapshot().blocks[0]
+    taken = 0
+
+    class Counted(HasAny):
+        def mask(self, block: Block) -> Mask:
+            nonlocal taken
+            taken += 1
+            return super().mask(block)
+
+    left = meeting_all(block, [Counted(frozenset([name])) for name in names])
+    assert taken <= most
+    assert int(left.sum()) == (traits == 500)

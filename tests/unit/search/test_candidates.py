@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 
 from moorage.model.requests import (
@@ -12,8 +14,10 @@ from moorage.model.requests import (
     SearchSettings,
 )
 from moorage.model.values import SHARING_TRAIT, Inventory, ProviderRecord
-from moorage.search.candidates import Work, find
-from moorage.search.index import MOST_ENTRIES, Index
+from moorage.search.index.block import Trees
+from moorage.search.index.columns import NONE
+from moorage.search.index.index import MOST_ENTRIES, Index
+from moorage.search.match.candidates import Work, find
 from tests.unit.search.builders import amounts, ask, group, index_of, provider, search, shown
 
 A_VCPU = {"VCPU": 1}
@@ -185,6 +189,52 @@ def test_one_provider_per_tree_keeps_a_single_nested_provider() -> None:
     assert shown(result) == ["p2"]
 
 
+def test_a_limit_leaves_summaries_of_all_that_give_in_the_trees_that_are_left() -> None:
+    root, other = provider(1), provider(4)
+    index = index_of(
+        root,
+        *(provider(number, {"DISK_GB": 8}, below=root) for number in (2, 3)),
+        other,
+        provider(5, {"DISK_GB": 8}, below=other),
+        provider(6, {"VCPU": 8}, below=root),
+    )
+    older = CandidateRequest((group("", {"DISK_GB": 1}),), one_provider_per_tree=True)
+    for limit, wanted in ((1, ["p2", "p3"]), (2, ["p2", "p3"]), (3, ["p2", "p3", "p5"])):
+        result = search(index, replace(older, limit=limit))
+        assert len(result.candidates) == limit
+        assert shown(result) == wanted
+
+
+def test_a_limit_leaves_summaries_of_all_that_share_from_the_trees_that_are_left() -> None:
+    disk, pool = {"DISK_GB": 8}, provider(2)
+    hosts = [provider(number) for number in range(10, 10 + MOST_ENTRIES)]
+    index = index_of(
+        provider(1, {"VCPU": 8}, aggregates=["a"]),
+        pool,
+        provider(3, disk, below=pool, traits=[SHARING_TRAIT], aggregates=["a"]),
+        provider(4, disk, below=pool, traits=[SHARING_TRAIT], aggregates=["b"]),
+        provider(5, disk, below=pool, traits=[SHARING_TRAIT], aggregates=["nobody else's"]),
+        provider(6, disk, below=pool),
+        provider(7, disk | {"VCPU": 8}, below=pool),
+        *hosts,
+        provider(10 + MOST_ENTRIES, {"VCPU": 8}, aggregates=["b"]),
+    )
+    older = CandidateRequest((group("", {"DISK_GB": 1, "VCPU": 1}),), limit=1, one_provider_per_tree=True)
+    assert len(index.snapshot().blocks) > 1
+    result = search(index, older)
+    assert amounts(result) == [{"p1": {"VCPU": 1}, "p3": {"DISK_GB": 1}}]
+    assert shown(result) == ["p1", "p3", "p4", "p7"]
+
+
+def test_what_a_limit_has_left_is_answered_even_if_no_steps_are_left_for_more_summaries() -> None:
+    root = provider(1)
+    index = index_of(root, *(provider(number, {"DISK_GB": 8}, below=root) for number in range(2, 20)))
+    older = CandidateRequest((group("", {"DISK_GB": 1}),), limit=1, one_provider_per_tree=True)
+    result = search(index, older, SearchSettings(step_limit=600))
+    assert len(result.candidates) == 1
+    assert 1 <= len(shown(result)) < 18
+
+
 def shared_disk(trees: int, shares: int = 1) -> Index:
     return index_of(
         *(provider(number, {"VCPU": 4}, aggregates=["a"]) for number in range(1, trees + 1)),
@@ -206,7 +256,15 @@ def test_trees_that_could_only_repeat_a_candidate_are_not_visited() -> None:
     work = Work()
     result = search(index, CandidateRequest((group("", {"DISK_GB": 1}),)), work=work)
     assert len(result.candidates) == 2
-    assert work.trees == 3
+    assert work.trees == 1
+    in_turn = Work()
+    search(
+        index,
+        CandidateRequest((group("", {"DISK_GB": 1}),)),
+        SearchSettings(breadth_first=True),
+        work=in_turn,
+    )
+    assert in_turn.trees == 3
 
 
 def test_the_same_shared_candidate_is_found_once_from_wider_trees_too() -> None:
@@ -375,3 +433,17 @@ def test_trees_alike_that_give_nothing_are_found_and_not_shown() -> None:
         {"_host": (host.uuid,)} for host in hosts
     ]
     assert (amounts(result), shown(result)) == ([{}] * 50, [])
+
+
+@pytest.mark.parametrize("step", [1, 0])
+def test_of_an_inventory_with_a_step_of_zero_nothing_is_given(step: int) -> None:
+    index = index_of(provider(1, {"VCPU": Inventory(8, step_size=step)}), provider(2, {"VCPU": 8}))
+    assert len(ask(index, group("", {"VCPU": 2}))) == 1 + step
+
+
+@pytest.mark.parametrize("loop", [[1, 2, 0], [0], [NONE, 2, 1, 1], [1, 0, 0]])
+def test_parents_that_lead_in_a_circle_lead_nowhere(loop: list[int]) -> None:
+    ids = np.arange(len(loop) + 4)
+    parents = np.array([*loop, NONE, len(loop), len(loop) + 1, len(loop) + 2])
+    trees = Trees(ids, parents, np.zeros(len(ids), dtype=np.int64))
+    assert trees.parents.tolist() == [*[NONE] * len(loop), *parents[len(loop) :].tolist()]

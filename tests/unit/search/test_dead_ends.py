@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
-from moorage.search.candidates import Work
+from moorage.search.match.candidates import Work
 from tests.unit.search.builders import amounts, group, index_of, provider, search
 
 ROOT = provider(1)

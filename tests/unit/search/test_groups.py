@@ -5,15 +5,16 @@ import pytest
 from moorage.model.errors import ResourceClassNotFoundError, TraitNotFoundError
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import SHARING_TRAIT, Inventory
-from moorage.search.candidates import providers_matching
-from moorage.search.filters import InTree
-from moorage.search.index import MOST_ENTRIES
+from moorage.search.index.index import MOST_ENTRIES
+from moorage.search.match.candidates import providers_matching
+from moorage.search.match.filters import InTree
+from tests.table import each
 from tests.unit.search.builders import ask, group, index_of, provider, search
 
 A_VCPU = {"VCPU": 1}
 
 
-@pytest.mark.parametrize(
+@each(
     ("inventory", "used", "amount", "served"),
     [
         (Inventory(4), 0, 4, True),

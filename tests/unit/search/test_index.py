@@ -6,8 +6,8 @@ import pytest
 
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
-from moorage.search.columns import PAGE_BITS
-from moorage.search.index import FEWEST_ENTRIES, MOST_ENTRIES, USUAL_ENTRIES, Index
+from moorage.search.index.columns import PAGE_BITS
+from moorage.search.index.index import FEWEST_ENTRIES, MOST_ENTRIES, USUAL_ENTRIES, Index
 from tests.unit.search.builders import CLASSES, ask, group, index_of, provider, search
 
 ONE_VCPU = group("", {"VCPU": 1})

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.search.matching import Matching
+from moorage.search.match.constraints import Matching
+from moorage.search.match.plan import Work
 
 
 def can_be_matched(domains: list[list[int]]) -> bool:
@@ -19,11 +20,11 @@ def can_be_matched(domains: list[list[int]]) -> bool:
 
 @given(st.lists(st.lists(st.integers(0, 5), unique=True, max_size=4), max_size=5))
 def test_a_matching_is_found_exactly_if_there_is_one(domains: list[list[int]]) -> None:
-    assert Matching(dict(enumerate(domains))).complete() == can_be_matched(domains)
+    assert Matching(dict(enumerate(domains)), Work()).complete() == can_be_matched(domains)
 
 
 def test_others_make_way_for_the_one_that_has_no_choice() -> None:
-    matching = Matching({0: [1, 2], 1: [2, 3], 2: [1]})
+    matching = Matching({0: [1, 2], 1: [2, 3], 2: [1]}, Work())
     assert matching.complete()
     assert matching.fix(0, 2)
     assert matching.fix(1, 3)
@@ -31,7 +32,7 @@ def test_others_make_way_for_the_one_that_has_no_choice() -> None:
 
 
 def test_a_slot_that_the_rest_cannot_do_without_is_refused_and_nothing_changes() -> None:
-    matching = Matching({0: [1, 2], 1: [1]})
+    matching = Matching({0: [1, 2], 1: [1]}, Work())
     assert matching.complete()
     assert not matching.fix(0, 1)
     assert not matching.is_fixed(1)
@@ -40,7 +41,7 @@ def test_a_slot_that_the_rest_cannot_do_without_is_refused_and_nothing_changes()
 
 
 def test_a_fixed_slot_is_refused_until_it_is_released() -> None:
-    matching = Matching({0: [1, 2], 1: [1, 2]})
+    matching = Matching({0: [1, 2], 1: [1, 2]}, Work())
     assert matching.complete()
     assert matching.fix(0, 1)
     assert not matching.fix(1, 1)
@@ -53,5 +54,5 @@ def test_a_fixed_slot_is_refused_until_it_is_released() -> None:
 def test_long_chains_do_not_need_a_deep_stack(size: int) -> None:
     chain = {number: [number, number + 1] for number in range(size)}
     chain[size] = [0]
-    matching = Matching(chain)
+    matching = Matching(chain, Work())
     assert matching.complete()

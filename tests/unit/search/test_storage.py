@@ -3,9 +3,17 @@ from __future__ import annotations
 import numpy as np
 
 from moorage.model.values import Inventory
-from moorage.search.columns import NONE, PAGE_BITS, IntArray, PagedInts
-from moorage.search.inventories import CLAMP, ClassColumn
-from moorage.search.labels import Labels
+from moorage.search.index.columns import (
+    CLAMP,
+    FEW_NAMES,
+    MOST_BITS,
+    NONE,
+    PAGE_BITS,
+    ClassColumn,
+    IntArray,
+    Labels,
+    PagedInts,
+)
 
 
 def array(*values: int) -> IntArray:
@@ -48,11 +56,31 @@ def test_who_has_one_of_some_names_is_known() -> None:
     assert labels.having_any([]) is None
 
 
+def test_one_of_many_names_is_found_as_one_of_a_few_is() -> None:
+    labels = Labels.of([(f"T{number % 40}", f"U{number % 7}") for number in range(90)] + [()])
+    for count in (2, FEW_NAMES, FEW_NAMES + 1, 30):
+        wanted = [f"T{number}" for number in range(count)]
+        found = labels.having_any([*wanted, "NOBODY"])
+        assert found is not None
+        assert found.tolist() == [not set(labels[offset]).isdisjoint(wanted) for offset in range(len(labels))]
+
+
 def test_names_that_do_not_exist_leave_no_trace() -> None:
     labels = Labels.of([("RED",)])
     for number in range(100):
         labels.having_any(["RED", f"NOBODY_{number}"])
     assert len(labels._bits) == 1
+
+
+def test_of_many_names_only_so_many_are_kept() -> None:
+    names = [f"NAME_{number}" for number in range(2 * MOST_BITS + 9)]
+    labels = Labels.of([(name,) for name in names])
+    for _ in range(2):
+        for offset, name in enumerate(names):
+            found = labels.having_any([name])
+            assert found is not None
+            assert found.nonzero()[0].tolist() == [offset]
+            assert len(labels._bits) <= MOST_BITS
 
 
 def test_labels_that_nobody_has_any_more_do_not_pile_up() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.model.requests import CandidateRequest
+from moorage.model.requests import CandidateRequest, SearchSettings
 from moorage.model.values import Inventory, ProviderRecord
-from moorage.search.candidates import Work
+from moorage.search.match.candidates import Work
 from tests.unit.search.builders import amounts, group, index_of, provider, search
 
 FEW_STEPS = 2_000
@@ -154,5 +154,6 @@ def test_same_subtree_cuts_off_a_branch_as_soon_as_it_cannot_hold() -> None:
 @pytest.mark.parametrize("policy", ["isolate", "none"])
 def test_hundreds_of_groups_do_not_need_a_deep_stack(policy: str) -> None:
     index = index_of(*wide_tree(600, {"VF": 1}))
-    result = search(index, groups_of(600, {"VF": 1}, policy, limit=1))
+    unbounded = SearchSettings(step_limit=-1)
+    result = search(index, groups_of(600, {"VF": 1}, policy, limit=1), unbounded)
     assert len(result.candidates[0].allocations) == 600

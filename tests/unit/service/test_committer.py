@@ -19,11 +19,11 @@ from moorage.model.errors import (
     ProviderExistsError,
     UnavailableError,
 )
-from moorage.rules.decide import touch
+from moorage.rules.decide import RULES, touch
 from moorage.service import committer as committer_module
 from moorage.service.committer import Ticket
 from moorage.service.facade import Service
-from moorage.store.errors import ConstraintError, WriteConflictError
+from moorage.store.sql.errors import ConstraintError, WriteConflictError
 from moorage.store.store import Store
 from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import (
@@ -123,7 +123,7 @@ def test_a_fault_of_the_program_is_answered_and_logged_and_the_next_order_succee
     class FaultError(Exception):
         pass
 
-    def fault(*_: Any) -> None:
+    def fault(*_: Any) -> Any:
         raise FaultError
 
     with monkeypatch.context() as patch:
@@ -132,7 +132,7 @@ def test_a_fault_of_the_program_is_answered_and_logged_and_the_next_order_succee
         assert kinds(answers) == [FaultError, FaultError]
         assert "A group of 2 writes failed." in caplog.messages
     with monkeypatch.context() as patch:
-        patch.setattr(committer_module, "decide", fault)
+        patch.setitem(RULES, CreateTrait, RULES[CreateTrait]._replace(decide=fault))
         assert kinds(faults_of(sqlite_service, CreateTrait("CUSTOM_A"))) == [FaultError]
         assert "A CreateTrait could not be decided." in caplog.messages
     assert order(sqlite_service, CreateTrait("CUSTOM_A")) is True

@@ -15,8 +15,8 @@ from moorage.service import compactor as compactor_module
 from moorage.service.compactor import SETTLE_SECONDS, Compactor
 from moorage.service.facade import Service
 from moorage.service.settings import ChangeLogSettings
-from moorage.store import changelog
-from moorage.store.errors import WriteConflictError
+from moorage.store.changes import changelog
+from moorage.store.sql.errors import WriteConflictError
 from moorage.store.store import Store
 from tests.databases.orders import order
 

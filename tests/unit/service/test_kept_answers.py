@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,8 +57,17 @@ def test_an_answer_is_given_again_until_somebody_writes(sqlite_template: Path, t
         assert used(here) == 3
 
 
+def test_no_answer_outlives_what_it_tells(sqlite_template: Path, tmp_path: Path) -> None:
+    with services(sqlite_template, tmp_path, SearchSettings(), count=2) as (here, there):
+        answer = weakref.ref(here.candidates(REQUEST).candidates)
+        assert answer() is not None
+        claim(there)
+        here.warm_up()
+        assert answer() is None, "nobody has searched since, but the index has moved on"
+
+
 def test_each_answer_is_sought_if_none_is_to_be_kept(sqlite_template: Path, tmp_path: Path) -> None:
-    with services(sqlite_template, tmp_path, SearchSettings(kept_candidates=0)) as (service,):
+    with services(sqlite_template, tmp_path, SearchSettings(kept_bytes=0)) as (service,):
         first = service.candidates(REQUEST)
         assert service.candidates(REQUEST) is not first
         assert service.candidates(REQUEST) == first

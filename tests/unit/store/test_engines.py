@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -11,18 +13,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from moorage.model.errors import ConfigurationError
-from moorage.store import engines
-from moorage.store.engines import (
+from moorage.model.errors import ConfigurationError, MissingFileError
+from moorage.store.settings import StoreSettings
+from moorage.store.sql import engines
+from moorage.store.sql.engines import (
     READERS,
     READERS_OVERFLOW,
     WRITERS,
     create_engines,
-    database_url,
+    make_file,
 )
-from moorage.store.errors import WriteConflictError, translated
-from moorage.store.settings import StoreSettings
+from moorage.store.sql.errors import WriteConflictError, translated
 from moorage.store.store import Store
+from moorage.store.urls import database_url
 from tests.databases.sql_watch import engines_of
 
 MANY_TURNS = 200
@@ -77,13 +80,13 @@ def pool_sizes(**settings: Any) -> list[tuple[int, int]]:
 
 
 def test_pools_are_as_large_as_the_settings_say_and_the_writers_are_few() -> None:
-    assert pool_sizes() == [(WRITERS, 0), *[(READERS, READERS_OVERFLOW)] * 2]
-    assert pool_sizes(max_pool_size=3, max_overflow=0) == [(WRITERS, 0), (3, 0), (3, 0)]
+    assert pool_sizes() == [(WRITERS, 0), *[(READERS, READERS_OVERFLOW)] * 2, (1, 0)]
+    assert pool_sizes(max_pool_size=3, max_overflow=0) == [(WRITERS, 0), (3, 0), (3, 0), (1, 0)]
 
 
 def test_pools_wait_as_long_as_the_settings_say() -> None:
     engines = create_engines(StoreSettings("mysql://host/name", pool_timeout_seconds=7))
-    assert [engine.pool._timeout for engine in engines_of(engines)] == [7, 7, 7]  # type: ignore[attr-defined]
+    assert [engine.pool._timeout for engine in engines_of(engines)] == [7, 7, 7, 7]  # type: ignore[attr-defined]
     assert not engines.serializes_writes
 
 
@@ -100,12 +103,49 @@ def test_sqlite_is_prepared_in_a_folder_that_is_made_for_it(
 ) -> None:
     path = tmp_path / "new" / "folder" / "moorage.sqlite"
     store = Store(StoreSettings(f"sqlite:///{path}", sqlite_synchronous_full=full))
+    make_file(store.engines.write.url)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert store.engines.serializes_writes
     for engine in engines_of(store.engines):
         with engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
             assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["plain.sqlite", "odd ?name#%41;.sqlite"])
+def test_opening_makes_no_sqlite_file_and_looking_changes_none(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    url = sa.URL.create("sqlite", database=str(path)).render_as_string()
+    if sa.make_url(url).database != str(path):
+        pytest.skip("this SQLAlchemy cannot write such a name into a URL; 2.1 can")
+    looking = Store(StoreSettings(url, looks_only=True, sync_command="make it so"))
+    for ask in (looking.check_schema, looking.schema_version, looking.revision, looking.totals):
+        with pytest.raises(MissingFileError, match="does not exist: 'make it so' makes it"):
+            ask()
+    looking.check_adoptable()
+    assert not looking.has_tables()
+    assert list(tmp_path.iterdir()) == []
+    with contextlib.closing(sqlite3.connect(path)) as foreign:
+        foreign.execute("CREATE TABLE t (x)")
+    before = path.read_bytes()
+    assert looking.schema_version() is None
+    looking.close()
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_there_is_not_opened_to_be_made(tmp_path: Path) -> None:
+    """To close it would give up the locks that this process has on it."""
+    path = tmp_path / "moorage.sqlite"
+    store = Store(StoreSettings(f"sqlite:///{path}"))
+    store.migrate()
+    path.chmod(0o640)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "close", lambda _: pytest.fail("a descriptor of the file was closed"))
+        make_file(store.engines.write.url)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
     store.close()
 
 
@@ -122,6 +162,7 @@ def place(tmp_path: Path) -> Iterator[tuple[sa.Engine, sqlite3.Connection]]:
     """An engine that writes to an SQLite database, and another process' connection to it."""
     path = tmp_path / "moorage.sqlite"
     engines = create_engines(StoreSettings(url=f"sqlite:///{path}"))
+    make_file(engines.write.url)
     with engines.write.begin():
         pass
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -174,6 +215,7 @@ def test_an_sqlite_writer_that_waits_too_long_has_lost_against_the_other(
 def test_an_sqlite_writer_does_not_wait_where_something_else_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "moorage.sqlite"
     made = create_engines(StoreSettings(url=f"sqlite:///{path}"))
+    make_file(made.write.url)
     with made.write.connect() as connection:
         driver = connection.connection.dbapi_connection
         assert driver is not None
@@ -204,6 +246,7 @@ class _RefusedCursor(sqlite3.Cursor):
 
 def test_a_new_sqlite_file_that_others_open_at_the_same_time_is_waited_for(tmp_path: Path) -> None:
     engine = create_engines(StoreSettings(f"sqlite:///{tmp_path / 'new.sqlite'}")).write
+    make_file(engine.url)
 
     @sa.event.listens_for(engine, "do_connect")
     def on_connect(_dialect: object, _entry: object, arguments: Any, options: dict[str, Any]) -> None:

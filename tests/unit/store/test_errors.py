@@ -8,14 +8,15 @@ import pytest
 import sqlalchemy as sa
 from oslo_db import exception as oslo
 
-from moorage.model.errors import UnavailableError
-from moorage.store.errors import (
+from moorage.model.errors import UnavailableError, UnstorableError
+from moorage.store.sql.errors import (
     ConnectionLostError,
     ConstraintError,
     WriteConflictError,
     translate,
     translated,
 )
+from tests.table import each
 
 OPERATIONAL = sa.exc.OperationalError
 INTEGRITY = sa.exc.IntegrityError
@@ -47,6 +48,7 @@ CONFLICTS = {
     "SQLite busy, extended": wrapped(sqlite_error(sqlite3.SQLITE_BUSY_SNAPSHOT)),
     "SQLite locked": oslo.DBError(wrapped(sqlite_error(sqlite3.SQLITE_LOCKED))),
     "PostgreSQL serialization": wrapped(postgresql_error("40001")),
+    "PostgreSQL, failed before": oslo.DBError(wrapped(postgresql_error("25P02"), sa.exc.InternalError)),
     "PostgreSQL deadlock": oslo.DBError(wrapped(postgresql_error("40P01"))),
     "PostgreSQL lock not available": wrapped(postgresql_error("55P03")),
     "MariaDB deadlock": oslo.DBDeadlock(wrapped(mariadb_error(1213))),
@@ -61,6 +63,11 @@ LOSSES = {
     "named by oslo.db": oslo.DBConnectionError(wrapped(mariadb_error(2013))),
     "PostgreSQL, nobody at the port": wrapped(psycopg.OperationalError("some words")),
     "invalidated": wrapped(mariadb_error(9999), lost=True),
+    "PostgreSQL, an answer that breaks off": oslo.DBError(
+        wrapped(psycopg.DatabaseError("some words"), sa.exc.DatabaseError)
+    ),
+    "PostgreSQL, nobody answers": wrapped(psycopg.errors.ConnectionTimeout("some words")),
+    "PostgreSQL, pieces of messages": wrapped(postgresql_error("08P01")),
     "PostgreSQL shutdown by an administrator": wrapped(postgresql_error("57P01")),
     "PostgreSQL crash": wrapped(postgresql_error("57P02")),
     "PostgreSQL starts": wrapped(postgresql_error("57P03")),
@@ -86,6 +93,14 @@ CONSTRAINTS = {
     "unique without columns": oslo.DBDuplicateEntry(None, wrapped(mariadb_error(1062), INTEGRITY)),
 }
 
+UNSTORABLE = {
+    "named by oslo.db": oslo.DBDataError(wrapped(mariadb_error(9999), sa.exc.DataError)),
+    "too long for PostgreSQL": oslo.DBError(wrapped(postgresql_error("22001"), sa.exc.DataError)),
+    "too long for MariaDB": oslo.DBError(wrapped(mariadb_error(1406), sa.exc.DataError)),
+    "no such characters": wrapped(mariadb_error(1366)),
+    "character sets that cannot be compared": wrapped(mariadb_error(1267)),
+}
+
 OTHERS = {
     "wrong SQL": wrapped(postgresql_error("42601"), sa.exc.ProgrammingError),
     "wrong use of the library": sa.exc.ArgumentError("some words"),
@@ -95,12 +110,12 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("error", CONFLICTS.values(), ids=CONFLICTS)
+@each("error", CONFLICTS.values())
 def test_conflicts_are_to_be_tried_again(error: Exception) -> None:
     assert type(translate(error)) is WriteConflictError
 
 
-@pytest.mark.parametrize("error", LOSSES.values(), ids=LOSSES)
+@each("error", LOSSES.values())
 def test_lost_connections_are_told_as_such(error: Exception) -> None:
     assert type(translate(error)) is ConnectionLostError
 
@@ -117,6 +132,13 @@ def test_constraints_without_columns(error: Exception) -> None:
     found = translate(error)
     assert isinstance(found, ConstraintError)
     assert found.columns == ()
+
+
+@each("error", UNSTORABLE.values())
+def test_what_a_column_cannot_keep_is_told_without_inner_detail(error: Exception) -> None:
+    found = translate(error)
+    assert type(found) is UnstorableError
+    assert "some words" not in str(found)
 
 
 def test_a_duplicate_names_the_columns_of_its_constraint() -> None:

@@ -4,8 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from moorage.store import registry
-from moorage.store.batches import batches
 from moorage.store.registry import Registry
+from moorage.store.sql.statements import batches
 from moorage.store.store import Store
 from moorage.store.tables import projects
 from tests.databases.sql_watch import watching
@@ -34,18 +34,20 @@ def test_names_are_added_once_and_remembered_only_when_told_so(sqlite_store: Sto
 
 
 def test_a_registry_that_is_full_forgets_and_still_answers(
-    sqlite_store: Store, known: Registry, monkeypatch: pytest.MonkeyPatch
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "REMEMBERED", 3)
+    monkeypatch.setattr(registry, "REMEMBERED_BYTES", 1_500)
+    known = Registry(projects, "external_id")
     with sqlite_store.engines.write.begin() as connection:
-        ids, added = known.ids(connection, ("one", "two", "three", "four"))
+        ids, added = known.ids(connection, ("one", "two", "three", "four", "five", "six"))
         known.remember({name: ids[name] for name in ("one", "two")})
-        # Two are remembered; reading two more makes it forget them while it is asked for them.
+        # Two are remembered; reading four more makes it forget some while it is asked for all.
         assert known.names(connection, ids.values()) == {id_: name for name, id_ in ids.items()}
         assert known.names(connection, ids.values()) == {id_: name for name, id_ in ids.items()}
         assert known.ids(connection, ids)[0] == ids
-        assert len(known._ids) <= 4
-        assert len(added) == 4
+        assert 0 < len(known._ids) < len(ids)
+        assert known._ids.size <= 1_500
+        assert len(added) == len(ids) == 6
 
 
 def test_ids_that_are_not_there_are_left_out(sqlite_store: Store, known: Registry) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,12 +11,18 @@ from moorage.model.commands import CreateTrait
 from moorage.model.errors import UnavailableError
 from moorage.service.facade import Service
 from moorage.store import names
-from moorage.store.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.settings import StoreSettings
+from moorage.store.sql.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.store import Store
+from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import order
 
 NOBODY_LISTENS = "postgresql+psycopg://moorage@127.0.0.1:1/moorage?connect_timeout=2"
+
+
+def a_clock_of_its_own(pauses: list[float]) -> SimpleNamespace:
+    """In place of the module ``time``, whose own ``sleep`` other threads of the process call as well."""
+    return SimpleNamespace(sleep=pauses.append)
 
 
 def fails(*faults: type[Exception]) -> Any:
@@ -46,13 +53,16 @@ def test_waiting_ends_after_as_many_attempts_as_the_settings_say(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+    monkeypatch.setattr("moorage.store.store.time", a_clock_of_its_own(pauses))
     store = Store(StoreSettings(NOBODY_LISTENS, connect_retries=2, connect_retry_seconds=3))
-    with pytest.raises(UnavailableError, match=r"cannot be reached \(tried 3 times\)"):
+    with pytest.raises(UnavailableError, match=r"nothing listens at its address \(tried 3 times\)"):
         store.wait_until_reachable()
     assert pauses == [3, 3]
-    assert "it cannot be reached; trying again in 3 s (2 of 2)." in caplog.messages[-1]
-    for method in (store.revision, store.transaction):
+    # The same reason is told again once it has stood for a minute.
+    (line,) = caplog.messages
+    assert "nothing listens at its address (" in line
+    assert line.endswith("trying again every 3 s (1, of 2).")
+    for method in (store.revision, WriteTransaction(store).__enter__):
         with pytest.raises((UnavailableError, ConnectionLostError)):
             method()
     store.close()
@@ -63,7 +73,7 @@ def test_waiting_without_a_bound_ends_when_the_database_comes(
 ) -> None:
     pauses: list[float] = []
     store = Store(StoreSettings(NOBODY_LISTENS, connect_retries=-1))
-    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+    monkeypatch.setattr("moorage.store.store.time", a_clock_of_its_own(pauses))
 
     def read(_store: Store, _question: object) -> None:
         if len(pauses) < 20:
@@ -72,7 +82,9 @@ def test_waiting_without_a_bound_ends_when_the_database_comes(
     monkeypatch.setattr(Store, "read", read)
     store.wait_until_reachable()
     assert pauses == [10] * 20
-    assert "(20, without end)" in caplog.messages[-2]
+    assert [line.rpartition("(")[2] for line in caplog.messages[:-1]] == [
+        f"{attempt}, without end)." for attempt in (1, 7, 13, 19)
+    ]
     assert caplog.messages[-1].endswith("is there now.")
 
 
@@ -81,7 +93,7 @@ def test_an_action_that_the_database_leaves_in_the_middle_is_begun_anew(
 ) -> None:
     """A worker that starts while its database restarts must not end."""
     pauses: list[float] = []
-    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+    monkeypatch.setattr("moorage.store.store.time", a_clock_of_its_own(pauses))
     faults: list[Exception] = [ConnectionLostError(), UnavailableError("some words")]
 
     def action() -> str:
@@ -92,7 +104,7 @@ def test_an_action_that_the_database_leaves_in_the_middle_is_begun_anew(
     assert sqlite_store.patiently(action) == "done"
     assert len(pauses) == 2
     faults += [ConnectionLostError()] * 20
-    with pytest.raises(UnavailableError, match="cannot be reached"):
+    with pytest.raises(UnavailableError, match="the connection to it was lost"):
         sqlite_store.patiently(action)
     assert len(faults) == 9
 
@@ -110,7 +122,7 @@ def test_names_are_tried_again_while_others_write_them_and_then_given_up(
         return real(connection, transaction_id)
 
     monkeypatch.setattr(names, "synchronise", synchronise)
-    monkeypatch.setattr("moorage.store.store.time.sleep", pauses.append)
+    monkeypatch.setattr("moorage.store.store.time", a_clock_of_its_own(pauses))
     assert sqlite_store.synchronise_names() == 0
     assert len(pauses) == 2
     faults += [WriteConflictError()] * 5
@@ -122,7 +134,7 @@ def test_a_transaction_that_is_left_without_commit_leaves_nothing(
     sqlite_store: Store, sqlite_service: Service
 ) -> None:
     assert not sqlite_store.was_committed("0" * 32)
-    with sqlite_store.transaction():
+    with WriteTransaction(sqlite_store):
         pass
     assert order(sqlite_service, CreateTrait("CUSTOM_T")) is True
 
@@ -130,12 +142,12 @@ def test_a_transaction_that_is_left_without_commit_leaves_nothing(
 def test_no_free_connection_is_told_as_unavailable(sqlite_template: Path) -> None:
     store = Store(StoreSettings(f"sqlite:///{sqlite_template}", pool_timeout_seconds=0))
     with (
-        store.transaction(),
-        store.transaction(),
-        store.transaction(),
+        WriteTransaction(store),
+        WriteTransaction(store),
+        WriteTransaction(store),
         pytest.raises(UnavailableError, match="no database connection was free"),
     ):
-        store.transaction()
+        WriteTransaction(store).__enter__()
     store.close()
 
 

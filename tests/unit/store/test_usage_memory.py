@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from moorage.model.values import Inventory
-from moorage.store import usage_memory
-from moorage.store.usage_memory import DISTRUSTED_GROUPS, LONGEST_SECONDS, Facts, UsageMemory
+from moorage.store.nouns import consumers
+from moorage.store.nouns.consumers import DISTRUSTED_GROUPS, LONGEST_SECONDS, UsageMemory
+from moorage.store.nouns.consumers import ProviderUse as Facts
 
 
 class Clock:
@@ -22,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(usage_memory, "time", clock)
+    monkeypatch.setattr(consumers, "time", clock)
     return clock
 
 
@@ -82,11 +83,12 @@ def test_a_sum_is_not_gone_on_from_for_ever(memory: UsageMemory, clock: Clock) -
     assert memory.recall({1: 2}) == {1: Facts({"VCPU": 3})}, "it was asked for anew"
 
 
-def test_it_does_not_grow_without_end(memory: UsageMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_memory, "MOST_PROVIDERS", 2)
-    memory.learn(0, 1, {1: (0, Facts({})), 2: (0, Facts({}))})
-    memory.learn(1, 2, {3: (0, Facts({}))})
-    assert memory.recall({1: 0, 2: 0, 3: 0}) == {3: Facts({})}
+def test_it_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "KNOWN_BYTES", 5_000)
+    memory = UsageMemory(owner=None)
+    memory.learn(0, 1, {id_: (0, Facts({})) for id_ in range(9)})
+    memory.learn(1, 2, {9: (0, Facts({}))})
+    assert memory.recall(dict.fromkeys(range(10), 0)).keys() == set(range(5, 10))
 
 
 def test_inventories_are_known_as_long_as_the_use_even_by_groups_that_did_not_want_them(
@@ -100,3 +102,11 @@ def test_inventories_are_known_as_long_as_the_use_even_by_groups_that_did_not_wa
     assert memory.recall({1: 2}) == {}
     memory.learn(2, 3, {1: (2, Facts({}))})
     assert memory.recall({1: 2}) == {1: Facts({})}, "they went with the use"
+
+
+def test_what_grows_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "KNOWN_BYTES", 5_000)
+    memory = UsageMemory(owner=None)
+    memory.learn(0, 1, {1: (0, Facts({}))})
+    memory.learn(1, 2, {1: (1, Facts(dict.fromkeys("abcd", 1)))})
+    assert memory.recall({1: 1}) == {}, "it takes more than a quarter"

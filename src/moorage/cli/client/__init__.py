@@ -1,1 +1,1 @@
-"""Commands that talk to a running service over HTTP: any that speaks the Placement API."""
+"""Commands that talk over HTTP to any running service with the Placement API."""

@@ -1,71 +1,100 @@
-"""HTTP to a service that speaks the Placement API, and what its refusals mean to a person."""
+"""HTTP to a service with the Placement API, and explanations of its refusals."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import requests
 
 from moorage.model.errors import MoorageError
+from moorage.model.valueclass import valueclass
 
 ResultT = TypeVar("ResultT")
 
 Query = Mapping[str, str | list[str] | None]
-"""Parameters of a GET: those that are None are left out, a list is repeated."""
+"""Parameters of a GET: None values are left out, and lists become repeated parameters."""
 
 NEWEST_MINOR: Final = 39
-"""Microversion 1.N that is asked for."""
+"""Microversion 1.N of requests."""
 
 OLDEST_MINOR: Final = 28
-"""Microversion 1.N without which consumers have no generation, and nothing could be changed safely."""
+"""Oldest microversion 1.N that works: before it consumers have no generation, so changes would not be
+safe."""
 
 TIMEOUT_SECONDS: Final = 60.0
-"""How long an answer may take: as long as a service retries a write, and as much again."""
+"""Longest wait for an answer: twice as long as a service retries a write."""
 
 ATTEMPTS: Final = 6
-"""How often a change is made anew that lost against another one."""
+"""How often a change is attempted that conflicts with other changes."""
 
 FIRST_PAUSE_SECONDS: Final = 0.05
 """Wait after the first lost attempt; it doubles."""
 
+PROBLEM_TYPE: Final = "application/problem+json"
+"""The media type of a refusal of the native API."""
+
 CONCURRENT_UPDATE: Final = "placement.concurrent_update"
 CONSUMER_CONFLICT: Final = "consumer generation conflict"
-"""Words that stand in the detail of a 409 if a consumer was changed meanwhile."""
+"""Text in the detail of a 409 if another client has changed the consumer."""
 
 ADVICE: Final[Mapping[str, str]] = {
-    CONCURRENT_UPDATE: "Somebody else changes it at the same time. Look at it, then try again.",
-    "placement.inventory.inuse": "Somebody holds of it: 'moorage allocation list PROVIDER' shows who.",
+    CONCURRENT_UPDATE: "Another client changed it at the same time. Look at it, then try again.",
+    "placement.inventory.inuse": "Consumers hold some of it: 'moorage allocation list PROVIDER' lists them.",
     "placement.resource_provider.inuse": (
-        "Somebody holds of it: 'moorage allocation list PROVIDER' shows who, "
-        "and 'moorage allocation delete CONSUMER' frees it."
+        "Consumers hold some of it: 'moorage allocation list PROVIDER' lists them, "
+        "and 'moorage allocation delete CONSUMER' frees what one holds."
     ),
     "placement.resource_provider.cannot_delete_parent": (
-        "'moorage provider tree PROVIDER' shows what is below it; that must go first."
+        "'moorage provider tree PROVIDER' shows its children; delete those first."
     ),
-    "placement.duplicate_name": "'moorage provider show NAME' shows who has this name.",
+    "placement.duplicate_name": "'moorage provider show NAME' shows the provider with this name.",
 }
-"""What to do about a 409, by its code."""
+"""Advice on a 409, by its code."""
 
 NO_ROOM_ADVICE: Final = (
     "'moorage usage --provider PROVIDER' shows what is left, 'moorage candidates' where it fits."
 )
 
 WHENCE_TOKENS: Final[Mapping[str, str]] = {
-    "keystone": "with Keystone: 'openstack token issue -f value -c id'",
-    "token": "without: 'moorage token create', where the service runs",  # nosec B105 - a hint
+    "keystone": "'openstack token issue -f value -c id' prints one.",
+    "token": "'moorage token create' prints one, on a host that reaches the service's database.",  # nosec B105
 }
-"""Where a token comes from, by the scheme of the WWW-Authenticate header of who refuses one."""
+"""How to get a token, by the scheme of the WWW-Authenticate header in the refusal."""
 
-ANY_WHENCE: Final = "; ".join(WHENCE_TOKENS.values())
+ANY_WHENCE: Final = (
+    "A service with Keystone accepts what 'openstack token issue -f value -c id' prints; "
+    "one without Keystone accepts what 'moorage token create' prints."
+)
+
+
+@valueclass(frozen=True, slots=True)
+class OptionNames:
+    """The options that name service and token, for hints. ``instead`` is a hint at other options."""
+
+    url: str
+    token: str
+    instead: str = ""
+
+
+CLIENT_OPTIONS: Final = OptionNames("--url or MOORAGE_URL", "--token or MOORAGE_TOKEN")
+
+EITHER_OPTIONS: Final = OptionNames(
+    CLIENT_OPTIONS.url,
+    CLIENT_OPTIONS.token,
+    " To open a database instead, name one with --database URL, --data-dir DIRECTORY or --config-file FILE.",
+)
+"""For a command that talks to a service or opens a database."""
 
 
 @dataclass(eq=False)
 class ServiceError(MoorageError):
-    """The service could not be asked."""
+    """The service could not be reached, or its answer is unusable."""
 
     reason: str
     template = "{reason}"
@@ -73,31 +102,34 @@ class ServiceError(MoorageError):
 
 @dataclass(eq=False)
 class RefusedError(MoorageError):
-    """The service said no. ``detail`` is what it said, ``advice`` what may help."""
+    """The service refused a request. ``detail`` is its text, ``told`` a plainer text, ``advice`` a hint."""
 
     status: int
     code: str
     detail: str
     advice: str = ""
+    told: str = ""
 
     def __str__(self) -> str:
-        return f"{self.detail}\n{self.advice}" if self.advice else self.detail
+        return self.told or self.detail
 
     @property
     def lost_a_race(self) -> bool:
-        """Whether a provider was changed between being read and being written."""
+        """Whether another client changed the provider between read and write."""
         return self.code == CONCURRENT_UPDATE and CONSUMER_CONFLICT not in self.detail
 
 
-class Service:
-    """One service at ``url``, asked with ``token``.
+class ServiceConnection:
+    """One service at ``url``, used with ``token``.
 
-    Every method raises ServiceError if it cannot be asked, and RefusedError if it says no.
+    Every method raises ServiceError if the service cannot be reached, and RefusedError if it refuses.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, names: OptionNames = CLIENT_OPTIONS) -> None:
         self.url = url.rstrip("/")
+        self._names = names
         self.minor = NEWEST_MINOR
+        self._dated: str | None = None
         self._session = requests.Session()
         self._session.headers["X-Auth-Token"] = token
         self._session.headers["Accept"] = "application/json"
@@ -114,9 +146,14 @@ class Service:
         """Body of a GET."""
         return self.request("GET", path, query=query)
 
-    def put(self, path: str, body: Any) -> Any:
-        """Body of a PUT's answer, None if it has none."""
-        return self.request("PUT", path, body)
+    def get_dated(self, path: str) -> tuple[Any, str | None]:
+        """Body of a GET, and the date of its last change in UTC, if the answer has one."""
+        body = self.get(path)
+        return body, self._dated
+
+    def put(self, path: str, body: Any, minor: int | None = None) -> Any:
+        """Body of a PUT's answer, None if it has none; ``minor`` is the microversion 1.N of the request."""
+        return self.request("PUT", path, body, minor=minor)
 
     def post(self, path: str, body: Any) -> Any:
         """Body of a POST's answer, None if it has none."""
@@ -132,23 +169,25 @@ class Service:
         path: str,
         body: Any = None,
         query: Query | None = None,
+        minor: int | None = None,
     ) -> Any:
         """Body of the answer as JSON, None if there is none."""
-        answer = self._send(method, path, body, query)
+        answer = self._send(method, path, body, query, minor or self.minor)
         if answer.status_code == requests.codes.not_acceptable and self._negotiate(answer):
-            answer = self._send(method, path, body, query)
+            answer = self._send(method, path, body, query, min(minor or self.minor, self.minor))
+        self._dated = _moment(answer.headers.get("Last-Modified"))
         if answer.ok:
             return self._json(answer) if answer.content else None
         raise self._refusal(answer)
 
-    def _send(self, method: str, path: str, body: Any, query: Query | None) -> requests.Response:
+    def _send(self, method: str, path: str, body: Any, query: Query | None, minor: int) -> requests.Response:
         try:
             return self._session.request(
                 method,
                 f"{self.url}{path}",
                 params=query,
                 json=body,
-                headers={"OpenStack-API-Version": f"placement 1.{self.minor}"},
+                headers={"OpenStack-API-Version": f"placement 1.{minor}"},
                 timeout=TIMEOUT_SECONDS,
             )
         except requests.Timeout as error:
@@ -163,19 +202,21 @@ class Service:
         except requests.ConnectionError as error:
             raise ServiceError(
                 f"Nothing answers at {self.url}. Is the service running ('moorage serve')? "
-                "Another address is named by --url or MOORAGE_URL."
+                f"{self._names.url} names another address.{self._names.instead}"
             ) from error
-        except (requests.RequestException, UnicodeError) as error:
-            raise ServiceError(f"{self.url} cannot be asked: {error}") from error
+        except (requests.RequestException, ValueError) as error:
+            raise ServiceError(f"The request to {self.url} failed: {error}") from error
 
     def _negotiate(self, answer: requests.Response) -> bool:
-        """Take the newest version that the service knows; False if that was not what it is about."""
+        """Switch to the newest version of the service; False if the version was not the problem."""
         newest = str(_first_error(answer).get("max_version", ""))
         major, _, minor = newest.partition(".")
         if major != "1" or not minor.isdecimal() or int(minor) >= self.minor:
             return False
         if int(minor) < OLDEST_MINOR:
-            raise ServiceError(f"{self.url} speaks Placement up to {newest}; 1.{OLDEST_MINOR} is needed.")
+            raise ServiceError(
+                f"{self.url} supports Placement up to {newest}; this command needs 1.{OLDEST_MINOR}."
+            )
         self.minor = int(minor)
         return True
 
@@ -183,40 +224,61 @@ class Service:
         try:
             return answer.json()
         except ValueError as error:
-            raise ServiceError(f"{self.url} is no Placement service: its answer is no JSON.") from error
+            raise ServiceError(f"{self.url} is not a Placement service: its answer is not JSON.") from error
 
     def _refusal(self, answer: requests.Response) -> MoorageError:
         error = _first_error(answer)
         if answer.status_code == requests.codes.unauthorized:
             scheme = answer.headers.get("WWW-Authenticate", "").partition(" ")[0].lower()
             return ServiceError(
-                f"{self.url} does not accept this token. --token or MOORAGE_TOKEN names another one "
-                f"({WHENCE_TOKENS.get(scheme, ANY_WHENCE)})."
+                f"{self.url} does not accept this token.\n{self._names.token} names another one. "
+                f"{WHENCE_TOKENS.get(scheme, ANY_WHENCE)}"
             )
         detail = _told(str(error.get("detail", ""))) or f"{answer.status_code} {answer.reason}"
         code = str(error.get("code", ""))
         if answer.status_code == requests.codes.forbidden:
             return ServiceError(
-                f"This token may not do that: {detail}\n"
-                f"--token or MOORAGE_TOKEN names one that has another role ({ANY_WHENCE})."
+                f"This token does not allow that: {detail}\n"
+                "Use a token with another role, or of the project in the request. "
+                f"{self._names.token} names one."
             )
         advice = ADVICE.get(code, "") if answer.status_code == requests.codes.conflict else ""
         if answer.status_code == requests.codes.conflict and not advice:
             advice = NO_ROOM_ADVICE
+        if error.get("type"):
+            advice = _nearest(error)
         if not error:
             advice = f"({self.url}: is that a Placement service?)"
         return RefusedError(answer.status_code, code, detail, advice)
 
 
+def _moment(header: str | None) -> str | None:
+    """The date of a header in ISO 8601; None if it is not a date."""
+    try:
+        return (
+            parsedate_to_datetime(header).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if header else None
+        )
+    except ValueError:
+        return None
+
+
 def _first_error(answer: requests.Response) -> Mapping[str, Any]:
-    """What a body in the errors format says first; empty if it is another kind of body."""
+    """The first error of a body in the errors format, or a problem; empty for any other body."""
     try:
         body = answer.json()
     except ValueError:
         return {}
+    if answer.headers.get("Content-Type") == PROBLEM_TYPE and isinstance(body, dict):
+        return body
     errors = body.get("errors") if isinstance(body, dict) else None
     first = errors[0] if isinstance(errors, list) and errors else None
     return first if isinstance(first, dict) else {}
+
+
+def _nearest(problem: Mapping[str, Any]) -> str:
+    """A question for each unknown name of a problem that has similar ones."""
+    named = [(each["name"], each["nearest"]) for each in problem.get("names", ()) if each["nearest"]]
+    return "\n".join(f"{name}: did you mean {' or '.join(nearest)}?" for name, nearest in named)
 
 
 def _told(detail: str) -> str:
@@ -225,9 +287,9 @@ def _told(detail: str) -> str:
 
 
 def retried(change: Callable[[], ResultT], wait: Callable[[float], None] = time.sleep) -> ResultT:
-    """Read, change and write again as long as somebody else was faster; ``change`` does all three.
+    """Repeat ``change`` (read, change and write) while it conflicts with other clients.
 
-    Only for changes that mean the same whatever was changed meanwhile. Raises RefusedError.
+    Only for changes that stay correct when other values have changed meanwhile. Raises RefusedError.
     """
     pause = FIRST_PAUSE_SECONDS
     for _ in range(ATTEMPTS - 1):

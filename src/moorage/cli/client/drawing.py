@@ -1,16 +1,21 @@
-"""Provider trees as a drawing, each provider with its inventories and how much of them is used."""
+"""Drawings of provider trees, each provider with its inventories and their use."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from rich.text import Text
-from rich.tree import Tree
+import click
+from rich.cells import cell_len
 
-from moorage.cli.client.show import bar, capacity, screen
+from moorage.cli.shared.show import GAP, LEAST_CELL, bar, broken, capacity, natural, width
+
+BRANCH: Final = "├── "
+LAST_BRANCH: Final = "└── "
+STEM: Final = "│   "
+NO_STEM: Final = "    "
 
 
 @dataclass(slots=True)
@@ -39,32 +44,43 @@ class Node:
 
 
 def draw(nodes: Iterable[Node], *, with_uuids: bool = False) -> None:
-    """Print the trees that these providers make up, roots and children by name."""
+    """Print the trees of these providers, with roots and children sorted by name."""
     children: dict[str | None, list[Node]] = defaultdict(list)
-    everyone = sorted(nodes, key=lambda node: node.name)
-    known = {node.uuid for node in everyone}
-    for node in everyone:
+    in_order = sorted(nodes, key=lambda node: natural(node.name))
+    known = {node.uuid for node in in_order}
+    for node in in_order:
         children[node.parent if node.parent in known else None].append(node)
-    width = max((len(name) for node in everyone for name in node.inventories), default=0)
-    for root in children[None]:
-        drawing = Tree(_label(root, width, with_uuids=with_uuids))
-        waiting = [(root, drawing)]
-        while waiting:
-            node, branch = waiting.pop(0)
-            waiting += [
-                (child, branch.add(_label(child, width, with_uuids=with_uuids)))
-                for child in children[node.uuid]
-            ]
-        screen().print(drawing)
+    longest = max((len(name) for node in in_order for name in node.inventories), default=0)
+    # A node with the prefix of its first line, and the prefix of all others.
+    waiting = [(root, "", "") for root in reversed(children[None])]
+    while waiting:
+        node, before, beside = waiting.pop()
+        for number, line in enumerate(
+            _label(node, longest, max(LEAST_CELL, width() - len(beside)), with_uuids=with_uuids)
+        ):
+            click.echo(f"{beside if number else before}{line}")
+        below = children[node.uuid]
+        waiting += [
+            (
+                child,
+                f"{beside}{BRANCH if further else LAST_BRANCH}",
+                f"{beside}{STEM if further else NO_STEM}",
+            )
+            for further, child in enumerate(reversed(below))
+        ]
 
 
-def _label(node: Node, width: int, *, with_uuids: bool) -> Text:
-    label = Text(node.name, style="bold")
-    if with_uuids:
-        label.append(f"  {node.uuid}", style="dim not bold")
-    if node.traits:
-        label.append(f"  {' '.join(node.traits)}", style="dim not bold")
-    for name, inventory in sorted(node.inventories.items()):
-        used, most = node.usages.get(name, 0), capacity(inventory)
-        label.append(f"\n{name:<{width}}  {bar(used, most)}  {used} of {most}", style="not bold")
-    return label
+def _label(node: Node, longest: int, room: int, *, with_uuids: bool) -> Iterator[str]:
+    """The lines of a provider: its name with additions, and its inventories."""
+    name = click.style(node.name, bold=True)
+    beside = " ".join([*([node.uuid] if with_uuids else []), *node.traits])
+    if not beside or cell_len(node.name) + len(GAP) + cell_len(beside) <= room:
+        yield f"{name}{GAP}{click.style(beside, dim=True)}" if beside else name
+    else:
+        yield name
+        for line in broken(beside, room - len(GAP)):
+            yield f"{GAP}{click.style(line, dim=True)}"
+    for resource_class, inventory in sorted(node.inventories.items()):
+        used, most = node.usages.get(resource_class, 0), capacity(inventory)
+        line = f"{resource_class:<{longest}}  {bar(used, most)}  {used} of {most}"
+        yield line if cell_len(line) <= room else f"{resource_class} {used} of {most}"

@@ -1,26 +1,27 @@
-"""From what people type to what the API wants: providers by name or UUID, and names that exist."""
+"""Resolves names of the command line: providers by name or UUID, and names that exist."""
 
 from __future__ import annotations
 
 import difflib
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import click
 import requests
 
-from moorage.cli.client.connection import RefusedError, Service
+from moorage.cli.client.connection import RefusedError, ServiceConnection
+from moorage.cli.shared import names
 from moorage.model.errors import MoorageError
 
 MATCHES: Final = 3
-"""Names that are offered instead of one that does not exist."""
+"""Number of similar names suggested for an unknown name."""
 
 
 @dataclass(eq=False)
 class UnknownNameError(MoorageError):
-    """Something was named that is not there. ``instead``: what may have been meant."""
+    """A name does not exist. ``instead`` are similar names."""
 
     kind: str
     name: str
@@ -38,20 +39,41 @@ def close_to(name: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(by_key[key] for key in found)
 
 
-def is_uuid(text: str) -> bool:
-    """Whether ``text`` is a UUID in the form in which the API writes them."""
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
+def consumer_uuid(text: str) -> str:
+    """UUID of the consumer with this UUID or name. Raises BadParameter for a UUID with a mistake."""
+    return _named(text, "consumer", names.consumer_uuid)
 
 
-def provider(service: Service, name: str) -> dict[str, Any]:
+def aggregate_uuid(text: str) -> str:
+    """UUID of the aggregate with this UUID or name. Raises BadParameter for a UUID with a mistake."""
+    return _named(text, "aggregate", names.aggregate_uuid)
+
+
+def _named(text: str, kind: str, uuid_of: Callable[[str], str]) -> str:
+    if names.is_written_as_uuid(text):
+        # Kept as written: other clients may have stored capitals, and some databases are case-sensitive.
+        return text
+    if names.is_broken_uuid(text):
+        raise click.BadParameter(
+            f"'{text}' looks like a UUID and has {len(text.replace('-', ''))} digits; a UUID has "
+            f"{names.HEX_DIGITS}."
+        )
+    if not text.strip():
+        raise click.BadParameter(f"The name of {'an' if kind == 'aggregate' else 'a'} {kind} is empty.")
+    return uuid_of(text)
+
+
+def called(text: str, uuid: str) -> str:
+    """How an answer names a consumer or an aggregate: by its name, if given, and its UUID."""
+    return text if names.as_uuid(text) else f"{text} ({uuid})"
+
+
+def provider(service: ServiceConnection, name: str) -> dict[str, Any]:
     """The provider with this UUID or name, as the API shows it.
 
     Raises UnknownNameError, ServiceError, RefusedError.
     """
-    if is_uuid(name):
+    if names.is_written_as_uuid(name):
         try:
             found: dict[str, Any] = service.get(f"/resource_providers/{name}")
         except RefusedError as refusal:
@@ -63,17 +85,17 @@ def provider(service: Service, name: str) -> dict[str, Any]:
     if listed:
         only: dict[str, Any] = listed[0]
         return only
-    everyone = (each["name"] for each in service.get("/resource_providers")["resource_providers"])
-    raise UnknownNameError("resource provider", name, close_to(name, everyone))
+    existing = (each["name"] for each in service.get("/resource_providers")["resource_providers"])
+    raise UnknownNameError("resource provider", name, close_to(name, existing))
 
 
-def provider_uuid(service: Service, name: str) -> str:
+def provider_uuid(service: ServiceConnection, name: str) -> str:
     """UUID of the provider with this UUID or name. Raises as ``provider`` does."""
     return str(provider(service, name)["uuid"])
 
 
-def provider_names(service: Service, uuids: Iterable[str]) -> dict[str, str]:
-    """Names of some providers by UUID; one that is gone meanwhile keeps its UUID."""
+def provider_names(service: ServiceConnection, uuids: Iterable[str]) -> dict[str, str]:
+    """Names of some providers by UUID; a provider deleted meanwhile is shown by its UUID."""
     found: dict[str, str] = {}
     for each in sorted(set(uuids)):
         try:
@@ -85,9 +107,9 @@ def provider_names(service: Service, uuids: Iterable[str]) -> dict[str, str]:
 
 @contextmanager
 def names_explained(
-    service: Service, resource_classes: Iterable[str] = (), traits: Iterable[str] = ()
+    service: ServiceConnection, resource_classes: Iterable[str] = (), traits: Iterable[str] = ()
 ) -> Iterator[None]:
-    """If what is done here is refused, say so if it is for a class or a trait that does not exist."""
+    """If the service refuses this block because a class or trait is unknown, explain that."""
     try:
         yield
     except RefusedError as refusal:
@@ -107,7 +129,7 @@ def names_explained(
 def _explain(
     kind: str,
     named: Iterable[str],
-    service: Service,
+    service: ServiceConnection,
     path: str,
     refusal: RefusedError,
     key: tuple[str],

@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from moorage.cli.client.lookup import aggregate_uuid
+
 INVENTORY_FIELDS: Final[Mapping[str, type[int] | type[float]]] = {
     "total": int,
     "reserved": int,
@@ -17,12 +19,12 @@ INVENTORY_FIELDS: Final[Mapping[str, type[int] | type[float]]] = {
     "step_size": int,
     "allocation_ratio": float,
 }
-"""What an inventory may say, with the type of each value."""
+"""Fields of an inventory, with the type of each value."""
 
 CLASS_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 
 GROUP_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,63}")
-"""The API takes 64 characters; the underscore in front is ours."""
+"""The API accepts 64 characters; this syntax adds an underscore in front."""
 
 
 def _bad(message: str) -> click.BadParameter:
@@ -34,7 +36,7 @@ def number(text: str, kind: type[int] | type[float] = int) -> int | float:
     try:
         return kind(text)
     except ValueError:
-        raise _bad(f"'{text}' is no {'whole ' if kind is int else ''}number.") from None
+        raise _bad(f"'{text}' is not a {'whole ' if kind is int else ''}number.") from None
 
 
 def amounts(text: str) -> dict[str, int]:
@@ -57,9 +59,10 @@ def _items(text: str) -> list[str]:
 
 
 def _pair(item: str) -> tuple[str, str, str]:
-    """Around the first = or, as the API writes it, the first colon."""
-    found = re.match(r"([^=:]*)([=:])(.*)", item)
-    return (found[1].strip(), found[2], found[3].strip()) if found else (item, "", "")
+    """Split at the first = or, as the API writes it, at the first colon."""
+    sign = min("=:", key=lambda each: (item.find(each) < 0, item.find(each)))
+    name, sign, value = item.partition(sign)
+    return (name.strip(), sign, value.strip()) if sign else (item, "", "")
 
 
 def inventory(text: str) -> tuple[str, dict[str, int | float]]:
@@ -78,18 +81,22 @@ def inventory(text: str) -> tuple[str, dict[str, int | float]]:
 
 
 @dataclass(slots=True)
-class Group:
-    """What one request group asks for. ``required`` has one entry per wish: a trait, or any of some."""
+class GroupConditions:
+    """The conditions of one request group.
+
+    Each entry of ``required`` is a trait, or several of which one suffices. ``member_of`` is in the API's
+    form.
+    """
 
     resources: dict[str, int] = field(default_factory=dict)
     required: list[tuple[str, ...]] = field(default_factory=list)
     forbidden: list[str] = field(default_factory=list)
-    member_of: list[tuple[str, ...]] = field(default_factory=list)
+    member_of: list[str] = field(default_factory=list)
     in_tree: str | None = None
 
     @property
     def traits(self) -> set[str]:
-        """All traits that it names."""
+        """All traits that the group names."""
         return {name for names in self.required for name in names} | set(self.forbidden)
 
     def add_traits(self, text: str) -> None:
@@ -112,16 +119,20 @@ class Group:
             f"resources{suffix}": ",".join(f"{name}:{amount}" for name, amount in self.resources.items())
             or None,
             f"required{suffix}": wishes or None,
-            f"member_of{suffix}": [
-                names[0] if len(names) == 1 else "in:" + ",".join(names) for names in self.member_of
-            ]
-            or None,
+            f"member_of{suffix}": self.member_of or None,
             f"in_tree{suffix}": self.in_tree,
         }
 
 
-def group(text: str) -> tuple[str, Group]:
-    """``gpu:PGPU=1,CUSTOM_A100``: a name and what is wanted of one provider. Raises BadParameter.
+def member_of(text: str) -> str:
+    """``A``, ``A|B`` or ``!A``, of names or UUIDs, as the API writes it. Raises BadParameter."""
+    sign = "!" if text.startswith("!") else ""
+    uuids = [aggregate_uuid(name.strip()) for name in text.removeprefix("!").split("|")]
+    return sign + (uuids[0] if len(uuids) == 1 else f"in:{','.join(uuids)}")
+
+
+def group(text: str) -> tuple[str, GroupConditions]:
+    """``gpu:PGPU=1,CUSTOM_A100``: a name, and conditions on one provider. Raises BadParameter.
 
     Items are CLASS=AMOUNT, TRAIT, !TRAIT, TRAIT|TRAIT, member_of=AGGREGATE[|AGGREGATE] and
     in_tree=PROVIDER.
@@ -129,11 +140,11 @@ def group(text: str) -> tuple[str, Group]:
     name, colon, wanted = text.partition(":")
     if not colon or not GROUP_NAME.fullmatch(name):
         raise _bad(f"'{text}' is not NAME:ITEM[,ITEM...], as in gpu:PGPU=1,CUSTOM_GPU_A100.")
-    found = Group()
+    found = GroupConditions()
     for item in _items(wanted):
         key, sign, value = _pair(item)
         if key == "member_of" and sign:
-            found.member_of.append(tuple(value.split("|")))
+            found.member_of.append(member_of(value))
         elif key == "in_tree" and sign:
             found.in_tree = value
         elif sign:
@@ -146,9 +157,9 @@ def group(text: str) -> tuple[str, Group]:
     return name, found
 
 
-def groups(texts: Iterable[str]) -> dict[str, Group]:
-    """Groups by name. Raises BadParameter if a name comes twice."""
-    found: dict[str, Group] = {}
+def groups(texts: Iterable[str]) -> dict[str, GroupConditions]:
+    """Groups by name. Raises BadParameter if a name is repeated."""
+    found: dict[str, GroupConditions] = {}
     for text in texts:
         name, wanted = group(text)
         if name in found:
@@ -160,7 +171,7 @@ def groups(texts: Iterable[str]) -> dict[str, Group]:
 def holding(text: str) -> tuple[str, dict[str, int]]:
     """``PROVIDER:VCPU=2,MEMORY_MB=512`` as a provider and amounts. Raises BadParameter.
 
-    The last colon counts: a provider's name may have some of its own.
+    The last colon separates: a provider's name may contain colons.
     """
     provider, colon, wanted = text.rpartition(":")
     if not colon or not provider:
@@ -169,7 +180,7 @@ def holding(text: str) -> tuple[str, dict[str, int]]:
 
 
 def holdings(texts: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Amounts by provider. Raises BadParameter if one comes twice."""
+    """Amounts by provider. Raises BadParameter if a provider is repeated."""
     found: dict[str, dict[str, int]] = {}
     for text in texts:
         provider, wanted = holding(text)

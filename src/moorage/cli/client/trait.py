@@ -1,4 +1,4 @@
-"""``moorage trait``: what providers are."""
+"""``moorage trait``: traits of providers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from urllib.parse import quote
 
 import click
 
-from moorage.cli.client import lookup, show
-from moorage.cli.client.call import Call, client_command, complete_provider, provider_argument
-from moorage.cli.client.connection import retried
+from moorage.cli.client import lookup
+from moorage.cli.client.call import CommandRun, client_command, complete_provider, provider_argument
+from moorage.cli.client.change import change_members, dry_run_option
+from moorage.cli.shared import show
+from moorage.cli.shared.groups import Commands
+
+Change = Callable[[set[str], set[str]], set[str]]
+"""Computes the new traits of a provider from its present ones and the named ones."""
 
 
-@click.group(short_help="What providers are: their traits.")
+@click.group(cls=Commands, short_help="Traits of providers.")
 def trait() -> None:
-    """Traits: what there are, and which of them providers have."""
+    """Traits: all known ones, and those of providers."""
 
 
 @trait.command(name="list", short_help="List traits, all or those of a provider.")
-@click.option("--provider", shell_complete=complete_provider, help="Those that this provider has.")
-@click.option("--prefix", help="Those whose names begin so.")
-@click.option("--used/--unused", default=None, help="Those that some provider has, or that none has.")
+@click.option("--provider", shell_complete=complete_provider, help="Traits of this provider.")
+@click.option("--prefix", help="Traits whose names begin with this.")
+@click.option("--used/--unused", default=None, help="Traits of any provider, or of none.")
 @client_command
-def list_traits(call: Call, provider: str | None, prefix: str | None, used: bool | None) -> None:
+def list_traits(call: CommandRun, provider: str | None, prefix: str | None, used: bool | None) -> None:
     """List traits by name, one per line."""
     if provider:
         path = f"/resource_providers/{lookup.provider_uuid(call.service, provider)}/traits"
@@ -38,66 +43,75 @@ def list_traits(call: Call, provider: str | None, prefix: str | None, used: bool
     call.show(names, lambda: show.lines(names))
 
 
-@trait.command(name="create", short_help="Create a trait of your own.")
-@click.argument("name")
+@trait.command(name="create", short_help="Create custom traits.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@dry_run_option
 @client_command
-def create_trait(call: Call, name: str) -> None:
-    """Create the trait NAME, which begins with CUSTOM_. It is fine if it exists."""
-    call.service.put(f"/traits/{quote(name, safe='')}", None)
-    call.done({"name": name}, f"There is a trait {name}.")
+def create_trait(call: CommandRun, names: tuple[str, ...], dry_run: bool) -> None:
+    """Create traits, whose NAMEs begin with CUSTOM_. Existing ones stay."""
+
+    def create(name: str) -> dict[str, Any]:
+        if not dry_run:
+            call.service.put(f"/traits/{quote(name, safe='')}", None)
+        return {"name": name, "dry_run": dry_run}
+
+    verb = "There would be" if dry_run else "There is"
+    call.gather(names, create, lambda made: click.echo(f"{verb} a trait {made['name']}."))
 
 
-@trait.command(name="delete", short_help="Delete a trait of your own that no provider has.")
-@click.argument("name")
+@trait.command(name="delete", short_help="Delete custom traits that no provider has.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@dry_run_option
 @client_command
-def delete_trait(call: Call, name: str) -> None:
-    """Delete the trait NAME, which begins with CUSTOM_ and is no provider's."""
-    with lookup.names_explained(call.service, traits=(name,)):
-        call.service.delete(f"/traits/{quote(name, safe='')}")
-    call.done({"deleted": name}, f"Deleted {name}.")
+def delete_trait(call: CommandRun, names: tuple[str, ...], dry_run: bool) -> None:
+    """Delete traits, whose NAMEs begin with CUSTOM_, and which no provider has."""
+
+    def delete(name: str) -> dict[str, Any]:
+        place = f"/traits/{quote(name, safe='')}"
+        with lookup.names_explained(call.service, traits=(name,)):
+            call.service.get(place) if dry_run else call.service.delete(place)
+        return {"deleted": name, "dry_run": dry_run}
+
+    verb = "Would delete" if dry_run else "Deleted"
+    call.gather(names, delete, lambda gone: click.echo(f"{verb} {gone['deleted']}."))
 
 
 def _change(
-    call: Call, provider: str, named: tuple[str, ...], change: Callable[[set[str], set[str]], set[str]]
+    call: CommandRun, provider: str, named: tuple[str, ...], change: Change, *, dry_run: bool
 ) -> None:
-    """Replace a provider's traits by what ``change`` makes of those it has and those that are named."""
+    """Replace a provider's traits by the result of ``change`` for its present ones and the named ones."""
     path = f"/resource_providers/{lookup.provider_uuid(call.service, provider)}/traits"
-
-    def attempt() -> Any:
-        present = call.service.get(path)
-        body = {
-            "resource_provider_generation": present["resource_provider_generation"],
-            "traits": sorted(change(set(present["traits"]), set(named))),
-        }
-        return call.service.put(path, body)
-
     with lookup.names_explained(call.service, traits=named):
-        changed = retried(attempt)
-    call.done(changed, f"{provider} has: {' '.join(sorted(changed['traits'])) or 'no traits'}")
+        change_members(
+            call, provider, path, "traits", lambda present: change(present, set(named)), dry_run=dry_run
+        )
 
 
 @trait.command(name="set", short_help="Set all traits of a provider.")
 @provider_argument()
 @click.argument("traits", nargs=-1)
+@dry_run_option
 @client_command
-def set_traits(call: Call, provider: str, traits: tuple[str, ...]) -> None:
+def set_traits(call: CommandRun, provider: str, traits: tuple[str, ...], dry_run: bool) -> None:
     """Give PROVIDER these TRAITS and no other; none at all if none is named."""
-    _change(call, provider, traits, lambda _, named: named)
+    _change(call, provider, traits, lambda _, named: named, dry_run=dry_run)
 
 
 @trait.command(name="add", short_help="Add traits to a provider.")
 @provider_argument()
 @click.argument("traits", nargs=-1, required=True)
+@dry_run_option
 @client_command
-def add_traits(call: Call, provider: str, traits: tuple[str, ...]) -> None:
-    """Give PROVIDER these TRAITS beside those that it has."""
-    _change(call, provider, traits, lambda present, named: present | named)
+def add_traits(call: CommandRun, provider: str, traits: tuple[str, ...], dry_run: bool) -> None:
+    """Give PROVIDER these TRAITS in addition to those that it has."""
+    _change(call, provider, traits, lambda present, named: present | named, dry_run=dry_run)
 
 
 @trait.command(name="remove", short_help="Take traits from a provider.")
 @provider_argument()
 @click.argument("traits", nargs=-1, required=True)
+@dry_run_option
 @client_command
-def remove_traits(call: Call, provider: str, traits: tuple[str, ...]) -> None:
+def remove_traits(call: CommandRun, provider: str, traits: tuple[str, ...], dry_run: bool) -> None:
     """Take these TRAITS from PROVIDER."""
-    _change(call, provider, traits, lambda present, named: present - named)
+    _change(call, provider, traits, lambda present, named: present - named, dry_run=dry_run)

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from moorage.cli.client import lookup, show
+from moorage.cli.client import lookup
 from moorage.cli.client.allocation import CONSUMER_TYPE_MINOR
-from moorage.cli.client.call import Call, client_command, complete_provider
-from moorage.cli.console import stdout
+from moorage.cli.client.call import CommandRun, client_command, complete_provider
+from moorage.cli.shared import show
 
 
 @click.command(short_help="Show how much is used, of a provider or by a project.")
@@ -17,19 +17,19 @@ from moorage.cli.console import stdout
 @click.option("--project", help="Use by this project.")
 @click.option("--user", help="Use by this user of the project only.")
 @client_command
-def usage(call: Call, provider: str | None, project: str | None, user: str | None) -> None:
+def usage(call: CommandRun, provider: str | None, project: str | None, user: str | None) -> None:
     """Show how much is used: of a provider (--provider), or by a project (--project, --user)."""
     if bool(provider) == bool(project):
-        raise click.UsageError("Say --provider or --project, and not both.")
+        raise click.UsageError("Use --provider or --project, and not both.")
     if user and not project:
-        raise click.UsageError("--user goes with --project.")
+        raise click.UsageError("--user needs --project.")
     if provider:
         _of_provider(call, provider)
     else:
         _of_project(call, str(project), user)
 
 
-def _of_provider(call: Call, provider: str) -> None:
+def _of_provider(call: CommandRun, provider: str) -> None:
     path = f"/resource_providers/{lookup.provider_uuid(call.service, provider)}"
     inventories = call.service.get(f"{path}/inventories")["inventories"]
     usages = call.service.get(f"{path}/usages")["usages"]
@@ -48,7 +48,7 @@ def _of_provider(call: Call, provider: str) -> None:
                     each["used"],
                     each["capacity"],
                     each["capacity"] - each["used"],
-                    show.bar(each["used"], each["capacity"]),
+                    show.table_bar(each["used"], each["capacity"]),
                 )
                 for name, each in data.items()
             ],
@@ -57,10 +57,10 @@ def _of_provider(call: Call, provider: str) -> None:
     )
 
 
-def _of_project(call: Call, project: str, user: str | None) -> None:
+def _of_project(call: CommandRun, project: str, user: str | None) -> None:
     found = call.service.get("/usages", {"project_id": project, "user_id": user})["usages"]
     if not found:
-        call.show(found, lambda: stdout().print(f"Project {project} uses nothing.", markup=False))
+        call.show(found, lambda: click.echo(f"Project {project} uses nothing."))
         return
     call.show(found, lambda: _draw(found, by_type=call.service.minor >= CONSUMER_TYPE_MINOR))
 

@@ -1,7 +1,7 @@
-"""The schema's history, kept by Alembic in a version table of our own.
+"""The schema's history, which Alembic keeps in a version table of Moorage's own.
 
-Placement's tables are created as its newest release has them where they are missing, and its own
-version table then says so, so that it can be started on the same database at any time.
+Missing tables of Placement are created as in its newest release. Placement's own version table then says
+so, so that Placement can be started on the same database at any time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from alembic.script import ScriptDirectory
 
 from moorage.model.errors import SchemaError, UnavailableError
 from moorage.store.migrations.adoption import VERSION_TABLE
+from moorage.store.sql.engines import make_file
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a test holds it to the scripts."""
 
 
@@ -33,15 +34,15 @@ def configuration() -> Config:
 
 LOCK_NAME = "moorage_migrations"
 LOCK_SECONDS = 600
-"""How long one host waits for another one's migrations."""
+"""How long one host waits for another host's migrations."""
 
 
 @contextmanager
 def _alone(connection: sa.Connection) -> Iterator[None]:
-    """A transaction in which no other process changes the schema.
+    """A transaction during which no other process changes the schema.
 
-    SQLite's BEGIN IMMEDIATE is enough by itself. MariaDB's DDL commits on its own, so that only a
-    lock of the session lasts until the end. Raises UnavailableError.
+    On SQLite, BEGIN IMMEDIATE alone is enough. MariaDB commits after each DDL statement, so only a lock of
+    the session lasts until the end. Raises UnavailableError.
     """
     by_session = connection.dialect.name == "mysql"
     if by_session:
@@ -52,7 +53,7 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
     try:
         with connection.begin():
             if connection.dialect.name == "postgresql":
-                # Writers do not wait long, but this takes as long as it takes.
+                # Writers bound their waits, but a migration may take long.
                 connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
                 lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(LOCK_NAME))
                 connection.execute(sa.select(lock))
@@ -64,27 +65,32 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """All revisions of our own tables, oldest first: every one of them has been released."""
+    """All revisions of Moorage's tables, oldest first. All of them have been released."""
     scripts = ScriptDirectory.from_config(configuration()).walk_revisions()
     return tuple(reversed([script.revision for script in scripts]))
 
 
 def upgrade(engine: sa.Engine, revision: str = HEAD) -> None:
-    """Bring the schema to a revision, if it is not past it. Raises SchemaError, UnavailableError."""
+    """Bring the schema to a revision, unless it is past it. Makes a missing SQLite file.
+
+    Raises ConfigurationError, SchemaError, UnavailableError.
+    """
+    make_file(engine.url)
     with engine.connect() as connection, _alone(connection):
-        check_known(_version(connection))
+        check_known(version_in(connection))
         config = configuration()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
 
 def version(engine: sa.Engine) -> str | None:
-    """Revision that the database is at; None if it has none of our tables."""
+    """Revision of the database's schema; None if it has none of Moorage's tables."""
     with engine.connect() as connection:
-        return _version(connection)
+        return version_in(connection)
 
 
-def _version(connection: sa.Connection) -> str | None:
+def version_in(connection: sa.Connection) -> str | None:
+    """As ``version``, over an existing connection."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     return context.get_current_revision()
 

@@ -1,8 +1,8 @@
-"""What a database holds before Moorage has touched it, and whether it may be taken over.
+"""What a database holds before Moorage has touched it, and whether Moorage may take it over.
 
-A database is taken over if it is empty, if it is one of openstack-placement at its newest schema, or
-if an earlier attempt of our own was interrupted in it (MariaDB commits every single change of
-schema). Anything else is left alone, with a word on what it is.
+Moorage takes a database over in three cases: it is empty, it is one of openstack-placement at its newest
+schema, or an earlier attempt of Moorage was interrupted in it. (MariaDB commits every single change of
+schema.) Any other database stays as it is, with an error that says what it holds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 import sqlalchemy as sa
 
 from moorage.model.errors import SchemaError
+from moorage.store.healing import require_sound
 from moorage.store.tables import PLACEMENT_REVISION, PLACEMENT_TABLES
 
 PLACEMENT_VERSION_TABLE = "alembic_version"
@@ -20,16 +21,16 @@ PLACEMENT_HISTORY = ("b4ed3a175331", "611cd6dffd7b", "b5c396305c25", "422ece5713
 """Placement's own revisions, oldest first. Source: ``alembic history`` of openstack-placement 16."""
 
 VERSION_TABLE = "moorage_alembic_version"
-"""Our own history; Placement keeps its own in ``alembic_version``."""
+"""Moorage's own history. Placement keeps its own in ``alembic_version``."""
 
 SHOWN_TABLES = 3
-"""Names of strange tables that an error shows."""
+"""How many names of foreign tables an error shows."""
 
 
 def take_over(connection: sa.Connection) -> None:
-    """Leave the database with Placement's newest tables, marked as such.
+    """Bring the database to Placement's newest tables, and mark it so.
 
-    Raises SchemaError, and has changed nothing then.
+    If this raises SchemaError, nothing has changed.
     """
     if examine(connection) is None:
         create_missing(connection, PLACEMENT_TABLES)
@@ -39,11 +40,11 @@ def take_over(connection: sa.Connection) -> None:
 def examine(connection: sa.Connection) -> str | None:
     """Placement's revision in a database that may be taken over; None if it is not marked yet.
 
-    Raises SchemaError for one that may not be.
+    Raises SchemaError for any other database.
     """
     inspector = sa.inspect(connection)
     present = set(inspector.get_table_names())
-    stamp = _placement_stamp(connection, present)
+    stamp = placement_stamp(connection)
     _check_stamp(stamp, present)
     ours = [table.name for table in PLACEMENT_TABLES]
     found = [name for name in ours if name in present]
@@ -52,11 +53,13 @@ def examine(connection: sa.Connection) -> str | None:
     elif found != ours:
         _check_interrupted(connection, stamp, found, ours)
     _check_columns(inspector, found)
+    if found == ours:
+        require_sound(connection)
     return stamp
 
 
 def create_missing(connection: sa.Connection, tables: Iterable[sa.Table]) -> None:
-    """Create those of ``tables``, and of their indexes, that are not there."""
+    """Create those of ``tables``, and of their indexes, that are missing."""
     for table in tables:
         table.create(connection, checkfirst=True)
         for index in sorted(table.indexes, key=lambda each: str(each.name)):
@@ -71,8 +74,9 @@ def _version_table() -> sa.Table:
     )
 
 
-def _placement_stamp(connection: sa.Connection, present: Collection[str]) -> str | None:
-    if PLACEMENT_VERSION_TABLE not in present:
+def placement_stamp(connection: sa.Connection) -> str | None:
+    """The revision that Placement has marked its schema with; None if there is no mark."""
+    if not sa.inspect(connection).has_table(PLACEMENT_VERSION_TABLE):
         return None
     found: str | None = connection.execute(sa.select(_version_table().c.version_num)).scalar()
     return found
@@ -115,14 +119,14 @@ def _check_empty(stamp: str | None, present: Collection[str]) -> None:
     if stamp is not None:
         raise SchemaError(
             f"the database is half-made: it is marked as Placement's ({stamp}) but has none of its "
-            f"tables. If nothing is to be kept in it, drop its table {PLACEMENT_VERSION_TABLE}"
+            f"tables. If it holds nothing that you need, drop its table {PLACEMENT_VERSION_TABLE}"
         )
 
 
 def _check_interrupted(
     connection: sa.Connection, stamp: str | None, found: Sequence[str], ours: Sequence[str]
 ) -> None:
-    """Only what an interrupted attempt leaves is continued: the first few tables, and nothing in them."""
+    """Continue only what an interrupted attempt leaves: the first few tables, with nothing in them."""
     if stamp is None and found == ours[: len(found)] and not _has_rows(connection, found):
         return
     missing = [name for name in ours if name not in found]

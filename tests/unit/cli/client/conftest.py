@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 from click.testing import CliRunner, Result
 
-from moorage.cli.client.connection import Service
+from moorage.api.http.exchange import WsgiApplication
+from moorage.cli.client.connection import ServiceConnection
 from moorage.cli.main import main
-from moorage.cli.wiring import Chosen, WsgiApplication, build_application, resolve
+from moorage.wiring.parts import build_application
+from moorage.wiring.settings import Chosen, resolve
 from tests.databases.prepared import (
     Prepare,
     prepare,
@@ -25,7 +28,15 @@ from tests.databases.prepared import (
 )
 from tests.servers.databases import SQLITE
 
-__all__ = ["connection", "host", "prepare", "prepared_databases", "sqlite_template", "terminal"]
+__all__ = [
+    "connection",
+    "host",
+    "prepare",
+    "prepared_databases",
+    "service_database",
+    "sqlite_template",
+    "terminal",
+]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -61,30 +72,36 @@ class Terminal:
         variables: Mapping[str, str] = {"MOORAGE_URL": self.url, **environment}
         return CliRunner().invoke(main, list(arguments), env=variables)
 
-    def does(self, *arguments: str) -> str:
-        """Output of a command that must succeed."""
+    def does(self, *arguments: str, status: int = 0) -> str:
+        """Output of a command that must succeed, or be answered with a no (3)."""
         result = self.run(*arguments)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == status, result.output
         return result.stdout
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str, status: int = 0) -> Any:
         """The answer of a command that must succeed, as data."""
-        return json.loads(self.does(*arguments, "--json"))
+        return json.loads(self.does(*arguments, "--json", status=status))
 
     def refused(self, *arguments: str, status: int = 1) -> str:
-        """What a command that must fail says."""
+        """What a command that must fail says, without its first line, which names the service."""
         result = self.run(*arguments)
         assert result.exit_code == status, result.output
         assert result.stdout == ""
-        return result.stderr
+        return re.sub(r"\AService: .*\n", "", result.stderr)
 
 
 @pytest.fixture
-def terminal(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def service_database(prepare: Prepare) -> str:
+    """The database of the service."""
+    return prepare(SQLITE)
+
+
+@pytest.fixture
+def terminal(service_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     """Commands against a new service with nothing in it."""
     for variable in ("MOORAGE_URL", "MOORAGE_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
-    settings = resolve(Chosen(database=prepare(SQLITE)), {}, serving=True).settings
+    settings = resolve(Chosen(database=service_database), {}, serving=True).settings
     with answering(build_application(settings)) as url:
         yield Terminal(url)
 
@@ -102,7 +119,7 @@ def host(terminal: Terminal) -> Terminal:
 
 
 @pytest.fixture
-def connection(terminal: Terminal) -> Iterator[Service]:
+def connection(terminal: Terminal) -> Iterator[ServiceConnection]:
     """A connection of the test's own."""
-    with Service(terminal.url, "admin") as opened:
+    with ServiceConnection(terminal.url, "admin") as opened:
         yield opened

@@ -11,16 +11,17 @@ import pytest
 import requests
 
 from moorage.cli.client import lookup
+from moorage.cli.client.address import URL_KEY
 from moorage.cli.client.call import complete_provider
 from moorage.cli.client.connection import (
     ATTEMPTS,
     CONCURRENT_UPDATE,
     CONSUMER_CONFLICT,
     RefusedError,
-    Service,
+    ServiceConnection,
     retried,
 )
-from moorage.cli.client.show import table
+from moorage.cli.shared.show import table
 from tests.unit.cli.client.conftest import Terminal, answering
 
 
@@ -56,12 +57,12 @@ def test_nobody_there_is_told_with_what_to_do() -> None:
     text = Terminal("http://127.0.0.1:9").refused("provider", "list")
     assert text == (
         "Nothing answers at http://127.0.0.1:9. Is the service running ('moorage serve')? "
-        "Another address is named by --url or MOORAGE_URL.\n"
+        "--url or MOORAGE_URL names another address.\n"
     )
 
 
-def test_address_that_is_none_is_told() -> None:
-    assert "nonsense cannot be asked: Invalid URL" in Terminal("nonsense").refused("provider", "list")
+def test_address_that_cannot_be_asked_is_told() -> None:
+    assert ".example failed: " in Terminal(f"http://{'x' * 64}.example").refused("provider", "list")
 
 
 @pytest.mark.parametrize(
@@ -82,10 +83,9 @@ def test_silence_and_strangers_are_told(fault: Exception, told: str, monkeypatch
 def test_token_that_may_not_is_told(terminal: Terminal) -> None:
     result = terminal.run("provider", "list", MOORAGE_TOKEN="somebody:project")
     assert result.exit_code == 1
-    assert result.stderr.startswith("This token may not do that: ")
-    assert "names one that has another role" in result.stderr
-    assert "'openstack token issue" in result.stderr
-    assert "'moorage token create'" in result.stderr
+    assert "\nThis token does not allow that: " in result.stderr
+    # What lacks may be a role or a project: which one the service does not say.
+    assert "a token with another role, or of the project in the request" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_token_that_is_not_accepted_is_told_with_whence_another_one_comes(
     challenge: dict[str, str], keystone: bool, moorage: bool
 ) -> None:
     text = said("401 Unauthorized", b"<html>", **challenge)
-    assert text.startswith("URL does not accept this token. --token or MOORAGE_TOKEN names another one")
+    assert text.startswith("URL does not accept this token.\n--token or MOORAGE_TOKEN names another one. ")
     assert ("openstack token issue" in text) is keystone
     assert ("moorage token create" in text) is moorage
 
 
 def test_answer_of_something_else_is_told() -> None:
-    assert "is no Placement service: its answer is no JSON" in said("200 OK", b"<html>")
+    assert "is not a Placement service: its answer is not JSON" in said("200 OK", b"<html>")
     assert said("404 Not Found", b"<html>") == "404 Not Found\n(URL: is that a Placement service?)\n"
     for body in (b"[]", b'{"errors": []}', b'{"errors": [1]}'):
         assert "is that a Placement service" in said("500 Oops", body)
@@ -139,7 +139,7 @@ def test_older_service_is_spoken_to_in_its_own_version() -> None:
         terminal = Terminal(url)
         assert "VCPU      3" in terminal.does("usage", "--project", "p")
         assert seen == ["placement 1.39", "placement 1.36"]
-        with Service(url, "x") as service:
+        with ServiceConnection(url, "x") as service:
             service.get("/usages")
             service.get("/usages")
         assert seen[2:] == ["placement 1.39", "placement 1.36", "placement 1.36"]
@@ -152,7 +152,7 @@ def test_refusal_of_the_version_that_names_no_other_is_a_refusal(newest: str) ->
 
 def test_service_that_is_too_old_is_told() -> None:
     text = said("406 Not Acceptable", error(max_version="1.10", detail="no"))
-    assert text == "URL speaks Placement up to 1.10; 1.28 is needed.\n"
+    assert text == "URL supports Placement up to 1.10; this command needs 1.28.\n"
 
 
 def refusal(detail: str = "", code: str = CONCURRENT_UPDATE) -> RefusedError:
@@ -192,7 +192,10 @@ def test_uuid_that_is_nobodys_is_looked_for_as_a_name(terminal: Terminal) -> Non
 
 
 def test_refusal_of_a_uuid_for_another_reason_is_passed_on() -> None:
-    with answering(stub(lambda _: ("500 Oops", error(detail="broken")))) as url, Service(url, "x") as service:
+    with (
+        answering(stub(lambda _: ("500 Oops", error(detail="broken")))) as url,
+        ServiceConnection(url, "x") as service,
+    ):
         with pytest.raises(RefusedError, match="broken"):
             lookup.provider(service, "aaaa0000-0000-4000-8000-000000000001")
         assert lookup.provider_names(service, ["a"]) == {"a": "a"}
@@ -202,7 +205,7 @@ def test_empty_name_is_nobodys(terminal: Terminal) -> None:
     assert "There is no resource provider ''." in terminal.refused("provider", "show", "")
 
 
-def test_refusal_that_is_not_for_a_name_is_passed_on(connection: Service) -> None:
+def test_refusal_that_is_not_for_a_name_is_passed_on(connection: ServiceConnection) -> None:
     for status, names in ((400, ["VCPU"]), (409, ["NOT_THERE"])):
         with pytest.raises(RefusedError, match="mine"), lookup.names_explained(connection, names, names[:0]):
             raise RefusedError(status, "", "mine")
@@ -213,7 +216,7 @@ def test_refusal_that_is_not_for_a_name_is_passed_on(connection: Service) -> Non
 
 def completed(incomplete: str, url: str | None) -> list[str]:
     context = click.Context(click.Command("x"))
-    context.params["url"] = url
+    context.meta[URL_KEY] = url
     return [item.value for item in complete_provider(context, click.Argument(["x"]), incomplete)]
 
 

@@ -9,27 +9,28 @@ import click
 import pytest
 
 from moorage.cli.client import syntax
-from moorage.cli.client.show import bar
+from moorage.cli.shared.show import bar
+from tests.table import each
 
 
 def test_amounts_are_written_with_equals_or_as_the_api_does() -> None:
     assert syntax.amounts("VCPU=4, MEMORY_MB:8192,") == {"VCPU": 4, "MEMORY_MB": 8192}
 
 
-@pytest.mark.parametrize(
+@each(
     ("parse", "text", "told"),
     [
         (syntax.amounts, "", "at least one"),
         (syntax.amounts, "VCPU", "'VCPU' is not CLASS=AMOUNT"),
         (syntax.amounts, "vcpu=1", "'vcpu=1' is not CLASS=AMOUNT"),
-        (syntax.amounts, "VCPU=x", "'x' is no whole number"),
-        (syntax.amounts, "VCPU=1.5", "'1.5' is no whole number"),
+        (syntax.amounts, "VCPU=x", "'x' is not a whole number"),
+        (syntax.amounts, "VCPU=1.5", "'1.5' is not a whole number"),
         (syntax.amounts, "VCPU=1,VCPU=2", "VCPU is named twice"),
         (syntax.inventory, "", "is not CLASS=TOTAL"),
         (syntax.inventory, "VCPU", "is not CLASS=TOTAL"),
         (syntax.inventory, "VCPU=8,ratio=4", "'ratio=4' is none of total=..., reserved=..."),
         (syntax.inventory, "VCPU=8,reserved", "'reserved' is none of"),
-        (syntax.inventory, "VCPU=8,allocation_ratio=x", "'x' is no number"),
+        (syntax.inventory, "VCPU=8,allocation_ratio=x", "'x' is not a number"),
         (syntax.group, "PGPU=1", "is not NAME:ITEM"),
         (syntax.group, "a b:PGPU=1", "is not NAME:ITEM"),
         (syntax.group, "gpu:PGPU=1,PGPU=2", "PGPU is named twice in group gpu"),
@@ -60,16 +61,19 @@ def test_provider_of_a_holding_may_have_colons_in_its_name() -> None:
 
 
 def test_group_becomes_the_parameters_of_the_api() -> None:
-    name, group = syntax.group("gpu:PGPU=1,VGPU=2,CUSTOM_A,!CUSTOM_B,C|D,member_of=x|y,member_of=z,in_tree=t")
+    x, y, z = (f"aaaa0000-0000-4000-8000-00000000000{digit}" for digit in "123")
+    name, group = syntax.group(
+        f"gpu:PGPU=1,VGPU=2,CUSTOM_A,!CUSTOM_B,C|D,member_of={x}|{y},member_of=!{z},in_tree=t"
+    )
     assert name == "gpu"
     assert group.traits == {"CUSTOM_A", "CUSTOM_B", "C", "D"}
     assert group.query("_gpu") == {
         "resources_gpu": "PGPU:1,VGPU:2",
         "required_gpu": ["CUSTOM_A,!CUSTOM_B", "in:C,D"],
-        "member_of_gpu": ["in:x,y", "z"],
+        "member_of_gpu": [f"in:{x},{y}", f"!{z}"],
         "in_tree_gpu": "t",
     }
-    assert syntax.Group().query("") == {
+    assert syntax.GroupConditions().query("") == {
         "resources": None,
         "required": None,
         "member_of": None,

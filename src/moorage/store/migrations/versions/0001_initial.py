@@ -14,7 +14,7 @@ depends_on = None
 
 metadata = sa.MetaData()
 
-# The tables as this revision had them: a later one changes them by a step of its own, not here.
+# The tables as of this revision. A later revision changes them in a step of its own, not here.
 
 revisions = sa.Table(
     "moorage_revision",
@@ -43,9 +43,9 @@ changes = sa.Table(
 
 
 def upgrade() -> None:
-    """Take the database over. Raises SchemaError for one that may not be.
+    """Take the database over. Raises SchemaError for one that may not be taken over.
 
-    Like every revision it can be run again where it was interrupted: MariaDB keeps what was done.
+    Like every revision it can run again after an interruption: MariaDB keeps what was done.
     """
     connection = op.get_bind()
     take_over(connection)

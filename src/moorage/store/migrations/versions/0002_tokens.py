@@ -1,4 +1,4 @@
-"""Tokens that are given out where there is no Keystone."""
+"""Tokens that Moorage gives out where there is no Keystone."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ tokens = sa.Table(
 
 
 def upgrade() -> None:
-    """Create the table, unless an interrupted attempt has."""
+    """Create the table, unless an interrupted attempt has created it."""
     create_missing(op.get_bind(), (tokens,))

@@ -1,0 +1,223 @@
+"""The client: a method for each thing that the native API can do."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Callable, TypeVar
+from urllib.parse import quote, urlencode
+
+from moorage_client.answers import Claim, Json, Overview, Page, Provider, Version
+from moorage_client.ask import Question, as_json
+from moorage_client.auth import Auth, NoAuth
+from moorage_client.errors import NoNativeApiError
+from moorage_client.explanation import Explanation, UnmetAsk
+from moorage_client.transport import OK, Transport
+
+ItemT = TypeVar("ItemT")
+
+VERSION_ID = "v1"
+V1 = "/moorage/v1"
+
+TIMEOUT_SECONDS = 60.0
+"""Longest wait for a part of an answer: twice as long as a service retries."""
+
+ATTEMPTS = 4
+"""How often a request is sent, if the service cannot be reached or answers 503."""
+
+IDS_OF_A_REQUEST = 100
+"""UUIDs that one request may name."""
+
+
+class Moorage:
+    """A service of Moorage at ``url``, the path that it is mounted under included. Threads may share it.
+
+    ``auth`` is a ``Token``, or ``NoAuth()`` for a service that trusts all clients. ``timeout`` is in s.
+    ``ca_file`` names certificates of authorities in PEM; ``tls`` is a context of your own instead.
+
+    Every method raises ``UnreachableError`` if nothing answers, ``UnusableAnswerError`` if no Moorage does,
+    and the ``ProblemError`` of its code if the service refuses. Connections are kept until ``close``, or the
+    end of a ``with`` block.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        auth: Auth | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        attempts: int = ATTEMPTS,
+        ca_file: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        user_agent: str = "moorage-client",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if attempts < 1:
+            raise ValueError("a request is sent at least once")
+        if tls is None and ca_file is not None:
+            tls = ssl.create_default_context(cafile=ca_file)
+        self._transport = Transport(
+            url,
+            auth or NoAuth(),
+            timeout=timeout,
+            attempts=attempts,
+            tls=tls,
+            user_agent=user_agent,
+            sleep=sleep,
+        )
+        self._version: Version | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the service."""
+        return self._transport.url
+
+    def __enter__(self) -> Moorage:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The next request opens a new one."""
+        self._transport.close()
+
+    # The service itself
+
+    def versions(self) -> tuple[Version, ...]:
+        """All versions of the native API. Needs no token."""
+        return tuple(map(Version.of, self._transport.ask("GET", "/moorage")["versions"]))
+
+    def version(self) -> Version:
+        """The version that this client speaks. It is asked for once."""
+        if self._version is None:
+            found = {version.id: version for version in self.versions()}
+            if VERSION_ID not in found:
+                spoken = ", ".join(found) or "none"
+                raise NoNativeApiError(f"{self.url} has no {VERSION_ID}, but {spoken}.", OK)
+            self._version = found[VERSION_ID]
+        return self._version
+
+    def supports(self, feature: str) -> bool:
+        """Whether the service has a feature, such as ``explain``."""
+        return feature in self.version().features
+
+    def openapi(self) -> Json:
+        """The description of the native API in OpenAPI 3.1. Needs no token."""
+        return self._json("GET", f"{V1}/openapi.json")
+
+    # The account
+
+    def providers(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        in_tree: str | None = None,
+        name: str | None = None,
+        fields: Iterable[str] = (),
+        page_size: int | None = None,
+    ) -> Iterator[Provider]:
+        """Providers by UUID, page after page. Each page is true at a revision of its own.
+
+        ``fields`` names what to show besides uuid, name and root: inventories, used, traits, aggregates,
+        generation, parent.
+        """
+        wanted = {"in_tree": in_tree, "name": name, "fields": ",".join(fields) or None}
+        if ids is None:
+            yield from _all(lambda after: self.provider_page(limit=page_size, after=after, **wanted))
+            return
+        listed = list(ids)
+        for start in range(0, len(listed), IDS_OF_A_REQUEST):
+            some = ",".join(listed[start : start + IDS_OF_A_REQUEST])
+            yield from _all(lambda after, some=some: self.provider_page(after=after, ids=some, **wanted))  # type: ignore[misc]
+
+    def provider_page(self, **parameters: Any) -> Page[Provider]:
+        """One page of providers; ``parameters`` are those of GET /moorage/v1/providers."""
+        return self._page("providers", Provider.of, parameters)
+
+    def claims(
+        self,
+        *,
+        project_id: str | None = None,
+        provider: str | None = None,
+        consumer_type: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Claim]:
+        """Consumers with what they hold, page after page. ``provider`` is a UUID."""
+        wanted = {"project_id": project_id, "provider": provider, "type": consumer_type}
+        return _all(lambda after: self.claim_page(limit=page_size, after=after, **wanted))
+
+    def claim_page(self, **parameters: Any) -> Page[Claim]:
+        """One page of claims; ``parameters`` are those of GET /moorage/v1/claims."""
+        return self._page("claims", Claim.of, parameters)
+
+    def overview(self) -> Overview:
+        """Capacity and use of each tree, in columns."""
+        return Overview.of(self._json("GET", f"{V1}/overview"))
+
+    # Questions
+
+    def explain(
+        self,
+        ask: Question,
+        *,
+        at: str | None = None,
+        count: int | None = None,
+        project_id: str | None = None,
+        **options: Any,
+    ) -> Explanation:
+        """Why a request finds no room, or what it finds.
+
+        ``ask`` is an ``Ask``, the JSON of one, or a query of Placement as a log shows it. ``at`` asks of the
+        tree of one provider only, by name or UUID. ``count`` says how often to place the request.
+        ``project_id`` is the project that asks. Further ``options`` are fields of POST
+        /moorage/v1/explanations.
+        """
+        body = {"ask": as_json(ask), "at": at, "count": count, "project_id": project_id, **options}
+        given = {name: value for name, value in body.items() if value is not None}
+        return Explanation.of(self._json("POST", f"{V1}/explanations", given))
+
+    def explanation(self, request_id: str) -> Explanation:
+        """The explanation that the service has kept of a search that found nothing.
+
+        ``request_id`` is the service's own, or the one that the client of the search sent. Raises
+        ``NotFoundError`` if it has kept none.
+        """
+        return Explanation.of(self._json("GET", f"{V1}/explanations/{quote(request_id, safe='')}"))
+
+    def unmet(self, *, since: str | None = None, limit: int | None = None) -> tuple[UnmetAsk, ...]:
+        """What searches did not find, the most frequent first.
+
+        ``since`` is a span such as ``24h``, or a time in ISO 8601.
+        """
+        data = self._listed("unmet", {"since": since, "limit": limit})
+        return tuple(map(UnmetAsk.of, data["unmet"]))
+
+    def _page(self, noun: str, read: Callable[[Json], ItemT], parameters: Json) -> Page[ItemT]:
+        data = self._listed(noun, parameters)
+        return Page(tuple(map(read, data[noun])), data["revision"], data.get("next"))
+
+    def _listed(self, noun: str, parameters: Json) -> Json:
+        query = urlencode({name: value for name, value in parameters.items() if value is not None})
+        return self._json("GET", f"{V1}/{noun}?{query}" if query else f"{V1}/{noun}")
+
+    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
+        data: Json = self._transport.ask(method, path, body)
+        return data
+
+
+def _all(page_after: Callable[[str | None], Page[ItemT]]) -> Iterator[ItemT]:
+    after: str | None = None
+    while True:
+        page = page_after(after)
+        yield from page.items
+        if page.next is None:
+            return
+        after = page.next

@@ -1,0 +1,234 @@
+"""HTTP/1.1 over kept connections, with the standard library alone.
+
+Every request of this client only reads, so that it may be sent again. It is sent again when the connection
+breaks and when the service answers 503, after the pause that ``Retry-After`` names. A service that takes too
+long is not asked again, because that would add to its load.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Callable
+from urllib.parse import urlsplit
+
+from moorage_client.auth import Auth
+from moorage_client.errors import (
+    AnswerTimeoutError,
+    NoNativeApiError,
+    UnreachableError,
+    UnusableAnswerError,
+    problem,
+)
+
+PROBLEM_TYPE = "application/problem+json"
+
+FIRST_PAUSE_SECONDS = 0.2
+"""Pause after the first failure if the service names none. It doubles."""
+
+LONGEST_PAUSE_SECONDS = 30.0
+"""Longest pause between two attempts, whatever the service names."""
+
+OK = 200
+UNAUTHORIZED = 401
+NOT_FOUND = 404
+UNAVAILABLE = 503
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service is. ``prefix`` is the path that it is mounted under."""
+
+    secure: bool
+    host: str
+    port: int | None
+    prefix: str
+
+    @classmethod
+    def of(cls, url: str) -> Place:
+        """From a URL. Raises ValueError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no URL of a service, such as https://host:8778/placement")
+        if parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("the URL of a service has no query, no fragment and no user")
+        return cls(parts.scheme == "https", parts.hostname, parts.port, parts.path.rstrip("/"))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    content: bytes
+
+    def pause(self) -> float | None:
+        """Seconds that ``Retry-After`` names, None without a usable one."""
+        text = (self.headers.get("Retry-After") or "").strip()
+        if text.isascii() and text.isdecimal():
+            return float(text)
+        try:
+            moment = parsedate_to_datetime(text)
+        except (TypeError, ValueError):
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+    def json(self) -> Any:
+        """The body. Raises ValueError."""
+        return json.loads(self.content)
+
+
+class Transport:
+    """Sends requests to one service. Threads may share it: each request has a connection to itself."""
+
+    def __init__(
+        self,
+        url: str,
+        auth: Auth,
+        *,
+        timeout: float,
+        attempts: int,
+        tls: ssl.SSLContext | None,
+        user_agent: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._place = Place.of(url)
+        self._auth = auth
+        self._timeout = timeout
+        self._attempts = attempts
+        self._tls = tls or (ssl.create_default_context() if self._place.secure else None)
+        self._user_agent = user_agent
+        self._sleep = sleep
+        self._idle: deque[http.client.HTTPConnection] = deque()
+
+    def close(self) -> None:
+        """Close all connections that no request uses."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON of a successful answer.
+
+        Raises UnreachableError, UnusableAnswerError, and ProblemError for a refusal.
+        """
+        reply = self._until_answered(method, path, body)
+        if reply.status == UNAUTHORIZED and self._auth.renew():
+            reply = self._until_answered(method, path, body)
+        return self._read(reply)
+
+    def _until_answered(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
+        content = None if body is None else json.dumps(body).encode()
+        for attempt in range(1, self._attempts + 1):
+            last = attempt == self._attempts
+            pause = None
+            try:
+                reply = self._once(method, path, content)
+            except AnswerTimeoutError:
+                raise
+            except UnreachableError:
+                if last:
+                    raise
+            else:
+                if reply.status != UNAVAILABLE or last:
+                    return reply
+                pause = reply.pause()
+            if pause is None:
+                pause = FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311
+            self._sleep(min(pause, LONGEST_PAUSE_SECONDS))
+        raise AssertionError("the last attempt has answered or raised")
+
+    def _once(self, method: str, path: str, content: bytes | None) -> Reply:
+        headers = {"Accept": f"application/json, {PROBLEM_TYPE}", "User-Agent": self._user_agent}
+        headers.update(self._auth.headers())
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection, kept = self._idle.pop(), True
+        except IndexError:
+            connection, kept = self._new(), False
+        try:
+            return self._over(connection, method, path, content, headers)
+        except AnswerTimeoutError:
+            raise
+        except UnreachableError:
+            if not kept:
+                raise
+        # The service closes idle connections, which only the next request sees. The others are as old.
+        self.close()
+        return self._over(self._new(), method, path, content, headers)
+
+    def _over(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        done = False
+        try:
+            connection.request(method, self._place.prefix + path, content, dict(headers))
+            response = connection.getresponse()
+            reply = Reply(response.status, response.headers, response.read())
+            done = not response.will_close
+        except socket.timeout as error:
+            raise AnswerTimeoutError(
+                f"{self.url} has not answered within {self._timeout:g} seconds."
+            ) from error
+        except ssl.SSLCertVerificationError as error:
+            raise UnusableAnswerError(
+                f"The certificate of {self.url} is not trusted: {error.verify_message}. "
+                "ca_file names the authority that signed it.",
+                0,
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(
+                f"Nothing answers at {self.url}: {str(error) or type(error).__name__}"
+            ) from error
+        finally:
+            if not done:
+                connection.close()
+        self._idle.append(connection)
+        return reply
+
+    def _new(self) -> http.client.HTTPConnection:
+        place = self._place
+        if place.secure:
+            return http.client.HTTPSConnection(
+                place.host, place.port, timeout=self._timeout, context=self._tls
+            )
+        return http.client.HTTPConnection(place.host, place.port, timeout=self._timeout)
+
+    def _read(self, reply: Reply) -> Any:
+        try:
+            body = reply.json()
+        except ValueError:
+            body = None
+        media_type = (reply.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        if media_type == PROBLEM_TYPE and isinstance(body, dict):
+            raise problem(reply.status, body)
+        if reply.status == OK and isinstance(body, dict):
+            return body
+        if reply.status == NOT_FOUND and isinstance(body, dict):
+            raise NoNativeApiError(
+                f"{self.url} answers, but has no native API (/moorage). It is OpenStack Placement, or a "
+                "Moorage without this API. If the service is mounted under a path, the URL must have it.",
+                reply.status,
+            )
+        raise UnusableAnswerError(
+            f"What answers at {self.url} is no Moorage: status {reply.status}, {media_type or 'no type'}.",
+            reply.status,
+        )

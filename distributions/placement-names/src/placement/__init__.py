@@ -1,0 +1,5 @@
+"""The names of OpenStack Placement, which lead to Moorage here."""
+
+from moorage.cli.placement_names import require_alone
+
+require_alone()

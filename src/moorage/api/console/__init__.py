@@ -1,0 +1,1 @@
+"""The console: pages for browsers that ask the two APIs."""

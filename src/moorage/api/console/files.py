@@ -1,0 +1,60 @@
+"""The files of the console, as they are sent: from the package, hashed and compressed once per process."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Final
+
+from moorage.model.valueclass import valueclass
+
+MEDIA_TYPES: Final[Mapping[str, str]] = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+}
+"""By the end of a file's name. Files of other kinds are not sent."""
+
+LEVEL: Final = 6
+"""Of the compression. The highest one takes several times as long for 1 % less."""
+
+
+@valueclass(frozen=True, slots=True)
+class StaticFile:
+    """A file to send. ``tag`` is its entity tag, ``squeezed`` its content compressed by gzip."""
+
+    media_type: str
+    content: bytes
+    squeezed: bytes
+    tag: str
+
+
+def static_file(name: str, content: bytes) -> StaticFile:
+    """The file of this name. Raises KeyError if files of its kind are not sent."""
+    return StaticFile(
+        MEDIA_TYPES[name.rpartition(".")[2]],
+        content,
+        gzip.compress(content, LEVEL, mtime=0),
+        f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+    )
+
+
+def packaged_files() -> dict[str, StaticFile]:
+    """All files of the console by their path below it: ``pages/map.js``."""
+    found: dict[str, StaticFile] = {}
+    _collect(resources.files("moorage.api.console") / "static", "", found)
+    return found
+
+
+def _collect(folder: Traversable, prefix: str, found: dict[str, StaticFile]) -> None:
+    for entry in folder.iterdir():
+        path = prefix + entry.name
+        if entry.is_dir():
+            _collect(entry, f"{path}/", found)
+        else:
+            found[path] = static_file(path, entry.read_bytes())

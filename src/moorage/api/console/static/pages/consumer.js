@@ -1,0 +1,101 @@
+/** Consumers: what holds how much since when, by project and type; or one consumer with all that it holds. */
+
+import { namesOf, request } from "../api.js";
+import { ago, amount, count, cut, debounced, fill, h, several, short } from "../dom.js";
+import { into, table } from "../parts/elements.js";
+import { held } from "../parts/tree.js";
+import { change, href } from "../router.js";
+
+const LIMIT = 200;
+
+export const title = "Consumers";
+
+export function render(main, params) {
+  const page = {
+    update(next) {
+      if (next.get("id")) one(main, next.get("id"));
+      else all(main, next);
+    },
+  };
+  page.update(params);
+  return page;
+}
+
+/** One consumer. */
+function one(main, id) {
+  const body = h("div", {});
+  fill(main, h("div", { class: "title" }, h("h1", {}, "Consumer"), h("code", { class: "soft" }, id),
+    h("a", { class: "push", href: "consumer" }, "All consumers")), body);
+  into(body, async () => {
+    const { data } = await request(`allocations/${encodeURIComponent(id)}`);
+    const providers = Object.keys(data.allocations);
+    const [named, claim] = await Promise.all([namesOf(providers), claimOf(id, data, providers[0])]);
+    return { data, named, claim };
+  }, ({ data, named, claim }) => {
+    const providers = Object.entries(data.allocations);
+    if (!providers.length) return h("p", {}, "It holds nothing: it was never granted a claim, or has released it.");
+    const sums = {};
+    for (const [, { resources }] of providers) for (const [className, number] of Object.entries(resources)) sums[className] = (sums[className] ?? 0) + number;
+    return [
+      h("section", { class: "panel" }, h("dl", { class: "definitions" },
+        h("dt", {}, "Holds"), h("dd", {}, held(sums)),
+        h("dt", {}, "Type"), h("dd", {}, data.consumer_type ?? "unknown"),
+        h("dt", {}, "Project"), h("dd", {}, h("a", { href: href("consumer", { project: data.project_id }) }, data.project_id)),
+        h("dt", {}, "User"), h("dd", {}, data.user_id),
+        h("dt", {}, "Since"), h("dd", {}, ago(claim?.since)),
+        h("dt", {}, "Generation"), h("dd", {}, count(data.consumer_generation)))),
+      h("section", { class: "panel" }, h("h2", {}, "Where"), table(
+        [{ title: "Provider" }, { title: "Class" }, { title: "Amount", number: true }],
+        providers.flatMap(([uuid, { resources }]) => Object.entries(resources).map(([className, number]) => [
+          h("a", { href: href("tree", { id: uuid, mark: uuid }), title: uuid }, cut(named.get(uuid)?.name ?? short(uuid), 48)),
+          className, amount(className, number)])))),
+    ];
+  });
+}
+
+/** The claim of a consumer, which says since when; null if it is not among those that may be seen. */
+async function claimOf(id, data, provider) {
+  if (!provider) return null;
+  const query = { provider, project_id: data.project_id, limit: 5000 };
+  try {
+    const found = await request("moorage/v1/claims", { query });
+    return found.data.claims.find(claim => claim.consumer === id) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** All consumers that the filters leave. */
+function all(main, params) {
+  const project = params.get("project") ?? "", type = params.get("type") ?? "", after = params.get("after") ?? "";
+  const body = h("section", { class: "panel" });
+  const field = (id, label, name, value) => h("label", { class: "field" }, `${label} `,
+    h("input", { id, type: "search", value, spellcheck: "false", oninput: debounced(event => {
+      change({ [name]: event.target.value.trim(), after: "" }, { replace: true });
+      const again = document.getElementById(id);
+      again?.focus();
+    }, 400) }));
+  // Typing in a field must not take it away.
+  const typed = ["by-project", "by-type"].includes(document.activeElement?.id);
+  const old = main.querySelector(".listing");
+  if (typed && old) fill(old, body);
+  else fill(main, h("div", { class: "title" }, h("h1", {}, "Consumers"), h("span", { class: "soft" }, "What holds how much, and since when.")),
+    h("div", { class: "toolbar" }, field("by-project", "Project", "project", project), field("by-type", "Type", "type", type)),
+    h("div", { class: "listing" }, body));
+  const query = { limit: LIMIT };
+  if (project) query.project_id = project;
+  if (type) query.type = type;
+  if (after) query.after = after;
+  into(body, () => request("moorage/v1/claims", { query }), ({ data }) => data.claims.length ? [
+    table([{ title: "Consumer" }, { title: "Holds" }, { title: "Project" }, { title: "Type" }, { title: "Since" }],
+      data.claims.map(claim => [
+        h("a", { href: href("consumer", { id: claim.consumer }), class: "mono", title: claim.consumer }, short(claim.consumer)),
+        held(claim.resources),
+        h("a", { href: href("consumer", { project: claim.project_id }), title: claim.project_id }, cut(claim.project_id, 24)),
+        claim.consumer_type ?? "unknown", ago(claim.since)])),
+    h("div", { class: "row", style: { "margin-top": "8px" } },
+      h("span", { class: "soft" }, several(data.claims.length, "consumer"), data.next && ", in the order of UUIDs"),
+      after && h("a", { href: href("consumer", { project, type }) }, "First page"),
+      data.next && h("a", { href: href("consumer", { project, type, after: data.next }) }, "Next page")),
+  ] : h("p", { class: "soft" }, project || type ? "No consumer that is left by these filters holds anything." : "No consumer holds anything yet."));
+}

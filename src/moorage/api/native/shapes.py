@@ -1,0 +1,269 @@
+"""JSON schemas of answers, and those that several endpoints share.
+
+Clients must ignore fields of an answer that they do not know, so objects are open here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from moorage.api.http.validation import Schema
+from moorage.api.native.problems import PROBLEMS, Again, Effect
+from moorage.model.explanations import CUT_SHORT, FITS, NEVER_FITS, NO_ROOM, NOBODY_OFFERS
+
+COMPONENTS_PATH: Final = "#/components/schemas/"
+
+TEXT: Final[Schema] = {"type": "string"}
+INTEGER: Final[Schema] = {"type": "integer"}
+AMOUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+UUID: Final[Schema] = {"type": "string", "format": "uuid"}
+
+
+def reference(name: str) -> Schema:
+    """A reference to the schema ``name`` in ``COMPONENTS``."""
+    return {"$ref": f"{COMPONENTS_PATH}{name}"}
+
+
+def record(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
+    """An object with at least these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+    }
+
+
+def array(item: Schema) -> Schema:
+    """A list."""
+    return {"type": "array", "items": item}
+
+
+def mapping(value: Schema) -> Schema:
+    """An object whose keys are names."""
+    return {"type": "object", "additionalProperties": value}
+
+
+def nullable(schema: Schema) -> Schema:
+    """This, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+VERDICTS: Final = (FITS, NOBODY_OFFERS, NEVER_FITS, NO_ROOM, CUT_SHORT)
+
+COMPONENTS: Final[Mapping[str, Schema]] = {
+    "Version": record(
+        {
+            "id": TEXT,
+            "status": {"type": "string", "enum": ["CURRENT"]},
+            "href": TEXT,
+            "openapi": TEXT,
+            "problems": TEXT,
+            "features": array(TEXT),
+        }
+    ),
+    "Provider": record(
+        {
+            "uuid": TEXT,
+            "name": TEXT,
+            "root": TEXT,
+            "inventories": mapping(
+                record(
+                    {
+                        "total": INTEGER,
+                        "reserved": INTEGER,
+                        "min_unit": INTEGER,
+                        "max_unit": INTEGER,
+                        "step_size": INTEGER,
+                        "allocation_ratio": {"type": "number"},
+                    }
+                )
+            ),
+            "used": mapping(AMOUNT),
+            "traits": array(TEXT),
+            "aggregates": array(TEXT),
+            "generation": INTEGER,
+            "parent": nullable(TEXT),
+        },
+        optional=("inventories", "used", "traits", "aggregates", "generation", "parent"),
+    ),
+    "Claim": record(
+        {
+            "consumer": TEXT,
+            "consumer_type": nullable(TEXT),
+            "project_id": TEXT,
+            "user_id": TEXT,
+            "generation": INTEGER,
+            "since": nullable({"type": "string", "format": "date-time"}),
+            "resources": mapping(AMOUNT),
+            "providers": mapping(mapping(AMOUNT)),
+        }
+    ),
+    "Explanation": record(
+        {
+            "revision": INTEGER,
+            "verdict": {"type": "string", "enum": list(VERDICTS)},
+            "also": array({"type": "string", "enum": list(VERDICTS)}),
+            "summary": TEXT,
+            "exact": {"type": "boolean"},
+            "feasible": AMOUNT,
+            "trees": AMOUNT,
+            "empty_cloud": AMOUNT,
+            "constraints": array(reference("Constraint")),
+            "funnel": array(record({"after": TEXT, "left": AMOUNT})),
+            "relaxations": array(
+                record(
+                    {
+                        "changes": array(
+                            record(
+                                {
+                                    "op": {"type": "string", "enum": ["drop", "amount"]},
+                                    "constraint": TEXT,
+                                    "from": INTEGER,
+                                    "to": INTEGER,
+                                },
+                                optional=("from", "to"),
+                            )
+                        ),
+                        "feasible": AMOUNT,
+                        "cost": {"type": "number"},
+                    }
+                )
+            ),
+            "nearest": array(reference("NearMiss")),
+            "unlocked_by": array(
+                array(
+                    record(
+                        {
+                            "event": TEXT,
+                            "provider": TEXT,
+                            "name": TEXT,
+                            "resource_class": TEXT,
+                            "amount": INTEGER,
+                            "trait": TEXT,
+                            "aggregate": TEXT,
+                        },
+                        optional=("name", "resource_class", "amount", "trait", "aggregate"),
+                    )
+                )
+            ),
+            "chosen": reference("Candidate"),
+            "alternatives": array(reference("Candidate")),
+            "holders_revision": INTEGER,
+            "notes": array(TEXT),
+            "request_id": TEXT,
+        },
+        optional=("empty_cloud", "nearest", "unlocked_by", "chosen", "alternatives", "holders_revision"),
+    ),
+    "Constraint": record(
+        {
+            "id": TEXT,
+            "kind": TEXT,
+            "group": TEXT,
+            "resource_class": TEXT,
+            "amount": INTEGER,
+            "traits": array(TEXT),
+            "aggregates": array(TEXT),
+            "in_tree": TEXT,
+            "rule": TEXT,
+            "groups": array(TEXT),
+            "alone": AMOUNT,
+            "without": AMOUNT,
+            "empty_cloud": AMOUNT,
+        },
+        optional=(
+            "group",
+            "resource_class",
+            "amount",
+            "traits",
+            "aggregates",
+            "in_tree",
+            "rule",
+            "groups",
+            "alone",
+            "without",
+            "empty_cloud",
+        ),
+    ),
+    "NearMiss": record(
+        {
+            "root": TEXT,
+            "name": TEXT,
+            "distance": {"type": "number"},
+            "satisfies": array(TEXT),
+            "fails": array(TEXT),
+            "missing": array(
+                record(
+                    {
+                        "constraint": TEXT,
+                        "provider": TEXT,
+                        "name": TEXT,
+                        "resource_class": TEXT,
+                        "need": INTEGER,
+                        "room": INTEGER,
+                        "short": INTEGER,
+                        "units": array(TEXT),
+                        "traits": array(TEXT),
+                        "aggregates": array(TEXT),
+                    },
+                    optional=(
+                        "name",
+                        "resource_class",
+                        "need",
+                        "room",
+                        "short",
+                        "units",
+                        "traits",
+                        "aggregates",
+                    ),
+                )
+            ),
+            "held_by": array(
+                record(
+                    {
+                        "consumer": TEXT,
+                        "consumer_type": nullable(TEXT),
+                        "project_id": TEXT,
+                        "resources": mapping(AMOUNT),
+                        "since": nullable({"type": "string", "format": "date-time"}),
+                    }
+                )
+            ),
+            "held_by_more": {"type": "boolean"},
+        },
+        optional=("name", "held_by", "held_by_more"),
+    ),
+    "Candidate": record(
+        {
+            "allocations": mapping(mapping(AMOUNT)),
+            "mappings": mapping(array(TEXT)),
+            "names": mapping(TEXT),
+        },
+        optional=("names",),
+    ),
+    "Problem": record(
+        {
+            "type": TEXT,
+            "title": TEXT,
+            "status": INTEGER,
+            "code": {"type": "string", "enum": [problem.code for problem in PROBLEMS]},
+            "detail": TEXT,
+            "request_id": TEXT,
+            "outcome": {"type": "string", "enum": [effect.value for effect in Effect]},
+            "retry": record(
+                {
+                    "when": {"type": "string", "enum": [again.value for again in Again]},
+                    "after_seconds": INTEGER,
+                },
+                optional=("after_seconds",),
+            ),
+            "revision": INTEGER,
+            "pointer": TEXT,
+            "parameter": TEXT,
+            "nearest": array(TEXT),
+            "names": array(record({"name": TEXT, "nearest": array(TEXT)})),
+            "steps": INTEGER,
+        },
+        optional=("revision", "pointer", "parameter", "nearest", "names", "steps"),
+    ),
+}

@@ -1,0 +1,1 @@
+"""The Placement API: its operations, microversions, grammar and texts."""

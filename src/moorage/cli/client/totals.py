@@ -1,0 +1,40 @@
+"""Totals of a service, as far as the Placement API shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import requests
+
+from moorage.cli.client.connection import TIMEOUT_SECONDS, ServiceConnection
+from moorage.cli.shared import show
+from moorage.model.values import ClassTotal
+
+
+def providers(service: ServiceConnection) -> list[str]:
+    """UUIDs of all providers."""
+    return [each["uuid"] for each in service.get("/resource_providers")["resource_providers"]]
+
+
+def class_totals(service: ServiceConnection, uuids: list[str]) -> list[ClassTotal]:
+    """Capacity and use of each resource class over these providers; each costs two requests."""
+    number: Counter[str] = Counter()
+    capacity: Counter[str] = Counter()
+    used: Counter[str] = Counter()
+    for uuid in show.progress("Providers", uuids):
+        path = f"/resource_providers/{uuid}"
+        for name, each in service.get(f"{path}/inventories")["inventories"].items():
+            number[name] += 1
+            capacity[name] += show.capacity(each)
+        used.update(service.get(f"{path}/usages")["usages"])
+    return [ClassTotal(name, number[name], capacity[name], used[name]) for name in sorted(number)]
+
+
+def revision(service: ServiceConnection) -> int | None:
+    """The revision of a Moorage service; None for a service that does not report it."""
+    try:
+        answer = requests.get(f"{service.url}/readyz", timeout=TIMEOUT_SECONDS)
+        found = answer.json().get("revision")
+    except (requests.RequestException, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, int) else None

@@ -1,0 +1,1 @@
+"""What commands of all kinds share: consoles, forms of answers, exit statuses, names."""

@@ -1,0 +1,1 @@
+"""The index: columns of providers, blocks of them, and all blocks."""

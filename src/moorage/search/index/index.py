@@ -1,0 +1,247 @@
+"""The index: every provider in blocks, kept up to date tree by tree, and snapshots of it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from moorage.model.valueclass import valueclass
+from moorage.model.values import SHARING_TRAIT, ProviderRecord
+from moorage.search.index.block import Block
+from moorage.search.index.columns import NONE, PagedInts
+
+Place = tuple[int, int]
+"""Where a provider is in a snapshot: number of the block, offset in it."""
+
+
+@dataclass(slots=True)
+class Shelf:
+    """Counts the bytes of texts that encoders keep with an index. ``blocks`` are its present blocks."""
+
+    blocks: list[Block] = field(default_factory=list)
+    size: int = 0
+
+
+@valueclass(frozen=True)
+class Snapshot:
+    """All providers by (root id, id), and the names that exist. Immutable.
+
+    Making one costs an index the same at any size. Later changes of the index do not affect it.
+    """
+
+    blocks: tuple[Block, ...]
+    resource_class_names: frozenset[str]
+    trait_names: frozenset[str]
+    shelf: Shelf = field(default_factory=Shelf, compare=False)
+
+    def __len__(self) -> int:
+        return sum(len(block) for block in self.blocks)
+
+    def find_uuid(self, uuid: str) -> Place | None:
+        """Where a provider is; None if it does not exist."""
+        for number, block in enumerate(self.blocks):
+            offset = block.find_uuid(uuid)
+            if offset != NONE:
+                return number, offset
+        return None
+
+    @cached_property
+    def all_lone(self) -> bool:
+        """Whether no provider has a child."""
+        return all(block.trees.lone for block in self.blocks)
+
+    @cached_property
+    def sharing_blocks(self) -> tuple[int, ...]:
+        """Numbers of the blocks that hold providers that share through their aggregates."""
+        return tuple(
+            number for number, block in enumerate(self.blocks) if SHARING_TRAIT in block.traits.names
+        )
+
+    def emptied(self, classes: Collection[str]) -> Snapshot:
+        """The same providers with nothing of some classes in use."""
+        blocks = tuple([block.emptied(classes) for block in self.blocks])
+        return Snapshot(blocks, self.resource_class_names, self.trait_names)
+
+    def note_kept(self, size: int, most: int) -> None:
+        """Count ``size`` more bytes kept with blocks. When there are more than ``most``, drop all of them.
+
+        Texts that went with replaced blocks still count, so that this may happen early.
+        """
+        self.shelf.size += size
+        if self.shelf.size > most:
+            self.shelf.size = 0
+            # The blocks that have replaced these since share their texts: clear both.
+            for block in (*self.blocks, *self.shelf.blocks):
+                block.kept = {}
+
+    def records(self) -> Iterator[ProviderRecord]:
+        """All records of the index, by id: equal for indexes of equal content."""
+        places = [
+            (number, offset) for number, block in enumerate(self.blocks) for offset in range(len(block))
+        ]
+        ids = np.concatenate([np.zeros(0, dtype=np.int64), *(block.ids for block in self.blocks)])
+        for position in np.argsort(ids).tolist():
+            number, offset = places[position]
+            yield self.blocks[number].record(offset)
+
+
+USUAL_ENTRIES: Final = 4096
+"""Entries of a new block. A pass over a block costs some microseconds per step, however small the block is. A
+change copies the columns that it touches (32 KiB each). At this size both take about the same time."""
+
+MOST_ENTRIES: Final = 2 * USUAL_ENTRIES
+"""A block with more is divided, unless it is one tree."""
+
+FEWEST_ENTRIES: Final = USUAL_ENTRIES // 8
+"""A smaller block is merged with its neighbour, so that deleting does not leave many small blocks."""
+
+EMPTY: Final = Block.of(())
+
+
+@dataclass(slots=True)
+class _Change:
+    """The pending changes of one block."""
+
+    gone: set[int] = field(default_factory=set)
+    rewritten: list[tuple[int, ProviderRecord]] = field(default_factory=list)
+    added: list[ProviderRecord] = field(default_factory=list)
+
+
+class Index:
+    """All providers, in the only object that changes them. One thread at a time may change it.
+
+    Searches use a ``snapshot``. Taking one costs nothing, and later changes do not affect it. A provider
+    whose root is missing counts as a root itself, so that records may come in any order.
+    """
+
+    __slots__ = ("_blocks", "_firsts", "_names", "_root_of", "_shelf", "_snapshot")
+
+    def __init__(self) -> None:
+        self._blocks: list[Block] = []
+        self._firsts: list[int] = []
+        self._root_of = PagedInts()
+        self._names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        self._shelf = Shelf(self._blocks)
+        self._snapshot: Snapshot | None = None
+
+    def __len__(self) -> int:
+        return len(self.snapshot())
+
+    def set_names(self, resource_classes: Iterable[str], traits: Iterable[str]) -> None:
+        """Set the names that exist, in use or not; a search that names another is refused."""
+        self._names = frozenset(resource_classes), frozenset(traits)
+        self._snapshot = None
+
+    def snapshot(self) -> Snapshot:
+        """All that is known now."""
+        if self._snapshot is None:
+            self._snapshot = Snapshot(tuple(self._blocks), *self._names, self._shelf)
+        return self._snapshot
+
+    def records(self) -> Iterator[ProviderRecord]:
+        """All that the index holds, by id."""
+        return self.snapshot().records()
+
+    def replace_trees(self, root_ids: Iterable[int], records: Iterable[ProviderRecord]) -> None:
+        """Replace the trees with ``root_ids`` by ``records``.
+
+        Providers of these trees that are not in ``records`` are removed. A record of a provider that is in
+        another tree moves the provider. The cost depends on these trees and their blocks, not on the size of
+        the index. Of two records with the same id the last one counts.
+        """
+        wanted = {record.id: record for record in records}
+        changes: dict[int, _Change] = defaultdict(_Change)
+        for root_id in set(root_ids) if self._blocks else ():
+            number = self._number(root_id)
+            changes[number].gone.update(range(*self._blocks[number].span(root_id)))
+        ids = np.fromiter(wanted, dtype=np.int64, count=len(wanted))
+        former_roots: list[int] = self._root_of.get_many(ids).tolist()
+        for former, record in zip(former_roots, wanted.values(), strict=True):
+            if former != NONE:
+                number = self._number(former)
+                offset = self._blocks[number].find(former, record.id)
+                if self._blocks[number].differs_in_amounts_only(offset, record):
+                    changes[number].gone.discard(offset)
+                    changes[number].rewritten.append((offset, record))
+                    continue
+                changes[number].gone.add(offset)
+            changes[self._number(record.root_id)].added.append(record)
+        for number in sorted(changes, reverse=True):
+            self._apply(number, changes[number])
+        self._snapshot = None
+
+    def set_used(self, root_ids: Iterable[int], used: Mapping[int, Mapping[str, int]]) -> None:
+        """Replace the used amounts of the trees with these roots by ``used``, by id and class.
+
+        An amount that is missing in ``used`` is 0. The cost grows as that of ``replace_trees``, and is far
+        lower.
+        """
+        changes: dict[int, list[range]] = defaultdict(list)
+        for root_id in root_ids if self._blocks else ():
+            number = self._number(root_id)
+            changes[number].append(range(*self._blocks[number].span(root_id)))
+        for number, spans in changes.items():
+            self._blocks[number] = self._blocks[number].with_used(chain.from_iterable(spans), used)
+        self._snapshot = None
+
+    def change_used(self, used: Mapping[int, Mapping[str, int]]) -> None:
+        """Replace the used amounts of these providers by ``used``, by id and class.
+
+        The cost depends on these providers only, not on their trees. Raises KeyError, and changes nothing, if
+        one is missing.
+        """
+        root_ids: list[int] = self._root_of.get_many(np.fromiter(used, np.int64, len(used))).tolist()
+        if NONE in root_ids:
+            raise KeyError(list(used)[root_ids.index(NONE)])
+        offsets: dict[int, list[int]] = defaultdict(list)
+        for id_, root_id in zip(used, root_ids, strict=True):
+            number = self._number(root_id)
+            offsets[number].append(self._blocks[number].find(root_id, id_))
+        for number, changed in offsets.items():
+            self._blocks[number] = self._blocks[number].with_used(changed, used)
+        self._snapshot = None
+
+    def _number(self, root_id: int) -> int:
+        """Number of the block that contains a tree, or would contain it."""
+        return max(0, bisect_right(self._firsts, root_id) - 1)
+
+    def _apply(self, number: int, change: _Change) -> None:
+        block = self._blocks[number] if self._blocks else EMPTY
+        if change.rewritten:
+            block = block.rewritten(change.rewritten)
+        if not (change.gone or change.added):
+            self._blocks[number] = block
+            return
+        gone = sorted(change.gone)
+        self._forget(block, gone)
+        added = Block.of(sorted(change.added, key=lambda record: (record.root_id, record.id)))
+        block = block.merged(gone, added)
+        self._root_of.set_many(added.ids, added.root_ids)
+        self._put(number, number + 1, block)
+        if 0 < len(block) < FEWEST_ENTRIES and len(self._blocks) > 1:
+            # The lower block keeps its offsets, so that a later change in this loop still fits it.
+            start = max(0, number - 1)
+            lower, upper = self._blocks[start : start + 2]
+            if len(lower) + len(upper) <= MOST_ENTRIES:
+                self._put(start, start + 2, lower.merged((), upper))
+
+    def _forget(self, block: Block, gone: Sequence[int]) -> None:
+        """Remove the entries at ``gone`` from the table of trees, unless they have already moved."""
+        ids = block.ids[gone]
+        still = self._root_of.get_many(ids) == block.root_ids[gone]
+        self._root_of.unset_many(ids[still])
+
+    def _put(self, start: int, stop: int, block: Block) -> None:
+        """Replace blocks by ``block``: divided if it is too large, by nothing if it is empty."""
+        parts = [block] if len(block) <= MOST_ENTRIES else list(block.parts(USUAL_ENTRIES))
+        if not len(block):
+            parts = []
+        self._blocks[start:stop] = parts
+        self._firsts[start:stop] = [int(part.root_ids[0]) for part in parts]

@@ -1,0 +1,524 @@
+"""Answers: collected while a search finds candidates, and kept for equal requests until the data changes.
+
+Candidates are held as runs of the same sort, and summaries as spans of blocks.
+
+A client that starts a hundred servers of one flavor sends the same request a hundred times. With many
+clients, several of these requests arrive between two writes. A snapshot never changes, so equal requests have
+equal answers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Final, cast
+
+import numpy as np
+
+from moorage.model.cache import MIB, Cache
+from moorage.model.requests import (
+    Candidate,
+    CandidateRequest,
+    KeptSummaries,
+    Listed,
+    Part,
+    Pattern,
+    PatternedCandidates,
+    ProviderSummary,
+    Row,
+    SearchResult,
+    Template,
+)
+from moorage.model.valueclass import valueclass
+from moorage.search.index.block import Block
+from moorage.search.index.columns import IntArray
+from moorage.search.index.index import Place, Snapshot
+from moorage.search.match.outcomes import Forms, Kind, Outcome, Script
+from moorage.search.match.plan import OutOfStepsError, Plan, Survey, Work
+from moorage.search.match.stages import Stages
+from moorage.search.match.tree_view import View
+
+KEPT_BYTES: Final = 256 * MIB
+"""Bytes of texts that may be kept with an index: enough for some 600,000 providers. When there are more, all
+texts are dropped, and made again when needed."""
+
+TEXT_BYTES: Final = 64
+"""Bytes of a text besides its characters."""
+
+SPAN_BYTES: Final = 160
+
+Span = tuple[Block, int, int]
+"""Entries of a block from an offset up to another one."""
+
+
+class Summaries(KeptSummaries):
+    """Entries of some blocks, by (root id, id)."""
+
+    def __init__(self, snapshot: Snapshot, spans: Sequence[Span]) -> None:
+        self._snapshot = snapshot
+        self._spans = spans
+
+    def made(self) -> Sequence[ProviderSummary]:
+        return [summary for block, start, stop in self._spans for summary in block.summaries(start, stop)]
+
+    @property
+    def size(self) -> int:
+        return SPAN_BYTES * len(self._spans)
+
+    def __len__(self) -> int:
+        return sum([stop - start for _, start, stop in self._spans])
+
+    def rendered(self, form: str, render: Callable[[ProviderSummary], bytes]) -> list[bytes]:
+        found: list[bytes] = []
+        for block, start, stop in self._spans:
+            kept = block.kept.get(form)
+            if kept is None:
+                kept = block.kept.setdefault(form, [None] * len(block))
+            texts = kept[start:stop]
+            # No text is empty, so that only a missing one is false.
+            if not any(texts):
+                fresh_texts = [render(summary) for summary in block.summaries(start, stop)]
+                texts = kept[start:stop] = [*fresh_texts]
+                self._snapshot.note_kept(TEXT_BYTES * len(texts) + sum(map(len, fresh_texts)), KEPT_BYTES)
+            elif not all(texts):
+                fresh = 0
+                for place, text in enumerate(texts):
+                    if text is None:
+                        text = texts[place] = kept[start + place] = render(block.summary(start + place))
+                        fresh += TEXT_BYTES + len(text)
+                self._snapshot.note_kept(fresh, KEPT_BYTES)
+            found += cast("list[bytes]", texts)
+        return found
+
+
+RUN_BYTES: Final = 500
+ROW_BYTES: Final = 80
+POINTER_BYTES: Final = 8
+UUID_BYTES: Final = 90
+TREE_BYTES: Final = 50
+"""Bytes of a run, of a row, of a place in a row, of a uuid, and of a tree taken whole."""
+
+
+class Run(ABC):
+    """A run of candidates in order."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Upper bound on the bytes of the run, without what it shares with other runs."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """Number of the pattern and row of each candidate."""
+
+    @abstractmethod
+    def rendered(self, script: Script) -> list[Part]:
+        """The text of all candidates, in parts."""
+
+
+class RowRun(Run):
+    """Candidates of one pattern, with providers of any tree."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.found: list[Row] = []
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @property
+    def size(self) -> int:
+        return RUN_BYTES + len(self.found) * (ROW_BYTES + POINTER_BYTES * len(self.found[0]))
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        for row in self.found:
+            yield self.number, row
+
+    def rendered(self, script: Script) -> list[Part]:
+        stencil = script.stencil(self.number)
+        return [stencil.of_one(row) for row in self.found]
+
+
+class TreeRun(Run):
+    """All candidates of trees of one block, each tree with its kind."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.trees: list[int] = []
+        self.kinds: list[Kind] = []
+
+    def __len__(self) -> int:
+        return sum([len(kind.outcomes) for kind in self.kinds])
+
+    @property
+    def size(self) -> int:
+        kinds = sum([kind.size for kind in set(self.kinds)])
+        return RUN_BYTES + TREE_BYTES * len(self.trees) + kinds
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        for tree, kind in zip(self.trees, self.kinds, strict=True):
+            uuids: list[bytes] = self.block.uuids[slice(*self.block.trees.bounds(tree))].tolist()
+            for outcome in kind.outcomes:
+                yield outcome.form, outcome.pick(uuids)
+
+    def rendered(self, script: Script) -> list[Part]:
+        return script.of_trees(self.kinds, self.block, self.block.trees.starts[self.trees])
+
+
+class LoneRun(Run):
+    """Candidates of one provider each, which is a tree of its own."""
+
+    def __init__(self, block: Block, entries: IntArray, kind: Kind) -> None:
+        self._block = block
+        self._entries = entries
+        self._kind = kind
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        return RUN_BYTES + self._entries.nbytes + self._kind.size
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        [outcome] = self._kind.outcomes
+        for uuid in self._block.uuids[self._entries].tolist():
+            yield outcome.form, (uuid,)
+
+    def rendered(self, script: Script) -> list[Part]:
+        return script.of_trees([self._kind], self._block, self._entries)
+
+
+class FoundCandidates(PatternedCandidates):
+    """All candidates of an answer."""
+
+    def __init__(self, forms: Forms, runs: Sequence[Run], uuids: int) -> None:
+        """``uuids`` is an upper bound on the number of different uuids in all rows."""
+        self._forms = forms
+        self._runs = runs
+        self._uuids = uuids
+
+    def made(self) -> Sequence[Candidate]:
+        patterns = self._forms.patterns
+        return [patterns[number].candidate(row) for run in self._runs for number, row in run.rows()]
+
+    @property
+    def size(self) -> int:
+        runs = sum([run.size for run in self._runs])
+        return self._forms.weight.size + UUID_BYTES * self._uuids + runs
+
+    def __len__(self) -> int:
+        return sum([len(run) for run in self._runs])
+
+    def rendered(self, form: str, template: Callable[[Pattern], Template]) -> list[Part]:
+        script = Script(self._forms, form, template)
+        found: list[Part] = []
+        for run in self._runs:
+            found += run.rendered(script)
+        if script.made:
+            self._forms.weight.add(script.made)
+        return found
+
+
+ROW_STEPS: Final = 10
+VARIABLES_PER_STEP: Final = 2
+"""Steps of taking and writing a candidate: a fixed part, and the variables that one step covers."""
+
+REPEATED_STEPS: Final = 8
+"""Steps of a candidate that was already found in another tree."""
+
+VARIABLES_OF_TEXT_PER_STEP: Final = 3
+"""Variables of candidates that one step covers where many candidates are written at once."""
+
+PATTERN_STEPS: Final = 200
+PATTERN_STEPS_PER_VARIABLE: Final = 30
+"""Steps of making a pattern and its text, once for all its candidates: a fixed part, and one per variable."""
+
+
+MANY: Final = 1 << 62
+"""More candidates than any search can find."""
+
+
+class Collector:
+    """Takes candidates up to ``bound`` (None for all of them). ``left`` is how many more it takes."""
+
+    def __init__(self, plan: Plan, forms: Forms, bound: int | None, work: Work) -> None:
+        self._plan = plan
+        self._forms = forms
+        self.left = MANY if bound is None else bound
+        self._work = work
+        self._only_giving = plan.request.one_provider_per_tree
+        self._runs: list[Run] = []
+        self._seen: set[tuple[int, Row]] = set()
+        self._fruitful: set[tuple[int, int]] = set()
+        self._fruitful_at_once = 0
+        self._uuids = 0
+        # Steps of each candidate, and of each pattern at its first use.
+        variables = len(plan.variables)
+        self._row_steps = ROW_STEPS + variables // VARIABLES_PER_STEP
+        if plan.sharing_alone:
+            self._row_steps += REPEATED_STEPS
+        self._text_steps = variables // VARIABLES_OF_TEXT_PER_STEP
+        self._pattern_steps = PATTERN_STEPS + PATTERN_STEPS_PER_VARIABLE * variables
+        self._met: set[int] = set()
+        # Trees that give resources, and the views of the trees that the search looked into.
+        self.touched: set[Place] = set()
+        self.views: dict[Place, View] = {}
+        # By block: trees to show, or entries where only providers that give resources are shown.
+        self._shown: dict[int, set[int]] = defaultdict(set)
+        self._shown_at_once: dict[int, list[IntArray | list[int]]] = defaultdict(list)
+
+    def take(self, view: View, outcomes: Iterable[Outcome]) -> None:
+        """Take candidates of one tree up to the bound, without those already found in another tree.
+
+        A row and a form determine amounts and mappings. Only candidates that consist of sharing providers can
+        occur in two trees, because any other provider is an option in its own tree only.
+        """
+        uuids: list[bytes] = []
+        number, work, row_steps = view.views.survey.number, self._work, self._row_steps
+        run = self._runs[-1] if self._runs else None
+        for outcome in outcomes:
+            if not uuids:
+                uuids = view.uuids
+                self._uuids += len(uuids)
+                self._fruitful.add((number, view.tree))
+            row = outcome.pick(uuids)
+            if self._plan.sharing_alone:
+                if (outcome.form, row) in self._seen:
+                    work.spend(REPEATED_STEPS)
+                    continue
+                self._seen.add((outcome.form, row))
+            named = len(row)
+            work.placed += named
+            work.done += named + row_steps
+            if work.done > work.most:
+                raise OutOfStepsError
+            if outcome.form not in self._met:
+                self._meet(outcome.form)
+            # Show the providers first: a candidate must not name a provider without a summary.
+            self._show(view, outcome)
+            if not isinstance(run, RowRun) or run.number != outcome.form:
+                run = RowRun(outcome.form)
+                self._runs.append(run)
+            run.found.append(row)
+            self.left -= 1
+            if not self.left:
+                return
+
+    def _show(self, view: View, outcome: Outcome) -> None:
+        number = view.views.survey.number
+        if self._only_giving:
+            if outcome.inside:
+                self.views[number, view.tree] = view
+                self.touched.add((number, view.tree))
+            self.touched.update(outcome.homes)
+            self.show_in_touched(view, outcome)
+            return
+        if outcome.inside and view.tree not in self._shown[number]:
+            self._show_tree(number, view.tree)
+        for block, tree in outcome.homes:
+            if tree not in self._shown[block]:
+                self._show_tree(block, tree)
+
+    def _show_tree(self, number: int, tree: int) -> None:
+        ends = self._plan.snapshot.blocks[number].show_ends
+        self._work.spend(ends[tree + 1] - ends[tree])
+        self._shown[number].add(tree)
+
+    def _meet(self, form: int) -> None:
+        """Count the steps of a pattern at its first use in this search, even if an earlier search made it."""
+        self._met.add(form)
+        self._work.done += self._pattern_steps
+        if self._work.done > self._work.most:
+            raise OutOfStepsError
+
+    def show_in_touched(self, view: View, outcome: Outcome) -> None:
+        """Show the providers that give resources in a candidate, if their trees are ``touched``."""
+        number = view.views.survey.number
+        if (number, view.tree) in self.touched:
+            self._work.spend(len(outcome.inside))
+            self._shown[number].update([view.start + node for node in outcome.inside])
+        for (block, offset), home in zip(outcome.outside, outcome.homes, strict=True):
+            if home in self.touched:
+                self._shown[block].add(offset)
+
+    def shows(self, place: Place) -> bool:
+        """Whether a provider is shown, where only providers that give resources are."""
+        number, offset = place
+        return offset in self._shown[number]
+
+    def whole_trees(self, survey: Survey, trees: list[int], kind: Kind, steps: int) -> list[int]:
+        """The first of ``trees``, all of ``kind``, that can be taken whole after ``steps`` more steps."""
+        if kind.outcomes:
+            trees = trees[: self.left // len(kind.outcomes)]
+        left = self._work.most - self._work.done
+        steps += self._pattern_steps * len(kind.forms - self._met)
+        if not trees or left - steps >= self._steps_of(survey, trees, kind):
+            return trees
+        ends = np.cumsum([self._steps_of(survey, [tree], kind) for tree in trees])
+        return trees[: int(np.searchsorted(ends, max(0, left - steps), side="right"))]
+
+    def _steps_of(self, survey: Survey, trees: list[int], kind: Kind) -> int:
+        """Steps of taking trees whole."""
+        each = 1 + kind.placed + self._extra_of(kind)
+        return len(trees) * each + self._to_show(survey, trees, kind)
+
+    def more_singly(self, kind: Kind) -> int:
+        """Additional steps of taking a tree's candidates one by one."""
+        return len(kind.outcomes) * (self._row_steps - self._text_steps)
+
+    def _extra_of(self, kind: Kind) -> int:
+        """Steps for the text of a tree's candidates, besides those for the providers that they name."""
+        return len(kind.outcomes) * self._text_steps
+
+    def _to_show(self, survey: Survey, trees: list[int], kind: Kind) -> int:
+        if not kind.shows:
+            return 0
+        return survey.block.steps_to_show(trees)
+
+    def take_whole(self, survey: Survey, trees: list[int], kind: Kind) -> None:
+        """Take all candidates of ``trees``, each of which has those of ``kind``. The steps must suffice."""
+        count = len(trees)
+        work = self._work
+        work.trees += count
+        work.placed += count * kind.placed
+        work.done += self._steps_of(survey, trees, kind)
+        if not kind.outcomes:
+            return
+        for form in kind.forms - self._met:
+            self._meet(form)
+        run = self._runs[-1] if self._runs else None
+        if not isinstance(run, TreeRun) or run.block is not survey.block:
+            run = TreeRun(survey.block)
+            self._runs.append(run)
+        run.trees += trees
+        run.kinds += [kind] * count
+        self._fruitful_at_once += count
+        if kind.shows:
+            self._shown_at_once[survey.number].append(trees)
+        self.left -= count * len(kind.outcomes)
+
+    def take_lone(self, survey: Survey, kind: Kind) -> None:
+        """Take the trees of a survey, each of one provider that serves the whole request.
+
+        Raises OutOfStepsError after the last tree that the steps suffice for.
+        """
+        work = self._work
+        count = min(self.left, len(survey.trees))
+        for form in kind.forms - self._met:
+            self._meet(form)
+        # One for the tree, one for the step into it, one for the provider named.
+        each = 3 + self._extra_of(kind)
+        affordable = count
+        steps = each * count + survey.block.steps_to_show(survey.trees[:count])
+        left = work.most - work.done
+        if left < steps:
+            ends = np.cumsum(each + survey.block.show_steps[survey.trees[:count]])
+            affordable = int(np.searchsorted(ends, max(0, left), side="right"))
+            steps = int(ends[affordable - 1]) if affordable else 0
+        # A copy, unless it is all: a kept answer must not hold memory for entries that it does not show.
+        taken = survey.trees if affordable == len(survey.trees) else survey.trees[:affordable].copy()
+        work.trees += affordable
+        work.steps += affordable
+        work.placed += affordable
+        work.done += steps
+        if affordable:
+            self._runs.append(LoneRun(survey.block, taken, kind))
+            self._shown_at_once[survey.number].append(taken)
+        self._fruitful_at_once += affordable
+        self.left -= affordable
+        if affordable < count:
+            raise OutOfStepsError
+
+    def result(self) -> SearchResult:
+        """The answer."""
+        return SearchResult(
+            FoundCandidates(self._forms, self._runs, self._uuids),
+            Summaries(self._plan.snapshot, self._spans()),
+            Stages(self._plan.snapshot, self._plan.request, len(self._fruitful) + self._fruitful_at_once),
+            found_nothing=not self._runs,
+        )
+
+    def _spans(self) -> list[Span]:
+        """The entries to show, in order."""
+        found: list[Span] = []
+        for number in sorted(self._shown.keys() | self._shown_at_once.keys()):
+            block = self._plan.snapshot.blocks[number]
+            entries = self._only_giving or block.trees.lone
+            for first, last in _stretches(self._shown[number], self._shown_at_once[number]):
+                start = first if entries else block.trees.bounds(first)[0]
+                stop = last + 1 if entries else block.trees.bounds(last)[1]
+                found.append((block, start, stop))
+        return found
+
+
+def _stretches(some: set[int], at_once: list[IntArray | list[int]]) -> list[tuple[int, int]]:
+    """Gapless ranges (first, last) of the numbers of ``some`` and of ``at_once``, in any order.
+
+    No number is in two lists of ``at_once``, or twice in one of them.
+    """
+    parts = [np.asarray(part) for part in at_once]
+    if parts and not some:
+        first, last = int(min(map(np.min, parts))), int(max(map(np.max, parts)))
+        if sum(map(len, parts)) == 1 + last - first:
+            return [(first, last)]
+    numbers = np.unique(np.concatenate([np.fromiter(some, dtype=np.int64), *parts]))
+    if not len(numbers):
+        return []
+    apart = np.flatnonzero(np.diff(numbers) > 1)
+    firsts = numbers[np.concatenate([[0], apart + 1])].tolist()
+    lasts = numbers[np.append(apart, -1)].tolist()
+    return list(zip(firsts, lasts, strict=True))
+
+
+ANSWER_BYTES: Final = 1_500
+"""Bytes of an answer besides its candidates, summaries and texts."""
+
+
+@valueclass(frozen=True, slots=True, eq=False)
+class _KeptAnswer:
+    """The result of a search in a snapshot, for a request of ``request_bytes``."""
+
+    snapshot: Snapshot
+    found: SearchResult
+    request_bytes: int
+
+
+class KeptAnswers:
+    """Answers of up to ``most`` bytes for the snapshot of the latest request. Safe for several threads.
+
+    With 0 bytes none is kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._answers: Cache[Hashable, _KeptAnswer] = Cache(most, _size_of)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all kept answers."""
+        return self._answers.size
+
+    def of(
+        self, snapshot: Snapshot, request: CandidateRequest, search: Callable[[], SearchResult]
+    ) -> SearchResult:
+        """The answer to ``request``: a kept one, or the result of ``search``, which may raise."""
+        known = self._answers.get(request.key)
+        if known is not None and known.snapshot is snapshot:
+            return known.found
+        found = search()
+        self._answers.put_growing(request.key, _KeptAnswer(snapshot, found, request.size), found.memo)
+        return found
+
+    def forget(self) -> None:
+        """Drop all answers: the data has changed."""
+        self._answers.clear()
+
+
+def _size_of(_key: Hashable, answer: _KeptAnswer) -> int:
+    found = answer.found
+    parts = [part.size for part in (found.candidates, found.summaries) if isinstance(part, Listed)]
+    return ANSWER_BYTES + answer.request_bytes + sum(parts) + found.memo.size

@@ -1,0 +1,401 @@
+"""Allocation candidates: the ways in which providers can serve a whole request."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
+from itertools import islice
+from random import Random
+from typing import Final, TypeVar
+
+import numpy as np
+
+from moorage.model.errors import SearchLimitError
+from moorage.model.requests import CandidateRequest, RequestGroup, SearchResult, SearchSettings
+from moorage.search.index.index import Place, Snapshot
+from moorage.search.match.answers import Collector
+from moorage.search.match.constraints import Rules
+from moorage.search.match.filters import InTree, filters_of, meeting_all
+from moorage.search.match.outcomes import Kind, Knowledge, Memory, Outcome, Replayed
+from moorage.search.match.plan import (
+    NO_BOUND,
+    OutOfStepsError,
+    Plan,
+    Survey,
+    Work,
+    check_names,
+)
+from moorage.search.match.tree import choices
+from moorage.search.match.tree_view import Neighbours, View, Views, node_of, place_of, root_of
+
+__all__ = ["Work", "find", "providers_matching"]
+
+ItemT = TypeVar("ItemT")
+
+TREE_STEPS: Final = 40
+TREE_STEPS_PER_VARIABLE: Final = 4
+ENTRIES_PER_STEP: Final = 16
+"""Steps of looking into a tree: a fixed part, a part per variable, and the entries that one step covers."""
+
+OUTCOME_STEPS: Final = 14
+VARIABLES_PER_STEP: Final = 2
+"""Steps of making an outcome of a choice: a fixed part, and the variables that one step covers."""
+
+FIRST_TREES: Final = 16
+"""Trees whose keys are compared at first. Each further time it is eight times as many: often few suffice."""
+
+Found = tuple[View, Iterable[Outcome]]
+"""A tree, and ways to serve the request in it."""
+
+Tree = tuple[Survey, int]
+"""A tree of a survey's block that may serve the request."""
+
+
+NO_MEMORY: Final = Memory(0)
+
+
+def find(
+    snapshot: Snapshot,
+    request: CandidateRequest,
+    settings: SearchSettings,
+    random: Random,
+    work: Work | None = None,
+    memory: Memory | None = None,
+) -> SearchResult:
+    """Candidates for ``request``, as many as ``settings`` and the request's limit let through.
+
+    The search goes through blocks and trees one after the other, by id of their root or in random order. It
+    stops when there are enough candidates. ``work`` counts its steps, if given. ``memory`` makes repeated
+    requests faster; it changes neither the answer nor the counted steps. Amounts in a request are above 0.
+    The same request on equal snapshots gives the same list unless ``settings.randomize``. Unknown names
+    always raise ResourceClassNotFoundError or TraitNotFoundError. Raises SearchLimitError if more steps than
+    ``settings.step_limit`` were needed, unless ``settings.truncate``.
+
+    Source: API reference, "List allocation candidates"; the meaning of groups, sharing providers and trees
+    was measured on the reference implementation.
+    """
+    work = work if work is not None else Work()
+    work.most = settings.step_limit if settings.step_limit >= 0 else NO_BOUND
+    try:
+        plan, knowledge = (memory or NO_MEMORY).plan(snapshot, request, work)
+    except OutOfStepsError:
+        if not settings.truncate:
+            raise SearchLimitError(settings.step_limit) from None
+        return SearchResult((), ())
+    owner = None if memory is None else knowledge.owner
+    search = Search(plan, random if settings.randomize else None, work, knowledge, owner)
+    collector = Collector(plan, search.forms, _bound(request, settings), work)
+    try:
+        if settings.breadth_first and not (snapshot.all_lone and plan.alone_suffices):
+            search.collect(_round_robin(map(search.one_by_one, search.trees())), collector)
+        elif settings.randomize:
+            search.collect(map(search.visit, search.trees()), collector)
+        else:
+            search.collect_by_block(collector)
+    except OutOfStepsError:
+        if not settings.truncate:
+            raise SearchLimitError(settings.step_limit) from None
+    if request.one_provider_per_tree and request.limit is not None and collector.left <= 0:
+        # wire: before 1.29 candidates are counted off only after their providers have been noted.
+        most = settings.max_candidates
+        search.show_beside(collector, max(0, most - request.limit) if most >= 0 else None)
+    return collector.result()
+
+
+def providers_matching(snapshot: Snapshot, group: RequestGroup) -> list[int]:
+    """Ids, ascending, of the providers that satisfy all conditions of ``group`` alone.
+
+    Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names; no provider satisfies an unknown
+    ``in_tree`` or aggregate, and all satisfy an unknown forbidden aggregate.
+    """
+    check_names(snapshot, [group])
+    filters = filters_of(
+        group, {} if group.in_tree is None else {group.in_tree: InTree.of(snapshot, group.in_tree)}
+    )
+    found: list[int] = []
+    for block in snapshot.blocks:
+        if all(step.may_hold(block) for step in filters):
+            found += block.ids[meeting_all(block, filters)].tolist()
+    return sorted(found)
+
+
+def _bound(request: CandidateRequest, settings: SearchSettings) -> int | None:
+    """The most candidates that an answer may have; None for all."""
+    bounds = [] if request.limit is None else [request.limit]
+    if settings.max_candidates >= 0:
+        # wire: a bound of 0 is noticed only after the first candidate.
+        bounds.append(max(1, settings.max_candidates))
+    return min(bounds, default=None)
+
+
+class Search:
+    """One request on its way through the blocks of a snapshot."""
+
+    def __init__(
+        self, plan: Plan, random: Random | None, work: Work, knowledge: Knowledge, owner: object
+    ) -> None:
+        """``owner`` is the key under which blocks keep findings; with None they keep none."""
+        self.plan = plan
+        self.forms = knowledge.forms
+        self._knowledge = knowledge
+        self._owner = owner
+        self._random = random
+        self._work = work
+        self._solved: dict[Hashable, Replayed] = {}
+        self._kinds: dict[bytes, Kind] = {}
+        self._views: dict[int, Views] = {}
+        self._repeating: set[tuple[str, ...]] = set()
+        self._tree_steps = 1 + TREE_STEPS + TREE_STEPS_PER_VARIABLE * len(plan.variables)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The constraints within a tree."""
+        known = self._knowledge.rules
+        if known is None:
+            known = self._knowledge.rules = Rules.of(self.plan)
+        return known
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
+        return Neighbours(self.plan, self._work)
+
+    def surveys(self) -> Iterator[Survey]:
+        """Surveys of the blocks that may have candidates, in order."""
+        for number in range(len(self.plan.snapshot.blocks)):
+            survey = self.plan.survey(number, self._work, self._owner)
+            if survey is not None:
+                yield survey
+
+    def collect_by_block(self, collector: Collector) -> None:
+        """Collect from all trees in order: trees of one provider by the block, equal trees together."""
+        for survey in self.surveys():
+            if survey.settled:
+                collector.take_lone(survey, self._knowledge.lone)
+            elif self.plan.sharing or self.plan.sharing_alone or self.plan.request.one_provider_per_tree:
+                trees = ((survey, tree) for tree in survey.trees.tolist())
+                self.collect(map(self.visit, self._worthy(trees, whole=True)), collector)
+            else:
+                self._collect_alike(survey, collector)
+            if collector.left <= 0:
+                return
+
+    def _collect_alike(self, survey: Survey, collector: Collector) -> None:
+        """Collect from a survey's trees in order, without sharing providers: trees with equal keys together.
+
+        The search looks only into the first tree of each key. Near the limit, it takes a tree candidate by
+        candidate.
+        """
+        trees: list[int] = survey.trees.tolist()
+        begin, window = 0, FIRST_TREES
+        while begin < len(trees):
+            some = trees[begin : begin + window]
+            keys = self._views_of(survey).keys(some)
+            place = 0
+            while place < len(some):
+                key, end = keys[place], place + 1
+                while end < len(some) and keys[end] == key:
+                    end += 1
+                place += self._collect_kind(survey, some[place:end], key, collector)
+                if collector.left <= 0:
+                    return
+            begin += window
+            window *= 8
+
+    def _collect_kind(self, survey: Survey, trees: list[int], key: bytes, collector: Collector) -> int:
+        """Take some of ``trees``, which all have ``key``; returns how many."""
+        kind = self._kinds.get(key)
+        # Results of an earlier search count as steps of this one when it first uses them.
+        fresh = kind is None
+        kind = kind or self._knowledge.kinds.get(key)
+        if kind is not None and kind.complete:
+            steps = 0
+            if fresh:
+                # Steps count as if the search had looked into the first tree, candidate by candidate.
+                steps = kind.steps + self._more_into(survey, trees[0]) + collector.more_singly(kind)
+            whole = collector.whole_trees(survey, trees, kind, steps)
+            if whole:
+                self._work.done += steps
+                self._kinds[key] = kind
+                collector.take_whole(survey, whole, kind)
+                return len(whole)
+        self._collect_singly((survey, trees[0]), key, None if fresh else kind, collector)
+        return 1
+
+    def _collect_singly(self, tree: Tree, key: bytes, kind: Kind | None, collector: Collector) -> None:
+        """Take candidates of one tree up to the limit; ``kind`` is what this search has found."""
+        view = self._opened(*tree)
+        known = self._knowledge.kinds.get(key)
+        if kind is not None:
+            collector.take(view, kind.outcomes)
+        elif known is not None and (known.complete or collector.left <= len(known.outcomes)):
+            collector.take(view, known.as_found(self._work))
+        else:
+            found = Replayed(self._outcomes(view), self._work)
+            collector.take(view, found)
+            kind = Kind.of(found)
+            if kind.complete:
+                self._kinds[key] = kind
+            self._knowledge.learn(key, kind)
+
+    def collect(self, found: Iterable[Found], collector: Collector) -> None:
+        """Take candidates until there are enough."""
+        for view, outcomes in found:
+            collector.take(view, outcomes)
+            if collector.left <= 0:
+                return
+
+    def show_beside(self, collector: Collector, most: int | None) -> None:
+        """Show every provider that gives resources in any candidate, in the trees of the candidates returned.
+
+        Goes through ``most`` candidates (None for all), or until the steps run out.
+        """
+        with suppress(OutOfStepsError):
+            for view, outcome in islice(self._beside(collector), most):
+                collector.show_in_touched(view, outcome)
+
+    def _beside(self, collector: Collector) -> Iterator[tuple[View, Outcome]]:
+        """Candidates that may use a provider that should be shown and is not shown yet."""
+        for seen in list(collector.views.values()):
+            view, outcomes = self.visit((seen.views.survey, seen.tree))
+            for outcome in outcomes:
+                self._work.spend(1)
+                yield view, outcome
+        homes = collector.touched - collector.views.keys()
+        missing = self._sharing_in(collector.touched)
+        numbers = None if missing else {number for number, _ in homes}
+        for survey in self.plan.surveys(self._work, numbers=numbers):
+            for tree in survey.trees.tolist():
+                if (survey.number, tree) in collector.views:
+                    continue
+                self._work.spend(1 + len(missing))
+                missing = {node for node in missing if not collector.shows(place_of(node))}
+                if (survey.number, tree) in homes or self._may_share(survey, tree, missing):
+                    view, outcomes = self.visit((survey, tree))
+                    for outcome in outcomes:
+                        self._work.spend(1)
+                        yield view, outcome
+
+    def _sharing_in(self, trees: Collection[Place]) -> set[int]:
+        """Nodes of the sharing providers in ``trees``."""
+        distinct = {id(variable.shared): variable.shared for variable in self.plan.variables}
+        found: set[int] = set()
+        for shared in distinct.values():
+            for places in shared.values():
+                self._work.spend(len(places))
+                found.update(
+                    [node_of(place) for place in places if root_of(self.plan.snapshot, place) in trees]
+                )
+        return found
+
+    def _may_share(self, survey: Survey, tree: int, nodes: set[int]) -> bool:
+        """Whether one of ``nodes`` shares its inventory with a tree."""
+        return bool(nodes) and not nodes.isdisjoint(self._neighbours.of(survey, tree).nodes)
+
+    def trees(self) -> Iterator[Tree]:
+        """Trees to visit: in order, or in a random order with all orders equally likely."""
+        if self._random is None:
+            return self._worthy((survey, tree) for survey in self.surveys() for tree in survey.trees.tolist())
+        surveys = list(self.surveys())
+        ends = np.cumsum([len(survey.trees) for survey in surveys])
+        return self._worthy(self._drawn(surveys, ends.tolist(), self._random))
+
+    @staticmethod
+    def _drawn(surveys: list[Survey], ends: list[int], random: Random) -> Iterator[Tree]:
+        for position in _shuffled(ends[-1] if ends else 0, random):
+            number = int(np.searchsorted(ends, position, side="right"))
+            survey = surveys[number]
+            yield survey, int(survey.trees[position - (ends[number] - len(survey.trees))])
+
+    def _worthy(self, trees: Iterator[Tree], *, whole: bool = False) -> Iterator[Tree]:
+        """Leave out trees that can only repeat the candidates of another tree.
+
+        Sometimes a tree's own provider can serve nothing except what it shares. Then all lone providers in
+        the same aggregates yield the same candidates, and the search visits one of them for all. What a tree
+        shares counts only in a search of ``whole`` trees, because otherwise the order would change.
+        """
+        if not self.plan.sharing_alone:
+            yield from trees
+            return
+        for survey, tree in trees:
+            self._work.spend(TREE_STEPS)
+            start, stop = survey.block.trees.bounds(tree)
+            if stop - start == 1:
+                lone = self._neighbours.lone(survey, start)
+                aggregates = survey.block.aggregates[start]
+                if aggregates in self._repeating and not (lone.has_more if whole else lone.serves):
+                    continue
+                if lone.has_all if whole else not lone.serves:
+                    self._repeating.add(aggregates)
+            yield survey, tree
+
+    def _views_of(self, survey: Survey) -> Views:
+        views = self._views.get(survey.number)
+        if views is None:
+            views = self._views[survey.number] = Views(self.plan, survey, self.rules.need)
+        return views
+
+    def _opened(self, survey: Survey, tree: int) -> View:
+        """The view of a tree, with its steps counted. Raises OutOfStepsError."""
+        view = self._view(survey, tree)
+        self._work.trees += 1
+        self._work.spend(self._tree_steps + (view.stop - view.start) // ENTRIES_PER_STEP)
+        return view
+
+    def _more_into(self, survey: Survey, tree: int) -> int:
+        """Additional steps of looking into a tree, compared with taking it whole."""
+        start, stop = survey.block.trees.bounds(tree)
+        return self._tree_steps - 1 + (stop - start) // ENTRIES_PER_STEP
+
+    def _view(self, survey: Survey, tree: int) -> View:
+        return self._views_of(survey).at(tree, self._neighbours.of(survey, tree))
+
+    def visit(self, tree: Tree) -> Found:
+        """The candidates of one tree."""
+        view = self._opened(*tree)
+        if self._random is not None:
+            return view, self._outcomes(view)
+        key = view.key
+        known = self._solved.get(key)
+        if known is None:
+            known = self._solved[key] = Replayed(self._outcomes(view), self._work)
+        return view, known
+
+    def one_by_one(self, tree: Tree) -> Iterator[Found]:
+        """The candidates of one tree, one at a time."""
+        view, outcomes = self.visit(tree)
+        for outcome in outcomes:
+            yield view, (outcome,)
+
+    def _outcomes(self, view: View) -> Iterator[Outcome]:
+        # Includes the step of the choice itself where choices are only enumerated.
+        steps = 1 + OUTCOME_STEPS + len(self.plan.variables) // VARIABLES_PER_STEP
+        for choice in choices(view, self.rules, self._random, self._work):
+            self._work.spend(steps)
+            yield self.forms.outcome(view, choice)
+
+
+def _shuffled(count: int, random: Random) -> Iterator[int]:
+    """0 to ``count`` - 1 in random order, at a cost per number taken (sparse Fisher-Yates)."""
+    moved: dict[int, int] = {}
+    for position in range(count):
+        drawn = random.randrange(position, count)
+        yield moved.get(drawn, drawn)
+        moved[drawn] = moved.pop(position, position)
+
+
+def _round_robin(sources: Iterable[Iterator[ItemT]]) -> Iterator[ItemT]:
+    """One item of each source in turn; a source is not read before its first turn."""
+    waiting: deque[Iterator[ItemT]] = deque()
+    for source in sources:
+        for item in source:
+            yield item
+            waiting.append(source)
+            break
+    while waiting:
+        source = waiting.popleft()
+        for item in source:
+            yield item
+            waiting.append(source)
+            break

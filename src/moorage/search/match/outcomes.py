@@ -1,0 +1,455 @@
+"""The ways in which a tree can serve a request: from a choice to its text, and what stays valid.
+
+Candidates of the same form differ only in uuids. So the texts of many trees are written at once: the constant
+text is copied, and uuids are filled in column by column.
+
+Clients ask for the same flavors again and again. The ways in which a tree can serve a request depend only on
+the request and on the tree's key (``tree_view``), not on uuids and not on time. So a result is found once and
+reused. Results that depend on providers outside of the tree are not kept here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Final
+
+import numpy as np
+
+from moorage.model.cache import MIB, PLACE_BYTES, Cache, Weight
+from moorage.model.requests import CandidateRequest, Part, Pattern, Row, Template
+from moorage.model.valueclass import valueclass
+from moorage.search.index.block import UUID_LENGTH, Block, UuidArray
+from moorage.search.index.columns import ByteArray, IntArray
+from moorage.search.index.index import Place, Snapshot
+from moorage.search.match.constraints import Rules
+from moorage.search.match.plan import Group, Plan, Variable, Work
+from moorage.search.match.tree import Choice
+from moorage.search.match.tree_view import OUTSIDE, View
+
+Pick = Callable[[Sequence[bytes]], Row]
+
+FEWEST: Final = 8
+"""Fewest trees for which filling in by column is faster than one tree after the other."""
+
+
+STENCIL_BYTES: Final = 700
+HOLE_BYTES: Final = 120
+"""Bytes of a stencil besides its text (which it holds as a format and with room for uuids), and of each
+hole."""
+
+
+class Stencil:
+    """A text with holes for the uuids of a tree's nodes."""
+
+    __slots__ = ("_format", "_holes", "_pick", "_reach", "_text", "size")
+
+    def __init__(self, parts: Iterable[tuple[Template, Sequence[int]]]) -> None:
+        """``parts`` are templates, one after the other, and for each the nodes at its places."""
+        pieces, nodes = [b""], list[int]()
+        for template, numbers in parts:
+            pieces[-1] += template.pieces[0]
+            pieces += template.pieces[1:]
+            nodes += [numbers[place] for place in template.places]
+        self._format = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces)
+        self._pick = picking(nodes)
+        self._reach = max(nodes, default=-1) + 1
+        self._text: ByteArray = np.frombuffer(bytes(UUID_LENGTH).join(pieces), dtype=np.uint8)
+        ends = np.cumsum([len(piece) for piece in pieces[:-1]], dtype=np.int64)
+        positions = ends + UUID_LENGTH * np.arange(len(nodes))
+        self._holes: list[tuple[int, int]] = list(zip(positions.tolist(), nodes, strict=True))
+        self.size = STENCIL_BYTES + len(self._format) + len(self._text) + HOLE_BYTES * len(nodes)
+        """Bytes that it takes, at most."""
+
+    def of_one(self, uuids: Sequence[bytes]) -> bytes:
+        """The text with the uuids of the nodes."""
+        return self._format % self._pick(uuids)
+
+    def of_tree(self, block: Block, start: int) -> bytes:
+        """The text for the tree that begins at ``start``."""
+        uuids: list[bytes] = block.uuids[start : start + self._reach].tolist()
+        return self.of_one(uuids)
+
+    def of_many(self, block: Block, starts: IntArray) -> ByteArray | None:
+        """The text for the trees that begin at ``starts``: a row for each.
+
+        None if uuids, and so texts, differ in length.
+        """
+        if not block.has_full_uuids:
+            return None
+        text = np.empty((len(starts), len(self._text)), dtype=np.uint8)
+        text[:] = self._text
+        columns: dict[int, UuidArray] = {}
+        for position, node in self._holes:
+            uuids = columns.get(node)
+            if uuids is None:
+                uuids = columns[node] = block.uuids[starts + node]
+            hole = np.ndarray(
+                (len(starts),), block.uuids.dtype, text.data, offset=position, strides=(text.strides[0],)
+            )
+            hole[:] = uuids
+        return text
+
+
+def of_alike(stencil: Stencil, block: Block, starts: IntArray) -> list[Part]:
+    """Texts of trees that have the same stencil, in parts."""
+    if len(starts) >= FEWEST:
+        text = stencil.of_many(block, starts)
+        if text is not None:
+            return [text.reshape(-1).data]
+    return [stencil.of_tree(block, start) for start in starts.tolist()]
+
+
+def of_mixed(stencils: Sequence[Stencil], block: Block, starts: IntArray) -> list[Part]:
+    """Texts of trees with a stencil each, one part per tree."""
+    places: dict[Stencil, list[int]] = {}
+    for place, stencil in enumerate(stencils):
+        places.setdefault(stencil, []).append(place)
+    found: list[Part] = [b""] * len(stencils)
+    for stencil, alike in places.items():
+        text = stencil.of_many(block, starts[alike]) if len(alike) >= FEWEST else None
+        if text is None:
+            for place in alike:
+                found[place] = stencil.of_tree(block, int(starts[place]))
+        else:
+            length, rows = text.shape[1], text.reshape(-1).data
+            for number, place in enumerate(alike):
+                found[place] = rows[number * length : (number + 1) * length]
+    return found
+
+
+def picking(positions: Sequence[int]) -> Pick:
+    """A function that takes the items at ``positions`` out of a list."""
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    if not positions:
+        return lambda uuids: ()
+    position = positions[0]
+    return lambda uuids: (uuids[position],)
+
+
+@valueclass(frozen=True, slots=True)
+class Outcome:
+    """A way to serve a request that holds in every tree with the same key.
+
+    ``form`` is the number of its pattern. ``positions`` are the positions of the row's uuids in the uuids of
+    a view; ``pick`` takes the row out of them. ``inside`` are the nodes of the tree that give resources.
+    ``outside`` are such providers in other trees, and ``homes`` are the trees of these.
+    """
+
+    form: int
+    positions: tuple[int, ...]
+    pick: Pick
+    inside: tuple[int, ...]
+    outside: tuple[Place, ...]
+    homes: tuple[Place, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, at most."""
+        return OUTCOME_BYTES + NODE_BYTES * len(self.positions) + PLACE_OF_OUTCOME_BYTES * len(self.outside)
+
+
+OUTCOME_BYTES: Final = 450
+NODE_BYTES: Final = 60
+PLACE_OF_OUTCOME_BYTES: Final = 250
+"""Bytes of an outcome, of each of its nodes, and of each node outside of the tree."""
+
+PIECE_BYTES: Final = 70
+"""Bytes that a piece of a template takes besides its text, with the place that follows it."""
+
+PATTERN_BYTES: Final = 1_500
+VARIABLE_BYTES: Final = 450
+"""Bytes of a pattern, and of each variable of its shape."""
+
+
+class Forms:
+    """Patterns of the candidates of one request, in any tree. Safe for several threads.
+
+    ``kept`` holds the templates that encoders have made of patterns: by form of text, then by number. Each
+    stencil is for a single row. ``weight`` counts the bytes of all this.
+    """
+
+    def __init__(
+        self, request: CandidateRequest, variables: Sequence[Variable], weight: Weight | None = None
+    ) -> None:
+        """``weight`` is one that counts other bytes as well, if given."""
+        self._suffixes = [group.suffix for group in request.groups]
+        # Keeps no variables: they refer to providers, and providers change.
+        self._asked = [(variable.suffix, variable.demands) for variable in variables]
+        self._numbers: dict[tuple[int, ...], int] = {}
+        self._numbering = threading.Lock()
+        self.patterns: list[Pattern] = []
+        self.kept: dict[str, dict[int, tuple[Template, Stencil]]] = {}
+        self.weight = weight or Weight()
+
+    def of_one(self) -> Outcome:
+        """The candidate in which a tree's first provider serves the whole request."""
+        form = self._number((0,) * len(self._asked))
+        inside = (0,) if self.patterns[form].allocations else ()
+        return Outcome(form, (0,), picking((0,)), inside, (), ())
+
+    def outcome(self, view: View, choice: Choice) -> Outcome:
+        """The outcome of ``choice`` in trees with the key of ``view``."""
+        places: dict[int, int] = {}
+        shape = tuple([places.setdefault(node, len(places)) for node in choice])
+        nodes = list(places)
+        form = self._number(shape)
+        giving = [nodes[place] for place in self.patterns[form].allocations]
+        beyond = view.outside.nodes
+        outside = [beyond[node] for node in giving if node >= OUTSIDE]
+        positions = tuple([view.position_of(node) for node in nodes])
+        return Outcome(
+            form,
+            positions,
+            picking(positions),
+            tuple([node for node in giving if node < OUTSIDE]),
+            tuple([place for _, place, _ in outside]),
+            tuple([home for _, _, home in outside]),
+        )
+
+    def _number(self, shape: tuple[int, ...]) -> int:
+        form = self._numbers.get(shape)
+        return self.numbered(shape) if form is None else form
+
+    def numbered(self, shape: tuple[int, ...]) -> int:
+        """Number of the pattern of choices of this shape, also if another thread made it meanwhile."""
+        with self._numbering:
+            form = self._numbers.get(shape)
+            if form is None:
+                form = len(self.patterns)
+                self.patterns.append(self._pattern(shape))
+                self._numbers[shape] = form
+                self.weight.add(PATTERN_BYTES + VARIABLE_BYTES * len(shape))
+        return form
+
+    def _pattern(self, shape: tuple[int, ...]) -> Pattern:
+        allocations: dict[int, dict[str, int]] = {}
+        mappings: dict[str, dict[int, None]] = {suffix: {} for suffix in self._suffixes}
+        for (suffix, demands), place in zip(self._asked, shape, strict=True):
+            mappings[suffix][place] = None
+            if demands:
+                amounts = allocations.setdefault(place, {})
+                for name, amount in demands:
+                    amounts[name] = amounts.get(name, 0) + amount
+        return Pattern(allocations, {suffix: tuple(places) for suffix, places in mappings.items()})
+
+
+class Replayed:
+    """Outcomes of a search that can be repeated: the search itself runs once, as far as an iteration needs.
+
+    ``steps_until`` says after how many steps each outcome was ``found``; ``steps`` is the number of steps so
+    far.
+    """
+
+    def __init__(self, source: Iterator[Outcome], work: Work) -> None:
+        self._source = source
+        self._work = work
+        self.found: list[Outcome] = []
+        self.steps_until: list[int] = []
+        self.steps = 0
+        self.complete = False
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self.found) if self.complete else self._advance()
+
+    def _advance(self) -> Iterator[Outcome]:
+        position = 0
+        while True:
+            if position == len(self.found):
+                before = self._work.done
+                outcome = next(self._source, None)
+                self.steps += self._work.done - before
+                if outcome is None:
+                    self.complete = True
+                    return
+                self.found.append(outcome)
+                self.steps_until.append(self.steps)
+            yield self.found[position]
+            position += 1
+
+
+MOST_BYTES: Final = 32 * MIB
+"""Bytes of the knowledge of all requests together. A usual flavor takes some kilobytes."""
+
+MOST_OUTCOMES_OF_KIND: Final = 500
+"""Trees that can serve a request in more ways are not kept: a few of them fill an answer."""
+
+MOST_KEY_BYTES: Final = 4096
+"""Trees with longer keys have hundreds of providers, and hardly ever equal each other."""
+
+KIND_BYTES: Final = 500
+"""Bytes of a kind besides its outcomes."""
+
+
+class Kind:
+    """The ways in which trees with the same key can serve a request, in order.
+
+    Contains all ways if ``complete``, else the first ones. ``steps_until`` says after how many steps each was
+    found, and ``steps`` is their total. ``placed`` is the number of providers that the ways name. ``size`` is
+    in bytes, with the texts of its trees; ``remembered`` says that the bytes count as the request's.
+    """
+
+    __slots__ = (
+        "_stencils",
+        "complete",
+        "forms",
+        "outcomes",
+        "placed",
+        "remembered",
+        "shows",
+        "size",
+        "steps",
+        "steps_until",
+    )
+
+    def __init__(
+        self, outcomes: Sequence[Outcome], steps_until: Sequence[int], steps: int, *, complete: bool = True
+    ) -> None:
+        self.outcomes = tuple(outcomes)
+        self.steps_until = tuple(steps_until)
+        self.steps = steps
+        self.complete = complete
+        self.placed = sum(len(outcome.positions) for outcome in self.outcomes)
+        self.forms = frozenset([outcome.form for outcome in self.outcomes])
+        self.shows = any(outcome.inside for outcome in self.outcomes)
+        self.size = KIND_BYTES + sum([outcome.size for outcome in self.outcomes])
+        self.remembered = False
+        self._stencils: dict[str, Stencil] = {}
+
+    @staticmethod
+    def of(found: Replayed) -> Kind:
+        """The kind of the outcomes found so far."""
+        return Kind(found.found, found.steps_until, found.steps, complete=found.complete)
+
+    def as_found(self, work: Work) -> Iterator[Outcome]:
+        """The outcomes, with their steps counted as if the search found them now. Raises OutOfStepsError."""
+        gone = 0
+        for outcome, steps in zip(self.outcomes, self.steps_until, strict=True):
+            work.spend(steps - gone)
+            gone = steps
+            yield outcome
+        work.spend(self.steps - gone)
+
+    def stencil(self, script: Script) -> Stencil:
+        """The text of a tree's candidates, from the templates of their patterns."""
+        known = self._stencils.get(script.form)
+        if known is None:
+            known = self._stencils[script.form] = Stencil(
+                [(script.template(outcome.form), outcome.positions) for outcome in self.outcomes]
+            )
+            self.size += PLACE_BYTES + known.size
+            if self.remembered:
+                script.made += PLACE_BYTES + known.size
+        return known
+
+
+@dataclass(slots=True, eq=False)
+class Script:
+    """A form of text for the candidates of a request. ``make`` makes the template of a pattern.
+
+    ``made`` are the bytes of texts that are remembered from now on.
+    """
+
+    forms: Forms
+    form: str
+    make: Callable[[Pattern], Template]
+    made: int = 0
+
+    def template(self, number: int) -> Template:
+        """The text of a pattern."""
+        return self._of(number)[0]
+
+    def stencil(self, number: int) -> Stencil:
+        """The stencil of a pattern for single rows."""
+        return self._of(number)[1]
+
+    def of_trees(self, kinds: Sequence[Kind], block: Block, starts: IntArray) -> list[Part]:
+        """Texts of the trees that begin at ``starts``, in parts. ``kinds`` are theirs, or one for all."""
+        kind = kinds[0]
+        if kinds.count(kind) == len(kinds):
+            return of_alike(kind.stencil(self), block, starts)
+        return of_mixed([kind.stencil(self) for kind in kinds], block, starts)
+
+    def _of(self, number: int) -> tuple[Template, Stencil]:
+        kept = self.forms.kept.setdefault(self.form, {})
+        known = kept.get(number)
+        if known is None:
+            template = self.make(self.forms.patterns[number])
+            single = Stencil([(template, range(1 + max(template.places, default=-1)))])
+            known = kept[number] = template, single
+            text = PIECE_BYTES * len(template.pieces) + sum(map(len, template.pieces))
+            self.made += 2 * PLACE_BYTES + text + single.size
+        return known
+
+
+class Knowledge:
+    """What is known of one request. ``rules`` are made for the first tree that the search looks into."""
+
+    __slots__ = ("_lone", "forms", "groups", "kinds", "owner", "rules", "weight")
+
+    def __init__(self, request: CandidateRequest, plan: Plan) -> None:
+        # Counts the request twice: groups and rules take about as much as the request.
+        self.weight = Weight(2 * request.size)
+        self.forms = Forms(request, plan.variables, self.weight)
+        self.rules: Rules | None = None
+        self.groups: Sequence[Group] | None = plan.groups if plan.lasting else None
+        # The key under which blocks keep findings. It is an object of its own, so that blocks hold nothing
+        # else.
+        self.owner = object()
+        self.kinds: dict[bytes, Kind] = {}
+        self._lone: Kind | None = None
+
+    @property
+    def lone(self) -> Kind:
+        """Trees of one provider that serves everything."""
+        if self._lone is None:
+            self._lone = Kind((self.forms.of_one(),), (0,), 0)
+            self._weigh(self._lone)
+        return self._lone
+
+    def learn(self, key: bytes, kind: Kind) -> None:
+        """Keep ``kind`` for trees with ``key``, if it is small enough."""
+        if len(kind.outcomes) <= MOST_OUTCOMES_OF_KIND and len(key) <= MOST_KEY_BYTES:
+            former = self.kinds.get(key)
+            self.kinds[key] = kind
+            freed = 0
+            if former is not None:
+                former.remembered = False
+                freed = PLACE_BYTES + len(key) + former.size
+            self._weigh(kind, PLACE_BYTES + len(key) - freed)
+
+    def _weigh(self, kind: Kind, more: int = 0) -> None:
+        """Count the bytes of ``kind``, its later growth, and ``more`` as bytes of this knowledge."""
+        kind.remembered = True
+        self.weight.add(kind.size + more)
+
+
+class Memory:
+    """Knowledge of the latest requests. Safe for several threads."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._known: Cache[Hashable, Knowledge] = Cache(most, lambda _key, known: known.weight.size)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all knowledge."""
+        return self._known.size
+
+    def of(self, request: CandidateRequest) -> Knowledge | None:
+        """The knowledge of ``request``, None if there is none."""
+        return self._known.get(request.key)
+
+    def plan(self, snapshot: Snapshot, request: CandidateRequest, work: Work) -> tuple[Plan, Knowledge]:
+        """The plan of ``request``, and its knowledge, which begins now if there is none.
+
+        Raises ResourceClassNotFoundError, TraitNotFoundError, OutOfStepsError.
+        """
+        known = self.of(request)
+        plan = Plan(snapshot, request, work, None if known is None else known.groups)
+        if known is None:
+            known = Knowledge(request, plan)
+            self._known.put_growing(request.key, known, known.weight)
+        return plan, known

@@ -1,0 +1,1 @@
+"""The revision and the change log, and what a reader has missed."""

@@ -1,0 +1,44 @@
+"""Several observers of the service as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moorage.service.observer import Observer, Setback, Stage
+
+
+class Several:
+    """Passes each report to all observers, one after the other."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def stage_ended(self, stage: Stage, seconds: float) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.stage_ended(stage, seconds)
+
+    def index_changed(self, revision: int, providers: int) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.index_changed(revision, providers)
+
+    def index_built(self, seconds: float) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.index_built(seconds)
+
+    def group_ended(self, commands: int, waiting: int, seconds: float) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.group_ended(commands, waiting, seconds)
+
+    def search_unmet(self, verdict: str) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.search_unmet(verdict)
+
+    def group_set_back(self, reason: Setback) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.group_set_back(reason)

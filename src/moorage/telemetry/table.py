@@ -1,0 +1,171 @@
+"""The one table of metrics: names, kinds, labels, units and meanings."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from moorage.model.valueclass import valueclass
+
+
+class MetricKind(Enum):
+    """What Prometheus takes a metric for, and where its value comes from.
+
+    Each worker process keeps its own ``COUNTER``, ``HISTOGRAM`` and ``GAUGE`` values, and a scrape puts
+    them together. ``SAMPLED`` gauges are looked up at that moment, by the process that answers the scrape.
+    """
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+    SAMPLED = "gauge, looked up at each scrape"
+
+
+@valueclass(frozen=True, slots=True)
+class Metric:
+    """One metric. ``buckets`` are upper bounds, in the metric's unit.
+
+    ``per_process`` gauges have a label ``pid`` where there are several worker processes. The values of all
+    other gauges are summed.
+    """
+
+    name: str
+    kind: MetricKind
+    about: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    per_process: bool = False
+
+
+SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""From a search in a small cloud to the deadline of a write."""
+
+BUILD_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 180.0, 600.0)
+GROUP_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
+
+REQUESTS: Final = Metric(
+    "moorage_requests_total",
+    MetricKind.COUNTER,
+    "Requests answered. The route is that of the API reference, `none` for a path that has none; the "
+    "microversion is empty for a request that was refused before its version was known.",
+    ("method", "route", "microversion", "status"),
+)
+REQUEST_SECONDS: Final = Metric(
+    "moorage_request_seconds",
+    MetricKind.HISTOGRAM,
+    "Time from the arrival of a request to its answer, without the time on the network.",
+    ("method", "route"),
+    SECONDS,
+)
+STAGE_SECONDS: Final = Metric(
+    "moorage_search_stage_seconds",
+    MetricKind.HISTOGRAM,
+    "Time of each stage of a search. `poll` learns the database's revision. It asks the database, also for "
+    "the use that claims of other processes have changed, or it waits for a write of its own process that "
+    "learns the revision. `catch_up` brings an index that is still behind up to that "
+    "revision. `search` finds candidates or providers.",
+    ("stage",),
+    SECONDS,
+)
+INDEX_PROVIDERS: Final = Metric(
+    "moorage_index_providers",
+    MetricKind.GAUGE,
+    "Resource providers in the index of a process.",
+    per_process=True,
+)
+INDEX_REVISION: Final = Metric(
+    "moorage_index_revision",
+    MetricKind.GAUGE,
+    "Revision of the index of a process. The index catches up at each search: the index of a process "
+    "without searches falls behind. The lag is `scalar(moorage_revision) - moorage_index_revision`.",
+    per_process=True,
+)
+INDEX_BUILD_SECONDS: Final = Metric(
+    "moorage_index_build_seconds",
+    MetricKind.HISTOGRAM,
+    "Time to read the whole index. Normally a process does this only when it starts.",
+    buckets=BUILD_SECONDS,
+)
+GROUP_WRITES: Final = Metric(
+    "moorage_commit_group_writes",
+    MetricKind.HISTOGRAM,
+    "Writes that were committed together.",
+    buckets=GROUP_SIZES,
+)
+COMMIT_SECONDS: Final = Metric(
+    "moorage_commit_seconds",
+    MetricKind.HISTOGRAM,
+    "Time of a group of writes from its first read to its answers, with all attempts.",
+    buckets=SECONDS,
+)
+COMMIT_WAITING: Final = Metric(
+    "moorage_commit_waiting", MetricKind.GAUGE, "Writes that were waiting when the last group ended."
+)
+SETBACKS: Final = Metric(
+    "moorage_commit_setbacks_total",
+    MetricKind.COUNTER,
+    "Groups of writes that had to be repeated, by reason: a `conflict` with another process, another "
+    "process's row in the way (`constraint`), a broken `connection`, or a `lost_commit`, whose outcome had "
+    "to be read from the change log.",
+    ("reason",),
+)
+UNMET: Final = Metric(
+    "moorage_unmet_total",
+    MetricKind.COUNTER,
+    "Searches for allocation candidates that found nothing, by the verdict of their explanation. `no_room` "
+    "would fit in an empty cloud, `never_fits` would not. `nobody_offers`: no provider has a class, trait, "
+    "aggregate or tree of the request. `cut_short`: the explanation needed too many steps. "
+    "`not_explained`: more came than are explained. With `unmet_kept = 0` none is counted.",
+    ("verdict",),
+)
+BUILD_INFO: Final = Metric(
+    "moorage_build_info", MetricKind.SAMPLED, "Always 1; the version is in its label.", ("version",)
+)
+DATABASE_UP: Final = Metric(
+    "moorage_database_up",
+    MetricKind.SAMPLED,
+    "Whether the database answered (1 or 0). After 0, `moorage_revision` and `moorage_class_*` are missing.",
+)
+REVISION: Final = Metric("moorage_revision", MetricKind.SAMPLED, "Number of the last write in the database.")
+CLASS_PROVIDERS: Final = Metric(
+    "moorage_class_providers",
+    MetricKind.SAMPLED,
+    "Providers that have inventory of a resource class.",
+    ("resource_class",),
+)
+CLASS_CAPACITY: Final = Metric(
+    "moorage_class_capacity",
+    MetricKind.SAMPLED,
+    "Amount of a resource class that claims may hold: `(total - reserved) * allocation_ratio`, summed.",
+    ("resource_class",),
+)
+CLASS_USED: Final = Metric(
+    "moorage_class_used",
+    MetricKind.SAMPLED,
+    "Amount of a resource class that claims hold.",
+    ("resource_class",),
+)
+PROCESS_RESIDENT_BYTES: Final = Metric(
+    "moorage_process_resident_bytes", MetricKind.SAMPLED, "Memory of a worker process (Linux).", ("pid",)
+)
+
+METRICS: Final[tuple[Metric, ...]] = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    STAGE_SECONDS,
+    INDEX_PROVIDERS,
+    INDEX_REVISION,
+    INDEX_BUILD_SECONDS,
+    GROUP_WRITES,
+    COMMIT_SECONDS,
+    COMMIT_WAITING,
+    SETBACKS,
+    UNMET,
+    BUILD_INFO,
+    DATABASE_UP,
+    REVISION,
+    CLASS_PROVIDERS,
+    CLASS_CAPACITY,
+    CLASS_USED,
+    PROCESS_RESIDENT_BYTES,
+)

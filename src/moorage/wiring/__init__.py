@@ -1,0 +1,1 @@
+"""From options to parts that work together: settings, and the one place where they are put together."""

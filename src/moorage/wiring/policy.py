@@ -1,0 +1,33 @@
+"""The policy that a configuration selects, for commands and for the tools of oslo.policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from moorage.auth import rules
+from moorage.auth.policy import OsloPolicy, new_enforcer
+from moorage.wiring.config_files import find_config_files
+from moorage.wiring.options import read_options
+
+
+def read_policy(config_file: Path | None, config_directory: Path | None) -> OsloPolicy:
+    """The policy of a configuration file, or of the process. Raises ConfigurationError."""
+    files = [] if config_file is None else [config_file]
+    directories = [] if config_directory is None else [config_directory]
+    return OsloPolicy(read_options(find_config_files(files, directories)))
+
+
+def enforcer() -> Any:
+    """oslo.policy with Moorage's rules and this process's configuration, for the tools oslopolicy-*."""
+    return new_enforcer(read_options(find_config_files()))
+
+
+def default_rules() -> list[Any]:
+    """Moorage's rules in the form for oslo.policy's tools."""
+    return list(rules.defaults())
+
+
+def known_rules() -> list[str]:
+    """Names of all rules; rules that others refer to come first."""
+    return [*(base.name for base in rules.BASE_RULES), *rules.ALL_DESCRIPTIONS]

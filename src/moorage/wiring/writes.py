@@ -1,0 +1,72 @@
+"""``[moorage]``'s options about writes: groups of commits, and length of the change log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from oslo_config import cfg
+
+from moorage.service.settings import ChangeLogSettings, CommitSettings
+
+_COMMIT: Final = CommitSettings()
+_LOG: Final = ChangeLogSettings()
+
+SECONDS_PER_HOUR: Final = 3600
+
+WRITE_OPTIONS: Final[list[cfg.Opt]] = [
+    cfg.IntOpt(
+        "commit_group_size",
+        default=_COMMIT.group_size,
+        min=1,
+        max=10_000,
+        help="Most writes that are committed in one transaction. A larger group waits for the disk less "
+        "often, but holds its locks longer.",
+    ),
+    cfg.IntOpt(
+        "commit_queue_length",
+        default=_COMMIT.queue_length,
+        min=1,
+        help="Most writes that wait in one worker process; further ones are refused with 503 and "
+        "Retry-After, because their clients would not wait for the answer.",
+    ),
+    cfg.IntOpt(
+        "commit_deadline_seconds",
+        default=int(_COMMIT.deadline_seconds),
+        min=0,
+        help="Seconds for which a write is retried after conflicts between processes, lost connections "
+        "or while the database is unreachable. Then the client gets 503, which says that nothing was "
+        "changed or that the outcome is not known. moorage serve gives a worker 30 seconds to end.",
+    ),
+    cfg.IntOpt(
+        "change_log_revisions",
+        default=_LOG.kept_revisions,
+        min=1,
+        help="Writes that the change log keeps. A worker that lags further behind, after a pause, builds "
+        "its index anew. The oldest are deleted in the background, a thousand at a time, but never "
+        "before they are ten minutes old.",
+    ),
+    cfg.IntOpt(
+        "change_log_hours",
+        default=int(_LOG.kept_seconds) // SECONDS_PER_HOUR,
+        min=1,
+        help="Hours after which the change log deletes a write even if there are fewer of them.",
+    ),
+]
+
+
+def commit_settings_from(moorage: Callable[[str], Any]) -> CommitSettings:
+    """Settings of the committer; ``moorage`` returns an option of the group by its name."""
+    return CommitSettings(
+        group_size=moorage("commit_group_size"),
+        queue_length=moorage("commit_queue_length"),
+        deadline_seconds=moorage("commit_deadline_seconds"),
+    )
+
+
+def change_log_settings_from(moorage: Callable[[str], Any]) -> ChangeLogSettings:
+    """Settings of the change log; ``moorage`` as for ``commit_settings_from``."""
+    return ChangeLogSettings(
+        kept_revisions=moorage("change_log_revisions"),
+        kept_seconds=moorage("change_log_hours") * SECONDS_PER_HOUR,
+    )

@@ -1,0 +1,44 @@
+"""Asks the native application without a network."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from moorage.api.http.settings import Limits
+from moorage.api.native.application import create
+from moorage.api.placement.query import newest_request
+from moorage.auth.identity import Authenticator
+from moorage.auth.noauth import NoAuth
+from moorage.service.facade import Service
+from tests.unit.api.fake import Client, Result, usual_policy
+
+
+class NativeClient(Client):
+    """As ``Client``: somebody who may do all. No request names a microversion."""
+
+    def __init__(
+        self, service: Service, limits: Limits | None = None, authenticator: Authenticator | None = None
+    ) -> None:
+        self.app = create(
+            service, newest_request, limits or Limits(), authenticator or NoAuth(), usual_policy()
+        )
+
+    def get(self, path: str, **headers: str | None) -> Result:
+        """A GET; underscores in names of ``headers`` stand for hyphens."""
+        return self.ask("GET", path, headers={name.replace("_", "-"): text for name, text in headers.items()})
+
+    def post(self, path: str, value: object) -> Result:
+        """A POST of JSON."""
+        return self.ask("POST", path, value=value)
+
+
+def problem(result: Result) -> Any:
+    """The body of a refusal, which has to be a problem."""
+    assert result.headers["content-type"] == "application/problem+json", result
+    body = json.loads(result.body)
+    assert body["status"] == result.status
+    assert body["request_id"] == result.headers["x-openstack-request-id"]
+    assert body["type"].endswith(f"/moorage/v1/problems/{body['code'].replace('_', '-')}")
+    assert {"title", "detail", "outcome", "retry"} <= body.keys()
+    return body

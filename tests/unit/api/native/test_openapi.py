@@ -1,0 +1,89 @@
+"""The OpenAPI document of the native API: valid, and true of the answers of the service."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from moorage.api.native.kept_explanations import KeptForms
+from moorage.api.native.openapi import EVERYTHING, document, problems_of
+from moorage.model.requests import CandidateRequest, RequestGroup
+from moorage.model.values import Requester
+from moorage.service.facade import Service
+from tests.databases.orders import add_provider, claim, new_uuid, order
+from tests.unit.api.documented import Document
+from tests.unit.api.fake import FakeService
+from tests.unit.api.native.client import NativeClient
+
+CLIENT = NativeClient(FakeService())
+AGGREGATE = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+
+
+@pytest.fixture(scope="module")
+def told() -> Document:
+    return Document(CLIENT.get("/moorage/v1/openapi.json").json)
+
+
+def test_the_document_lists_every_endpoint_with_its_rule_and_its_problems(told: Document) -> None:
+    found = {
+        (method.upper(), path): operation
+        for path, item in told.content["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    }
+    assert found.keys() == {(each.method, each.path) for each in EVERYTHING}
+    identities = [operation["operationId"] for operation in found.values()]
+    assert len(set(identities)) == len(identities)
+    for each in EVERYTHING:
+        operation = found[each.method, each.path]
+        assert operation.get("x-policy-rule") == each.rule
+        assert operation["responses"].keys() >= {str(listed.status) for listed in problems_of(each)}
+
+
+def test_the_document_says_where_the_service_is_mounted() -> None:
+    told = CLIENT.ask("GET", "/moorage/v1/openapi.json", environ={"SCRIPT_NAME": "/placement"})
+    assert told.json["servers"] == [{"url": "/placement"}]
+    assert "servers" not in document()
+
+
+def keep_one_unmet(service: Service) -> str:
+    """Keep one search that found nothing; returns the id of its request."""
+    request_id = "req-22222222-2222-4222-8222-222222222222"
+    keeping = Service(service._store, unmet_forms=KeptForms())
+    request = CandidateRequest(
+        (RequestGroup("", {"VCPU": 9}, in_tree=new_uuid()), RequestGroup("1", {"PGPU": 1}))
+    )
+    keeping.candidates(request, Requester("u", "p", request_id, request_id))
+    keeping.settle_unmet()
+    return request_id
+
+
+def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite_service: Service) -> None:
+    root = add_provider(sqlite_service, "host-1", None, ("HW_CPU_X86_AVX2",), (AGGREGATE,), VCPU=8)
+    add_provider(sqlite_service, "device", root, PGPU=2)
+    order(sqlite_service, claim(new_uuid(), {root: {"VCPU": 1}}, None, "INSTANCE", "p1"))
+    request_id = keep_one_unmet(sqlite_service)
+    client = NativeClient(sqlite_service)
+    asked = 0
+    for each in EVERYTHING:
+        if each.rule is not None:
+            assert each.examples, f"{each.name} has no example"
+        if not each.sends_json:
+            continue
+        for example in each.examples or ("",):
+            query = example if isinstance(example, str) else ""
+            bare = each.path.replace("{request_id}", request_id)
+            path = f"{bare}?{query}" if query else bare
+            answer = client.ask(each.method, path, value=example if each.body is not None else None)
+            assert answer.status == 200, (each.name, example, answer)
+            assert told.faults(each.method, path, answer.status, answer.headers, answer.json) == []
+            asked += 1
+    assert asked > len(EVERYTHING) // 2
+
+
+def test_problems_are_as_the_document_says(told: Document) -> None:
+    refused = CLIENT.get("/moorage/v1?feature=1")
+    said = told.operation("GET", "/moorage/v1")["responses"][str(refused.status)]
+    schema = said["content"][refused.headers["content-type"]]["schema"]
+    assert list(told.validator(schema).iter_errors(json.loads(refused.body))) == []

@@ -1,0 +1,3 @@
+from tests.unit.unconfigured import _nothing_configured, default_database, etc, home, sqlite_template
+
+__all__ = ["_nothing_configured", "default_database", "etc", "home", "sqlite_template"]
