@@ -29,7 +29,7 @@ SOURCES := src tests tools benchmarks distributions docs/conf.py
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check port-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest test-pythons fast
+.PHONY: help run test check chance fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check port-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest test-pythons fast
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ peer: $(VENV)/.test ## compare answers with the reference on new random requests
 
 faults: $(VENV)/.test databases ## kill processes, cut connections and fill disks under load, then audit (FAULTS_SECONDS=600 FAULTS_DATABASE=all; MOORAGE_FAULTS_SEED=n)
 	$(BIN)/python -m tests.faults --seconds $(FAULTS_SECONDS) --database $(FAULTS_DATABASE) $(FAULTS_ARGS)
+
+chance: $(VENV)/.test databases ## try all properties with new examples, three times as many as `make test` (half an hour)
+	MOORAGE_TEST_PROFILE=chance $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m hypothesis $(PYTEST_ARGS) tests
 
 fuzz: $(VENV)/.test databases ## send random and malformed requests to running services (FUZZ_SECONDS=600 each FUZZ_DATABASE=all; MOORAGE_FUZZ_SEED=n repeats a run)
 	MOORAGE_FUZZ_SECONDS=$(FUZZ_SECONDS) MOORAGE_FUZZ_DATABASE=$(FUZZ_DATABASE) MOORAGE_FUZZ_EXAMPLES=50 $(BIN)/python -m pytest -q -s $(PYTEST_ARGS) tests/fuzz

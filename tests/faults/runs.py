@@ -59,9 +59,11 @@ SEED = "MOORAGE_FAULTS_SEED"
 """Environment variable with the seed of a run that shall be made again."""
 
 
-def chosen_seed() -> int:
-    """The seed that the environment asks for, or a new one."""
-    return int(os.environ.get(SEED) or secrets.randbelow(10**8))
+def chosen_seed(usual: int | None = None) -> int:
+    """The seed that the environment asks for, else the usual one, or a new one where none is usual."""
+    if asked := os.environ.get(SEED):
+        return int(asked)
+    return secrets.randbelow(10**8) if usual is None else usual
 
 
 Service = Serving | Fleet

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fleet import ADDRESSES, CONFIGURATION
-from tests.faults.opening import GALERA, STANDBY, opened
-from tests.faults.runs import Plan, chosen_seed, run
+from tests.faults.opening import GALERA, STANDBY, run_where_the_harness_holds
+from tests.faults.runs import Plan, chosen_seed
 from tests.servers.plugin import skip_or_fail
 from tests.servers.session import MissingServerError
 
@@ -33,9 +33,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-on-several-hosts.md"
 )
 def test_a_fail_over_under_load_loses_nothing_on_two_hosts(database: str, faults: tuple[str, ...]) -> None:
     try:
-        with opened(database) as target:
-            plan = Plan(chosen_seed(), SECONDS, workers=1, only=faults, hosts=len(ADDRESSES))
-            report = run(target, plan)
+        plan = Plan(chosen_seed(1), SECONDS, workers=1, only=faults, hosts=len(ADDRESSES))
+        report = run_where_the_harness_holds(database, plan)
     except MissingServerError as missing:
         skip_or_fail(missing)
     sys.stdout.write(f"{report}\n")

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.faults.opening import DATABASES, SQLITE, opened
-from tests.faults.runs import Plan, chosen_seed, run
+from tests.faults.opening import DATABASES, SQLITE, run_where_the_harness_holds
+from tests.faults.runs import Plan, chosen_seed
 from tests.servers.plugin import skip_or_fail
 from tests.servers.session import MissingServerError
 
@@ -25,8 +25,7 @@ SECONDS = 14.0
 )
 def test_nothing_is_lost_doubled_or_wrong_under_faults(database: str) -> None:
     try:
-        with opened(database) as target:
-            report = run(target, Plan(chosen_seed(), SECONDS))
+        report = run_where_the_harness_holds(database, Plan(chosen_seed(1), SECONDS))
     except MissingServerError as missing:
         skip_or_fail(missing)
     sys.stdout.write(f"{report}\n")
