@@ -70,6 +70,7 @@ def printed(folder: Path, arguments: list[str], variables: dict[str, str]) -> It
             assert server.poll() is None, text
             assert time.monotonic() < deadline, text
             time.sleep(0.05)
+        assert text.count("Database: ") == 1, text
         yield [line.strip() for line in text.splitlines() if line.startswith("  ")]
     finally:
         server.terminate()

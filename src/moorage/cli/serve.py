@@ -154,8 +154,7 @@ def start_up(resolved: Resolved, served: Served, *, demo: bool) -> str:
             load_demo(service)
         count = service.provider_count()
         found = example(service.candidates) if count <= EXAMPLE_PROVIDERS else None
-    text = guide(served, found, empty=count == 0)
-    return f"Database: {without_password(resolved.settings.store.url)}\n{text}"
+    return guide(served, found, empty=count == 0)
 
 
 def load_demo(service: Service) -> bool:
