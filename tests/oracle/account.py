@@ -292,6 +292,12 @@ class Account:
         del self.holders[command.consumer]
 
     @_carry_out.register
+    def _(self, command: commands.ReleaseClaims) -> commands.Released:
+        named = list(dict.fromkeys(command.consumers))
+        found = [consumer for consumer in named if self.holders.pop(consumer, None) is not None]
+        return commands.Released(tuple(found), tuple(one for one in named if one not in found))
+
+    @_carry_out.register
     def _(self, command: commands.Reshape) -> None:
         for uuid, new in command.inventories.items():
             if uuid not in self.nodes:

@@ -103,6 +103,8 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:providers:list": "List resource providers with all that they have.",
     "moorage:overview:show": "Show what all trees have and what is used of it.",
     "moorage:claims:list": "List consumers of any project with what they hold.",
+    "moorage:claims:show": "Show what a consumer of any project holds.",
+    "moorage:claims:delete": "Release what consumers of any project hold.",
     "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body.",
     "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",
     "moorage:unmet:list": "List what searches of all projects did not find.",

@@ -11,6 +11,7 @@ from dataclasses import field
 from enum import Enum
 from typing import ClassVar, Final, Generic, TypeVar
 
+from moorage.model.errors import MoorageError
 from moorage.model.valueclass import valueclass
 from moorage.model.values import (
     Inventory,
@@ -20,6 +21,7 @@ from moorage.model.values import (
     ProviderTraits,
 )
 
+ResultT = TypeVar("ResultT")
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
@@ -34,6 +36,18 @@ class Command(Generic[ResultT_co]):
 
     stands_alone: ClassVar[bool] = False
     binds_late: ClassVar[bool] = False
+
+
+@valueclass(frozen=True, slots=True)
+class WriteOutcome(Generic[ResultT]):
+    """What came of a command.
+
+    ``revision``: of its write; of the state if it wrote nothing, or if ``error`` refused it.
+    """
+
+    revision: int
+    result: ResultT | None = None
+    error: MoorageError | None = None
 
 
 class Keep(Enum):
@@ -201,6 +215,21 @@ class DeleteAllocations(Command[None]):
     """Take away all that a consumer holds, whatever its generation. Result: None."""
 
     consumer: str
+
+
+@valueclass(frozen=True, slots=True)
+class Released:
+    """Consumers that held something and now hold nothing, and those that held nothing."""
+
+    released: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+@valueclass(frozen=True, slots=True)
+class ReleaseClaims(Command[Released]):
+    """Take away all that several consumers hold, whatever their generations. Result: ``Released``."""
+
+    consumers: tuple[str, ...]
 
 
 @valueclass(frozen=True, slots=True)

@@ -7,9 +7,17 @@ measured on the reference.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
-from moorage.model.commands import KEEP, Claim, DeleteAllocations, ReplaceAllocations
+from moorage.model.commands import (
+    KEEP,
+    Claim,
+    DeleteAllocations,
+    ReleaseClaims,
+    Released,
+    ReplaceAllocations,
+)
 from moorage.model.errors import (
     AllocationProviderNotFoundError,
     AllocationsNotFoundError,
@@ -27,6 +35,8 @@ from moorage.rules.state import (
     all_bumped,
     check_classes_exist,
 )
+
+ResultT = TypeVar("ResultT")
 
 
 def touch_claims(claims: Iterable[Claim]) -> Touch:
@@ -178,10 +188,27 @@ def decide_delete(state: State, command: DeleteAllocations) -> Changes[None]:
     """
     if not state.held[command.consumer]:
         raise AllocationsNotFoundError(command.consumer)
+    return _released(state, (command.consumer,), None)
+
+
+def touch_release(command: ReleaseClaims) -> Touch:
+    """The consumers, and what they hold."""
+    return Touch(consumers=frozenset(command.consumers))
+
+
+def decide_release(state: State, command: ReleaseClaims) -> Changes[Released]:
+    """As ``decide_delete``, of all consumers that hold something."""
+    named = tuple(dict.fromkeys(command.consumers))
+    holding = tuple([consumer for consumer in named if state.held[consumer]])
+    absent = tuple([consumer for consumer in named if not state.held[consumer]])
+    return _released(state, holding, Released(holding, absent))
+
+
+def _released(state: State, consumers: Collection[str], result: ResultT) -> Changes[ResultT]:
     return Changes(
-        None,
+        result,
         "allocations.delete",
-        used=dict(_used_without(state, (command.consumer,))),
-        consumers={command.consumer: None},
-        held={command.consumer: {}},
+        used=dict(_used_without(state, consumers)),
+        consumers=dict.fromkeys(consumers),
+        held={consumer: {} for consumer in consumers},
     )

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from uuid import uuid4
 
-from moorage.model.commands import Batch, Command, CreateProvider, UpdateProvider
+from moorage.model.commands import Batch, Command, CreateProvider, UpdateProvider, WriteOutcome
 from moorage.model.errors import (
     EqualNameError,
     MoorageError,
@@ -137,7 +137,8 @@ class Ticket:
 
     ``touch`` of a command that binds late names what is known of it, the names of new rows above all.
     ``wake`` is released when there is an answer, or when ``leads`` says that this command's thread must lead.
-    ``deadline`` is a time of ``time.monotonic``.
+    ``deadline`` is a time of ``time.monotonic``. ``asks_revision``: the answer comes with ``revision``, at
+    which the command was done, or on which it was refused.
     """
 
     command: Command[Any]
@@ -149,10 +150,12 @@ class Ticket:
     result: object = None
     error: Exception | None = None
     answered: bool = False
+    asks_revision: bool = False
+    revision: int | None = None
 
-    def answer(self, result: object, error: Exception | None) -> None:
+    def answer(self, result: object, error: Exception | None, revision: int | None = None) -> None:
         """Let the command's thread go on."""
-        self.result, self.error = result, error
+        self.result, self.error, self.revision = result, error, revision
         self.answered = True
         self.wake.release()
 
@@ -161,8 +164,8 @@ class Ticket:
         return time.monotonic() > self.deadline
 
 
-Answer = tuple[object, Exception | None]
-"""Result or refusal of one command."""
+Answer = tuple[object, Exception | None, int]
+"""Result or refusal of one command, and the number of the group's writes up to it, its own included."""
 
 
 class _Bound(NamedTuple):
@@ -176,11 +179,15 @@ class _Bound(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class _Done:
-    """A group that was decided, its answers, and the announcer of its revision."""
+    """A group that was decided, its answers, and the announcer of its revision.
+
+    ``before``: the revision before its writes, if one of its tickets asks for a revision.
+    """
 
     group: Sequence[Ticket]
     answers: list[Answer]
     announcer: Announcer
+    before: int | None = None
 
 
 class _LostInCommitError(Exception):
@@ -221,8 +228,25 @@ class Committer:
 
     def execute(self, command: Command[ResultT], requester: Requester) -> ResultT:
         """Returns when the command is durable. Raises the ``MoorageError`` that refuses it."""
+        ticket = self._carried_out(command, requester)
+        if ticket.error is not None:
+            raise ticket.error
+        return cast("ResultT", ticket.result)
+
+    def outcome(self, command: Command[ResultT], requester: Requester) -> WriteOutcome[ResultT]:
+        """As ``execute``, with the revision. Raises what leaves no outcome to tell, as UnavailableError."""
+        ticket = self._carried_out(command, requester, asks_revision=True)
+        error, revision = ticket.error, ticket.revision
+        if revision is None or not (error is None or isinstance(error, MoorageError)):
+            raise error or OutcomeUnknownError("the revision of a write is not known")
+        return WriteOutcome(revision, cast("ResultT | None", ticket.result), error)
+
+    def _carried_out(
+        self, command: Command[Any], requester: Requester, *, asks_revision: bool = False
+    ) -> Ticket:
         deadline = time.monotonic() + self._settings.deadline_seconds
-        ticket = Ticket(command, requester, RULES[type(command)].touches(command), deadline)
+        touch = RULES[type(command)].touches(command)
+        ticket = Ticket(command, requester, touch, deadline, asks_revision=asks_revision)
         with self._mutex:
             if len(self._waiting) >= self._settings.queue_length:
                 raise UnavailableError("too many writes are waiting")
@@ -233,9 +257,7 @@ class Committer:
             self._wait(ticket)
         if not ticket.answered:
             self._lead()
-        if ticket.error is not None:
-            raise ticket.error
-        return cast("ResultT", ticket.result)
+        return ticket
 
     def _wait(self, ticket: Ticket) -> None:
         """Wait for an answer, or for the ticket's turn to lead.
@@ -403,8 +425,11 @@ class Committer:
                     # No other process can write until this transaction ends.
                     before, after = (None, None) if raised is None else (raised.before, raised.after)
                     announcer.learned(before, another=bool(self._waiting))
+                    _learn_before(transaction, done)
                     _commit(transaction, writer, done)
                     announcer.committed(transaction.own_claims, after)
+                else:
+                    _learn_before(transaction, done)
         except BaseException:
             announcer.end(follows=True)
             raise
@@ -449,7 +474,7 @@ class Committer:
             else:
                 LOG.warning("A COMMIT got lost; it had %shappened.", "" if happened else "not ")
                 if happened:
-                    _give(done.group, done.answers)
+                    _give(done)
                 return happened
             time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -469,10 +494,11 @@ def _refuse(group: Sequence[Ticket], error: Exception) -> None:
             ticket.answer(None, error)
 
 
-def _give(group: Sequence[Ticket], answers: Sequence[Answer]) -> None:
-    for ticket, (result, error) in zip(group, answers, strict=True):
+def _give(done: _Done) -> None:
+    before = done.before
+    for ticket, (result, error, writes) in zip(done.group, done.answers, strict=True):
         if not ticket.answered:
-            ticket.answer(result, error)
+            ticket.answer(result, error, None if before is None else before + writes)
 
 
 def _answer(done: _Done, *, follows: bool) -> None:
@@ -481,7 +507,7 @@ def _answer(done: _Done, *, follows: bool) -> None:
     ``follows``: another group does.
     """
     done.announcer.end(follows=follows)
-    _give(done.group, done.answers)
+    _give(done)
 
 
 def _bound_by(bind: Bind, ticket: Ticket) -> _Bound:
@@ -497,6 +523,12 @@ def _bound_by(bind: Bind, ticket: Ticket) -> _Bound:
 
 def _all_touched(bound: Sequence[_Bound]) -> Touch:
     return bound[0].touch if len(bound) == 1 else Touch.union(each.touch for each in bound)
+
+
+def _learn_before(transaction: WriteTransaction, done: _Done) -> None:
+    """Learn the revision before the group, if a ticket asks for a revision."""
+    if any(ticket.asks_revision for ticket in done.group):
+        done.before = transaction.before()
 
 
 def _commit(transaction: WriteTransaction, writer: GroupWork, done: _Done) -> None:
@@ -515,20 +547,20 @@ def _decided(state: State, bound: Sequence[_Bound]) -> tuple[list[Answer], list[
     writes: list[Write] = []
     for ticket, command, _, error in bound:
         if error is not None:
-            answers.append((None, error))
+            answers.append((None, error, len(writes)))
             continue
         try:
             changes = RULES[type(command)].decide(state, command)
         except MoorageError as refusal:
-            answers.append((None, refusal))
+            answers.append((None, refusal, len(writes)))
         except Exception as fault:
             LOG.exception("A %s could not be decided.", type(command).__name__)
-            answers.append((None, fault))
+            answers.append((None, fault, len(writes)))
         else:
-            answers.append((changes.result, None))
             providers = state.take_over(changes)
             if providers is not None:
                 writes.append(Write(changes.kind, providers, changes.changes_names, ticket.requester))
+            answers.append((changes.result, None, len(writes)))
     return answers, writes
 
 

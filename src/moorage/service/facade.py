@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from moorage.model.commands import Command
+from moorage.model.commands import Command, WriteOutcome
 from moorage.model.errors import UnavailableError
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
@@ -20,6 +20,7 @@ from moorage.model.values import (
     CloudOverview,
     ConsumerAllocations,
     KnownNames,
+    ListedClaim,
     NamedItem,
     Provider,
     ProviderAggregates,
@@ -179,6 +180,13 @@ class Service:
         """
         return self._committer.execute(command, requester)
 
+    def outcome(self, command: Command[ResultT], requester: Requester) -> WriteOutcome[ResultT]:
+        """As ``execute``, but a refusal is part of the answer, and the answer has its revision.
+
+        Raises UnavailableError, OutcomeUnknownError.
+        """
+        return self._committer.outcome(command, requester)
+
     def provider(self, uuid: str) -> Provider:
         """Raises ProviderNotFoundError."""
         return self._store.read(lambda connection: providers.provider(connection, uuid))
@@ -288,6 +296,10 @@ class Service:
     def claim_page(self, wanted: ClaimSelection) -> tuple[int, ClaimPage]:
         """A page of claims, and the revision that it is true at. Raises ProviderNotFoundError."""
         return self._store.claim_page(wanted)
+
+    def claim(self, consumer: str) -> tuple[int, ListedClaim | None]:
+        """What a consumer holds, None if nothing, and the revision that this is true at."""
+        return self._store.claim(consumer)
 
     def explain(self, request: CandidateRequest, how: ExplainRequest, *, holders: bool) -> Explained:
         """Why ``request`` finds nothing, or what it finds; with ``holders`` of what the nearest trees lack.

@@ -41,6 +41,8 @@ _consumers = (
     .order_by(consumers.c.uuid)
 )
 
+_holds = sa.exists().where(allocations.c.consumer_id == consumers.c.uuid)
+
 _held = (
     sa.select(
         allocations.c.consumer_id,
@@ -57,14 +59,25 @@ _held = (
 def claim_page(connection: sa.Connection, wanted: ClaimSelection) -> ClaimPage:
     """The first claims of a selection, by consumer. Raises ProviderNotFoundError."""
     rows = connection.execute(_selected(connection, wanted).limit(wanted.limit + 1)).all()
-    shown = rows[: wanted.limit]
+    claims = _listed(connection, rows[: wanted.limit])
+    return ClaimPage(tuple(claims), has_more=len(rows) > wanted.limit)
+
+
+def claim_of(connection: sa.Connection, consumer: str) -> ListedClaim | None:
+    """What one consumer holds; None if it holds nothing."""
+    rows = connection.execute(_consumers.where(_holds, consumers.c.uuid == consumer)).all()
+    # A collation may find a consumer that is called otherwise.
+    return next(iter(_listed(connection, [row for row in rows if row.uuid == consumer])), None)
+
+
+def _listed(connection: sa.Connection, shown: Sequence[Any]) -> list[ListedClaim]:
     held: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     for batch in batches([row.uuid for row in shown]):
         for consumer, provider, name, used in connection.execute(
             _held.where(allocations.c.consumer_id.in_(batch))
         ):
             held[consumer][provider][name] = used
-    claims = [
+    return [
         ListedClaim(
             consumer=row.uuid,
             consumer_type=row.consumer_type,
@@ -76,11 +89,9 @@ def claim_page(connection: sa.Connection, wanted: ClaimSelection) -> ClaimPage:
         )
         for row in shown
     ]
-    return ClaimPage(tuple(claims), has_more=len(rows) > wanted.limit)
 
 
 def _selected(connection: sa.Connection, wanted: ClaimSelection) -> sa.Select[Any]:
-    holds = sa.exists().where(allocations.c.consumer_id == consumers.c.uuid)
     if wanted.provider is not None:
         # The provider's index leads to few rows, wherever the consumers are.
         of_provider = sa.select(allocations.c.consumer_id).where(
@@ -88,7 +99,7 @@ def _selected(connection: sa.Connection, wanted: ClaimSelection) -> sa.Select[An
         )
         query = _consumers.where(consumers.c.uuid.in_(of_provider))
     else:
-        query = _consumers.where(holds)
+        query = _consumers.where(_holds)
     if wanted.after:
         query = query.where(consumers.c.uuid > wanted.after)
     if wanted.project_id is not None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from moorage.model.errors import MissingFileError, SchemaError, UnavailableError
 from moorage.model.explanations import HoldersAt, Lack
 from moorage.model.valueclass import valueclass
-from moorage.model.values import ClaimPage, ClaimSelection, ClassTotal, ProviderRecord
+from moorage.model.values import ClaimPage, ClaimSelection, ClassTotal, ListedClaim, ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.store import healing, holders, migrations, names, pages, tables, trees
 from moorage.store.changes import changelog
@@ -316,6 +316,12 @@ class Store:
         """Revision and page, of one snapshot. Raises ProviderNotFoundError."""
         return self.read(
             lambda connection: (changelog.current(connection), pages.claim_page(connection, wanted))
+        )
+
+    def claim(self, consumer: str) -> tuple[int, ListedClaim | None]:
+        """Revision and what a consumer holds, None if nothing, of one snapshot."""
+        return self.read(
+            lambda connection: (changelog.current(connection), pages.claim_of(connection, consumer))
         )
 
     def refresh(self, revision: int) -> Refresh | None:

@@ -70,6 +70,7 @@ class WriteTransaction:
     _memory: consumers.UsageMemory = field(init=False)
     _work: GroupWork = field(init=False)
     _before: State = field(init=False)
+    _writes: int = field(default=0, init=False)
     _committed: bool = field(default=False, init=False)
     _claimed: tuple[State, int] | None = field(default=None, init=False)
     _written_claims: OwnClaims | None = field(default=None, init=False)
@@ -141,6 +142,7 @@ class WriteTransaction:
         only_claims = all(write.kind in CLAIM_KINDS for write in writes)
         work, before = self._work, self._before
         work.ids_before = dict(work.providers)
+        self._writes = len(writes)
         try:
             if not only_claims:
                 for noun in order.WRITTEN:
@@ -165,6 +167,20 @@ class WriteTransaction:
             if self.raised is not None:
                 self._written_claims = OwnClaims(self.raised.before, self.raised.after, used)
         return work
+
+    def before(self) -> int:
+        """The revision that the first write follows, or at which the state was read if there is no write.
+
+        It asks the database if no statement has learned it.
+        """
+        if self.raised is not None:
+            return self.raised.before
+        if self.revision is not None and not self._writes:
+            return self.revision
+        try:
+            return changelog.current(self._connection) - self._writes
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
 
     def _entry(self, after: State, write: Write) -> changelog.LogEntry:
         """All trees that the write's providers were or are in, by the ids of their roots."""

@@ -14,7 +14,7 @@ from moorage.api.placement import application
 from moorage.api.placement.settings import ApiSettings
 from moorage.auth.policy import Policy, default_policy
 from moorage.model import commands
-from moorage.model.commands import Command
+from moorage.model.commands import Command, WriteOutcome
 from moorage.model.errors import ProviderNotFoundError
 from moorage.model.requests import (
     Candidate,
@@ -75,6 +75,9 @@ class FakeService(Service):
         self.requesters.append(requester)
         self._note("execute", command)
         return cast(ResultT, self._result(command) if self.result is None else self.result)
+
+    def outcome(self, command: Command[ResultT], requester: Requester) -> WriteOutcome[ResultT]:
+        return WriteOutcome(1, self.execute(command, requester))
 
     def _result(self, command: object) -> object:
         match command:

@@ -11,6 +11,8 @@ from moorage.model.commands import (
     CreateProvider,
     DeleteAllocations,
     Keep,
+    ReleaseClaims,
+    Released,
     ReplaceAllocations,
     SetInventories,
 )
@@ -331,3 +333,20 @@ def test_a_claim_asks_for_inventories_of_what_it_names_only() -> None:
     assert asked.inventories == asked.providers == asked.used == {"north", "south"}
     assert asked.consumers == {"ship"}
     assert asked.resource_classes == {"VCPU", "DISK_GB"}
+
+
+def test_several_consumers_are_released_at_once_and_absent_ones_named(memory: Memory) -> None:
+    memory.execute(one("ship", {"north": {"VCPU": 2}, "south": {"VCPU": 1}}))
+    memory.execute(one("boat", {"north": {"VCPU": 3}}))
+    memory.execute(one("raft", {"north": {"VCPU": 1}}))
+    before = generations(memory)
+    released = memory.execute(ReleaseClaims(("boat", "wreck", "ship", "boat")))
+    assert released == Released(("boat", "ship"), ("wreck",))
+    assert generations(memory) == before
+    assert memory.held["raft"] == {("north", "VCPU"): 1}
+    assert memory.used("north") == {"VCPU": 1}
+    assert not any(memory.used("south").values())
+
+
+def test_a_release_of_what_nobody_holds_writes_nothing(memory: Memory) -> None:
+    assert not memory.decide(ReleaseClaims(("wreck",)))

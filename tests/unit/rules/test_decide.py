@@ -26,6 +26,7 @@ from moorage.model.commands import (
     DeleteTrait,
     NewInventories,
     ProviderCopy,
+    ReleaseClaims,
     RenameResourceClass,
     ReplaceAllocations,
     Reshape,
@@ -73,6 +74,7 @@ SAMPLES: tuple[Command[Any], ...] = (
     DeleteResourceClass("CUSTOM_GOLD"),
     ReplaceAllocations((ONE_CLAIM, Claim("boat", {}, "p", "u", KEEP))),
     DeleteAllocations("boat"),
+    ReleaseClaims(("boat", "raft")),
     Reshape({"pier": NewInventories(2, {"VCPU": VCPU})}, (ONE_CLAIM,)),
     CopyProviders(
         (

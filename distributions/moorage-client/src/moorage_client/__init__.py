@@ -9,6 +9,7 @@ from moorage_client.ask import AnyOf, Ask, Group
 from moorage_client.auth import Auth, NoAuth, Token
 from moorage_client.client import Moorage
 from moorage_client.errors import (
+    AlreadyHoldsError,
     AnswerTimeoutError,
     BodyTimeoutError,
     BodyTooLargeError,
@@ -55,6 +56,7 @@ from moorage_client.explanation import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyHoldsError",
     "AnswerTimeoutError",
     "AnyOf",
     "Ask",

@@ -155,6 +155,12 @@ class GenerationConflictError(ProblemError):
     code = "generation_conflict"
 
 
+class AlreadyHoldsError(ProblemError):
+    """A consumer that the request takes for new holds something already."""
+
+    code = "already_holds"
+
+
 class InUseError(ProblemError):
     """The request removes something that is still in use."""
 

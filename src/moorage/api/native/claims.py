@@ -1,4 +1,4 @@
-"""``/moorage/v1/claims``: consumers with what they hold."""
+"""``/moorage/v1/claims`` and ``/moorage/v1/releases``: what consumers hold, and its end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections import Counter
 from datetime import datetime
 from typing import Final
 
+from moorage.api.http import intake
 from moorage.api.http.exchange import Answer
-from moorage.api.native import pages
+from moorage.api.http.validation import BODY_FORMATS, Schema, Validator
+from moorage.api.native import pages, problems
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.parameters import Parameter
-from moorage.api.native.problems import NOT_FOUND, REVISION, VERSION
-from moorage.api.native.shapes import array, record, reference
+from moorage.api.native.problems import NOT_FOUND, OUTCOME_UNKNOWN, REVISION, VERSION
+from moorage.api.native.shapes import INTEGER, TEXT, array, record, reference
+from moorage.model.commands import DeleteAllocations, ReleaseClaims
+from moorage.model.errors import AllocationsNotFoundError
 from moorage.model.values import ClaimSelection, ListedClaim
 
 
@@ -27,6 +31,33 @@ def list_(call: NativeCall) -> Answer:
     revision, page = call.service.claim_page(wanted)
     last = page.claims[-1].consumer if page.has_more else None
     return at_revision(revision, {"claims": [_shown(claim) for claim in page.claims], pages.NEXT: last})
+
+
+def show(call: NativeCall) -> Answer:
+    """Show one claim."""
+    consumer = call.path["consumer"]
+    revision, claim = call.service.claim(consumer)
+    if claim is None:
+        raise problems.refusal(NOT_FOUND, str(AllocationsNotFoundError(consumer)), revision=revision)
+    return at_revision(revision, _shown(claim))
+
+
+def release(call: NativeCall) -> Answer:
+    """Release one claim."""
+    consumer = call.path["consumer"]
+    outcome = call.service.outcome(DeleteAllocations(consumer), call.requester)
+    if outcome.error is not None:
+        raise problems.refused(outcome.error, revision=outcome.revision)
+    return at_revision(outcome.revision, {"consumer": consumer})
+
+
+def release_many(call: NativeCall) -> Answer:
+    """Release several claims at once."""
+    outcome = call.service.outcome(ReleaseClaims(tuple(call.body["consumers"])), call.requester)
+    if outcome.result is None:
+        raise problems.refused(outcome.error, revision=outcome.revision)
+    found = outcome.result
+    return at_revision(outcome.revision, {"released": list(found.released), "absent": list(found.absent)})
 
 
 def _shown(claim: ListedClaim) -> dict[str, object]:
@@ -49,6 +80,22 @@ def moment(time: datetime | None) -> str | None:
     """A naive UTC time in ISO 8601; None if it is not known."""
     return None if time is None else f"{time.isoformat(timespec='seconds')}Z"
 
+
+CONSUMER: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 36}
+
+RELEASES: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "consumers": {
+            "type": "array",
+            "items": CONSUMER,
+            "minItems": 1,
+            "description": "UUIDs of the consumers.",
+        },
+    },
+    "required": ["consumers"],
+    "additionalProperties": False,
+}
 
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 255}
 
@@ -79,5 +126,47 @@ ENDPOINTS: Final = (
         ),
         problems=(NOT_FOUND,),
         examples=("project_id=p1&limit=100", "type=INSTANCE"),
+    ),
+    Endpoint(
+        "GET",
+        f"{VERSION}/claims/{{consumer}}",
+        show,
+        summary="Show what a consumer holds",
+        rule="moorage:claims:show",
+        about="As one item of the list. A consumer that holds nothing is not found.",
+        answer={"allOf": [record({REVISION: INTEGER}), reference("Claim")]},
+        problems=(NOT_FOUND,),
+        examples=("",),
+    ),
+    Endpoint(
+        "DELETE",
+        f"{VERSION}/claims/{{consumer}}",
+        release,
+        summary="Release what a consumer holds",
+        rule="moorage:claims:delete",
+        about="Takes away all that the consumer holds, whatever its generation, and the consumer with it.",
+        answer=record({REVISION: INTEGER, "consumer": TEXT}),
+        problems=(NOT_FOUND, OUTCOME_UNKNOWN),
+        examples=("",),
+    ),
+    Endpoint(
+        "POST",
+        f"{VERSION}/releases",
+        release_many,
+        summary="Release what several consumers hold, in one commit",
+        rule="moorage:claims:delete",
+        about="Consumers that hold nothing are named in `absent`; they are no reason to refuse the request.",
+        body=Validator(RELEASES, BODY_FORMATS),
+        counts=((intake.ALLOCATIONS, intake.part_size("consumers")),),
+        answer=record({REVISION: INTEGER, "released": array(TEXT), "absent": array(TEXT)}),
+        problems=(OUTCOME_UNKNOWN,),
+        examples=(
+            {
+                "consumers": [
+                    "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11",
+                    "5f0f2a55-8f6e-4d0e-9a35-6f6a1e0b7c22",
+                ]
+            },
+        ),
     ),
 )

@@ -6,6 +6,7 @@ Bodies, pages, the OpenAPI document and the reference derive from it. Source: RF
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
 
@@ -162,6 +163,14 @@ PROBLEMS: Final = (
         Again.STATE_CHANGES,
     ),
     ProblemType(
+        "already_holds",
+        409,
+        "Already holds",
+        "A consumer that the request takes for new holds something already.",
+        "If it is yours, show it: an earlier request may have succeeded. Otherwise choose another UUID, or "
+        "leave that to the service.",
+    ),
+    ProblemType(
         "in_use",
         409,
         "In use",
@@ -238,6 +247,10 @@ BY_CODE: Final[Mapping[str, ProblemType]] = {problem.code: problem for problem i
 INVALID_REQUEST: Final = BY_CODE["invalid_request"]
 UNKNOWN_NAME: Final = BY_CODE["unknown_name"]
 NOT_FOUND: Final = BY_CODE["not_found"]
+NO_ROOM: Final = BY_CODE["no_room"]
+NEVER_FITS: Final = BY_CODE["never_fits"]
+GENERATION_CONFLICT: Final = BY_CODE["generation_conflict"]
+ALREADY_HOLDS: Final = BY_CODE["already_holds"]
 TOO_HARD: Final = BY_CODE["too_hard"]
 INTERNAL_ERROR: Final = BY_CODE["internal_error"]
 UNAVAILABLE: Final = BY_CODE["unavailable"]
@@ -252,6 +265,12 @@ _OF_MODEL: Final[Mapping[type[model.MoorageError], ProblemType]] = {
     model.ResourceClassNotFoundError: UNKNOWN_NAME,
     model.TraitNotFoundError: UNKNOWN_NAME,
     model.SearchLimitError: TOO_HARD,
+    model.CapacityExceededError: NO_ROOM,
+    model.NoInventoryError: NEVER_FITS,
+    model.UnitViolatedError: NEVER_FITS,
+    model.ConsumerGenerationError: GENERATION_CONFLICT,
+    # Only a consumer that is taken for new can meet one that the database holds equal.
+    model.EqualNameError: ALREADY_HOLDS,
     model.UnavailableError: UNAVAILABLE,
     model.OutcomeUnknownError: OUTCOME_UNKNOWN,
 }
@@ -267,10 +286,22 @@ def of_model(error: model.MoorageError) -> WireError | None:
     problem = next((_OF_MODEL[kind] for kind in type(error).__mro__ if kind in _OF_MODEL), None)
     if problem is None:
         return None
+    if isinstance(error, model.ConsumerGenerationError) and error.given is None:
+        problem = ALREADY_HOLDS
     if isinstance(error, model.SearchLimitError):
         return refusal(problem, str(error), steps=error.limit)
     # Why the service cannot answer is for its log: the reason may name the database.
     return refusal(problem, problem.means if problem.status >= 500 else str(error))
+
+
+def refused(error: model.MoorageError | None, **facts: object) -> Exception:
+    """What to raise for an error of the model, with further fields of the body.
+
+    The error itself if no table foresees it.
+    """
+    assert error is not None, "a refusal has an error"
+    found = of_model(error)
+    return error if found is None else replace(found, extra={**found.extra, **facts})
 
 
 def of_refusal(refused: WireError) -> ProblemType:

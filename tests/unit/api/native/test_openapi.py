@@ -62,8 +62,9 @@ def keep_one_unmet(service: Service) -> str:
 def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite_service: Service) -> None:
     root = add_provider(sqlite_service, "host-1", None, ("HW_CPU_X86_AVX2",), (AGGREGATE,), VCPU=8)
     add_provider(sqlite_service, "device", root, PGPU=2)
-    order(sqlite_service, claim(new_uuid(), {root: {"VCPU": 1}}, None, "INSTANCE", "p1"))
-    request_id = keep_one_unmet(sqlite_service)
+    consumer = new_uuid()
+    order(sqlite_service, claim(consumer, {root: {"VCPU": 1}}, None, "INSTANCE", "p1"))
+    fields = {"{request_id}": keep_one_unmet(sqlite_service), "{consumer}": consumer}
     client = NativeClient(sqlite_service)
     asked = 0
     for each in EVERYTHING:
@@ -73,7 +74,9 @@ def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite
             continue
         for example in each.examples or ("",):
             query = example if isinstance(example, str) else ""
-            bare = each.path.replace("{request_id}", request_id)
+            bare = each.path
+            for field, value in fields.items():
+                bare = bare.replace(field, value)
             path = f"{bare}?{query}" if query else bare
             answer = client.ask(each.method, path, value=example if each.body is not None else None)
             assert answer.status == 200, (each.name, example, answer)
