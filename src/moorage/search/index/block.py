@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -116,7 +116,8 @@ class Block:
     A change makes a new block, which shares the unchanged columns. A search in progress is not affected,
     because it goes on with the old blocks. ``kept`` holds texts that encoders have made of entries: by form,
     then by offset. A new block takes over the texts of unchanged entries. ``findings`` holds what requests
-    have found in the block (see ``plan``), and a new block has none.
+    have found in the block (see ``plan``), and ``standings`` what orders have (see ``standing``); a new block
+    has none. ``facts`` depend on no amount (see ``facts``): blocks that differ in amounts only share them.
     """
 
     __slots__ = (
@@ -126,12 +127,14 @@ class Block:
         "aggregates",
         "classes",
         "columns",
+        "facts",
         "findings",
         "ids",
         "kept",
         "names",
         "parent_ids",
         "root_ids",
+        "standings",
         "traits",
         "trees",
         "uuids",
@@ -166,6 +169,8 @@ class Block:
         self._show_steps: IntArray | None = None
         self._show_ends: list[int] | None = None
         self.findings: tuple[tuple[object, Any], ...] = ()
+        self.standings: dict[Hashable, Any] = {}
+        self.facts: dict[Hashable, Any] = {}
 
     @staticmethod
     def of(records: Sequence[ProviderRecord]) -> Block:
@@ -397,6 +402,7 @@ class Block:
         block._full_uuids = self._full_uuids
         block._show_steps = self._show_steps
         block._show_ends = self._show_ends
+        block.facts = self.facts
         for form, made in self.kept.items():
             copy = made.copy()
             for offset in changed:

@@ -16,6 +16,7 @@ IntArray = npt.NDArray[np.int64]
 CodeArray = npt.NDArray[np.int32]
 ByteArray = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 
 NONE: Final = -1
 """The value of an integer column where there is no entry."""
@@ -202,6 +203,7 @@ class Kinds:
         "_least_for_all",
         "_numbers",
         "_stepped",
+        "amounts",
         "capacities",
         "inventories",
         "max_unit",
@@ -216,6 +218,7 @@ class Kinds:
         self.capacities = [capacity(inventory) for inventory in numbers]
         clamped = [max(-CLAMP, min(CLAMP, exact)) for exact in self.capacities]
         self.top: IntArray = np.array(clamped, dtype=np.int64)
+        self.amounts: FloatArray = np.array(self.capacities, dtype=np.float64)
         self.max_unit = np.array([inventory.max_unit for inventory in numbers], dtype=np.int64)
         self.min_unit = np.array([inventory.min_unit for inventory in numbers], dtype=np.int64)
         self.step_size = np.array([inventory.step_size or CLAMP for inventory in numbers], dtype=np.int64)

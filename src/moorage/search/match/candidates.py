@@ -351,6 +351,37 @@ class Search:
     def _view(self, survey: Survey, tree: int) -> View:
         return self._views_of(survey).at(tree, self._neighbours.of(survey, tree))
 
+    def kinds(self, survey: Survey) -> list[Kind]:
+        """The kind of each tree of a survey, without sharing providers: with its first way, if it has any.
+
+        Raises OutOfStepsError.
+        """
+        trees: list[int] = survey.trees.tolist()
+        if survey.settled:
+            self._work.spend(len(trees))
+            return [self._knowledge.lone] * len(trees)
+        return [
+            self._kind(survey, tree, key)
+            for tree, key in zip(trees, self._views_of(survey).keys(trees), strict=True)
+        ]
+
+    def _kind(self, survey: Survey, tree: int, key: bytes) -> Kind:
+        known = self._kinds.get(key)
+        if known is not None:
+            self._work.spend(1)
+            return known
+        known = self._knowledge.kinds.get(key)
+        if known is None or not (known.complete or known.outcomes):
+            found = Replayed(self._outcomes(self._opened(survey, tree)), self._work)
+            next(iter(found), None)
+            known = Kind.of(found)
+            self._knowledge.learn(key, known)
+        else:
+            # Steps count as if the search found it now.
+            self._work.spend(1 + self._more_into(survey, tree) + (known.steps_until or (known.steps,))[0])
+        self._kinds[key] = known
+        return known
+
     def visit(self, tree: Tree) -> Found:
         """The candidates of one tree."""
         view = self._opened(*tree)

@@ -1,0 +1,95 @@
+"""A standing: the best trees of a block for a request under an order, true as long as the block exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from moorage.model.valueclass import valueclass
+from moorage.search.index.columns import FloatArray, IntArray
+from moorage.search.match.candidates import Search
+from moorage.search.match.outcomes import Kind
+from moorage.search.match.plan import Survey, Work
+from moorage.search.order.measure import Measure
+
+FEWEST_BEST: Final = 16
+"""The fewest trees that a standing keeps, if there are as many. It keeps a power of two times as many if more
+are asked for, so that requests for 10 and for 12 share one."""
+
+STANDING_BYTES: Final = 1_200
+ARRAY_BYTES: Final = 120
+"""Bytes of a standing, and of each part, besides the numbers."""
+
+BYTES_PER_TREE: Final = 40
+
+
+@valueclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """The best trees of a block, the best first, with their kinds, scores, ties and ids of roots.
+
+    ``feasible`` counts all trees that can serve the request. ``steps`` is what finding all this took.
+    """
+
+    feasible: int
+    trees: IntArray
+    units: IntArray
+    ties: IntArray
+    root_ids: IntArray
+    kinds: Sequence[Kind]
+    parts: Mapping[str, FloatArray]
+    steps: int
+
+    def suffices(self, most: int) -> bool:
+        """Whether the best ``most`` trees are in it."""
+        return len(self.trees) >= min(most, self.feasible)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        each = BYTES_PER_TREE + 8 * len(self.parts)
+        return STANDING_BYTES + ARRAY_BYTES * len(self.parts) + each * len(self.trees)
+
+
+def kept_length(most: int) -> int:
+    """How many trees a standing keeps for a request for ``most``."""
+    return max(FEWEST_BEST, 1 << (most - 1).bit_length())
+
+
+def standing_of(search: Search, measure: Measure, survey: Survey, most: int, work: Work) -> Standing:
+    """The standing of a survey's block, with at least the best ``most`` trees. Raises OutOfStepsError."""
+    before = work.done
+    work.spend(measure.steps(survey.block))
+    trees = survey.trees
+    kinds: Sequence[Kind] = search.kinds(survey)
+    if not survey.settled:
+        able = np.array([bool(kind.outcomes) for kind in kinds], dtype=np.bool_)
+        if not able.all():
+            trees = trees[able]
+            kinds = [kind for kind in kinds if kind.outcomes]
+    scores = measure.scores(survey.block, trees)
+    ties = measure.ties(survey.block, trees)
+    root_ids = survey.block.ids[survey.block.trees.roots[trees]]
+    chosen = best_of(scores.units, ties, root_ids, most)
+    return Standing(
+        len(trees),
+        trees[chosen],
+        scores.units[chosen],
+        ties[chosen],
+        root_ids[chosen],
+        [kinds[place] for place in chosen.tolist()],
+        {name: values[chosen] for name, values in scores.parts.items()},
+        work.done - before,
+    )
+
+
+def best_of(units: IntArray, ties: IntArray, root_ids: IntArray, most: int) -> IntArray:
+    """Places of the best ``most``, the best first: by score, then by least tie, then by least root id."""
+    places = np.arange(len(units))
+    if len(units) > 2 * most:
+        least = np.partition(units, len(units) - most)[len(units) - most]
+        places = np.flatnonzero(units >= least)
+    order = np.lexsort((root_ids[places], ties[places], -units[places]))
+    found: IntArray = places[order[:most]]
+    return found
