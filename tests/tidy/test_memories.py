@@ -40,6 +40,7 @@ WORK = {
     "search.match.constraints:OneProviderPerTree._held": "placements in a tree",
     "search.match.constraints:RoomForAll._taken": "placements in a tree",
     "search.explain.copies:_Copies._shared": "an explanation",
+    "search.explain.distance:Distances._by_suffix": "an explanation",
     "search.match.plan:Variable": "the plan of a search",
     "search.index.index:_Change": "a change of the index",
     "search.match.constraints:Matching": "placements in a tree",

@@ -12,8 +12,11 @@ from moorage.model.errors import (
 from moorage.model.explanations import ExplainRequest, Explanation
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import SHARING_TRAIT, Inventory
+from moorage.search.explain.counting import Ground, exists, serving
 from moorage.search.explain.explanation import explain
+from moorage.search.explain.terms import Terms
 from moorage.search.index.index import Index
+from moorage.search.match.plan import Work
 from tests.table import each
 from tests.unit.search.builders import group, index_of, provider
 
@@ -355,3 +358,20 @@ def test_requests_with_many_terms_are_counted_too() -> None:
     found = why(THREE_HOSTS, CandidateRequest((asked,)))
     assert found.feasible == 1
     assert len(found.constraints) == 24
+
+
+def test_a_question_that_comes_again_is_not_searched_again() -> None:
+    terms = Terms.of(CandidateRequest((group("", {"VCPU": 4}),)))
+    wanted, ground, work = terms.wanted(terms.all), Ground(THREE_HOSTS.snapshot()), Work()
+
+    def steps() -> int:
+        before = work.done
+        assert [trees.tolist() for _, trees in serving(ground, wanted, work)] == [[1, 2]]
+        return work.done - before
+
+    # The first answer ends after one block, and says nothing of others.
+    assert exists(ground, wanted, work)
+    first = steps()
+    assert steps() < first / 3
+    emptied = ground.emptied({"VCPU"})
+    assert [trees.tolist() for _, trees in serving(emptied, wanted, work)] == [[0, 1, 2]]

@@ -5,7 +5,11 @@ import pytest
 from moorage.model.explanations import ExplainRequest, Miss, UnlockingEvent
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import SHARING_TRAIT, Inventory, ProviderRecord
+from moorage.search.explain.distance import Distances
+from moorage.search.explain.facts import Sharers
 from moorage.search.explain.misses import TREES_LOOKED_INTO
+from moorage.search.explain.terms import Terms
+from moorage.search.match.plan import Work
 from tests.table import each
 from tests.unit.search.builders import group, index_of, provider
 from tests.unit.search.test_explain_counts import why
@@ -108,6 +112,44 @@ def test_many_equal_providers_do_not_make_measuring_long() -> None:
     assert found.exact
     assert found.nearest[0].distance == 1
     assert not found.notes
+
+
+def steps_of_measuring(request: CandidateRequest, *records: ProviderRecord) -> int:
+    """Steps of measuring the first tree."""
+    snapshot, work = index_of(*records).snapshot(), Work()
+    facts = Sharers(snapshot, work).facts((0, 0))
+    work.done = 0
+    Distances(Terms.of(request), {}, work).of(facts)
+    return work.done
+
+
+def test_rules_between_groups_take_steps() -> None:
+    root = provider(1)
+    devices = [provider(number, {"VF": 1}, below=root) for number in range(2, 22)]
+    groups = tuple(group(f"_{number}", {"VF": 2}) for number in range(20))
+    pairs = tuple(frozenset([f"_{one}", f"_{one + 1}"]) for one in range(19))
+    without = steps_of_measuring(CandidateRequest(groups), root, *devices)
+    assert steps_of_measuring(CandidateRequest(groups, same_subtree=pairs), root, *devices) > 2 * without
+
+
+def test_names_of_a_condition_take_steps() -> None:
+    host = provider(1, {"VCPU": 1}, aggregates=["a"])
+    few = CandidateRequest((group("_A", {"VCPU": 2}, member_of=[["x"]]),))
+    many = CandidateRequest((group("_A", {"VCPU": 2}, member_of=[map(str, range(2000))]),))
+    assert steps_of_measuring(many, host) > 2 * steps_of_measuring(few, host)
+
+
+def test_providers_deep_below_their_root_take_steps_to_read() -> None:
+    chain = [provider(1)]
+    for number in range(2, 102):
+        chain.append(provider(number, {"VF": 1}, below=chain[-1]))
+    flat = [chain[0], *[provider(number, {"VF": 1}, below=chain[0]) for number in range(2, 102)]]
+    done = []
+    for records in (chain, flat):
+        work = Work()
+        Sharers(index_of(*records).snapshot(), work).facts((0, 0))
+        done.append(work.done)
+    assert done[0] > 1.5 * done[1]
 
 
 def test_a_tree_in_which_too_much_must_be_tried_is_not_said_to_be_the_nearest() -> None:

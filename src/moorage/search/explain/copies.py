@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from moorage.search.index.block import Block
 from moorage.search.index.columns import IntArray
 from moorage.search.index.index import Place
 from moorage.search.match.plan import Work
-
-FACTS_STEPS: Final = 40
-"""Steps of reading one provider of a tree."""
 
 
 @valueclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class _Copies:
 
     def __init__(self, ground: Ground, terms: Terms, work: Work) -> None:
         self._work = work
-        self._sharers = Sharers(ground.snapshot)
+        self._sharers = Sharers(ground.snapshot, work)
         self._distances = Distances(terms, homes_of(ground.snapshot, terms), work)
         self._needs = {
             term.resource_class: terms.summed(term.resource_class) for term in terms.all if term.kind == ROOM
@@ -80,7 +76,6 @@ class _Copies:
     def of_tree(self, tree: Place, wanted: int, most: int) -> tuple[int, int]:
         """How many of ``wanted`` copies were placed in a tree, and how many of ``most`` may have a place."""
         facts = self._sharers.facts(tree)
-        self._work.spend(FACTS_STEPS * len(facts.givers))
         bound = min(
             [
                 most,

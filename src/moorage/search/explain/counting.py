@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from random import Random
 from typing import Final
 
 import numpy as np
 
+from moorage.model.cache import MIB, Cache
 from moorage.model.errors import SearchLimitError
 from moorage.model.requests import Candidate, CandidateRequest, SearchSettings
 from moorage.model.valueclass import valueclass
@@ -30,19 +31,35 @@ TREE_STEPS: Final = 2
 VIEW_STEPS: Final = 20
 """Steps of looking whether a tree is like a known one, without and with providers that share."""
 
+SERVED_BYTES: Final = 4 * MIB
+"""Bytes of the answers that a ground keeps. Several parts of an explanation ask the same question."""
+
 Known = dict[Hashable, bool]
 """Whether trees with a key serve a request."""
 
 Served = tuple[int, IntArray]
 """Number of a block, and the trees of it that serve a request."""
 
+Question = tuple[CandidateRequest, frozenset[str]]
+"""A request, and the classes whose amounts need not fit together on one provider."""
+
+
+def _size_of(question: Question, served: Sequence[Served]) -> int:
+    return question[0].size + sum([trees.nbytes for _, trees in served])
+
 
 @valueclass(frozen=True, slots=True)
 class Ground:
-    """The trees that are asked: all of a snapshot, or the one ``at`` a (number of the block, tree)."""
+    """The trees that are asked: all of a snapshot, or the one ``at`` a (number of the block, tree).
+
+    ``served`` keeps which of them serve the requests of one explanation.
+    """
 
     snapshot: Snapshot
     at: Place | None = None
+    served: Cache[Question, Sequence[Served]] = field(
+        default_factory=lambda: Cache(SERVED_BYTES, _size_of), compare=False, repr=False
+    )
 
     @property
     def trees(self) -> int:
@@ -57,9 +74,24 @@ class Ground:
 def serving(ground: Ground, wanted: Wanted, work: Work) -> Iterator[Served]:
     """Trees that serve ``wanted``, block by block, without empty blocks. Raises OutOfStepsError.
 
-    The search looks into one tree of those that are equal for the request.
+    The ground remembers them once a caller has taken all.
     """
     work.spend(TERM_STEPS * wanted.terms)
+    question = wanted.request, wanted.apart
+    known = ground.served.get(question)
+    if known is None:
+        found: list[Served] = []
+        for some in _searched(ground, wanted, work):
+            found.append(some)
+            yield some
+        ground.served.put(question, found)
+    else:
+        work.spend(len(known))
+        yield from known
+
+
+def _searched(ground: Ground, wanted: Wanted, work: Work) -> Iterator[Served]:
+    """As ``serving``. The search looks into one tree of those that are equal for the request."""
     plan = Plan(ground.snapshot, wanted.request, work, prepare=prepared)
     plan.contested = {name: most for name, most in plan.contested.items() if name not in wanted.apart}
     if any(isinstance(group, BareGroup) for group in plan.groups):

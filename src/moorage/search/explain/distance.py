@@ -7,7 +7,7 @@ costs what is short by the summed need.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,8 +37,19 @@ from moorage.search.explain.terms import UNSUFFIXED, Terms
 from moorage.search.index.index import Place
 from moorage.search.match.plan import Work
 
-NODE_STEPS: Final = 80
+NODE_STEPS: Final = 40
 """Steps of trying one provider for one part of a request."""
+
+GIVER_STEPS: Final = 8
+TERM_STEPS: Final = 4
+"""Steps of looking at one provider, and at one term with it."""
+
+RULE_STEPS: Final = 8
+PAIRS_PER_STEP: Final = 4
+"""Steps of looking at a term between several parts, and pairs of paths that one step compares."""
+
+NAMES_PER_STEP: Final = 20
+"""Traits or aggregates of a term that one step goes through."""
 
 TREE_NODES: Final = 3_000
 """Most trials in one tree. A tree that needs more gets the best way found so far."""
@@ -77,17 +88,29 @@ class Distances:
         self.slots = tuple(_slots(terms))
         self._homes = homes
         self._work = work
+        self._by_suffix: defaultdict[str | None, list[int]] = defaultdict(list)
+        for at, slot in enumerate(self.slots):
+            self._by_suffix[slot.suffix].append(at)
         self._roots = [term for term in terms.all if term.kind in {ROOT_REQUIRED, ROOT_FORBIDDEN}]
         self._common = terms.common
-        self._rules = [term for term in terms.all if term.kind == TOGETHER]
+        self._unsuffixed = frozenset(self.slots_of(UNSUFFIXED))
+        rules = [term for term in terms.all if term.kind == TOGETHER]
+        # A rule on subtrees is decided by all providers together, each other one by those that it has so far.
+        self._subtrees = {
+            term: sorted({at for suffix in term.groups for at in self.slots_of(suffix)})
+            for term in rules
+            if term.rule == SUBTREE_RULE
+        }
+        self._rules = [term for term in rules if term.rule != SUBTREE_RULE]
+        self._totals = {term: terms.summed(term.resource_class) for term in rules if term.rule == SUM_RULE}
+
+    def slots_of(self, suffix: str | None) -> Sequence[int]:
+        """Numbers of the slots of a group."""
+        return self._by_suffix.get(suffix, ())
 
     def of(self, facts: TreeFacts) -> Way:
         """The least costly way in a tree. Raises OutOfStepsError."""
-        self._work.spend(len(self.slots) * len(facts.givers))
-        alone = [
-            [sum(self._alone(slot, giver, facts.root).values()) for giver in facts.givers]
-            for slot in self.slots
-        ]
+        alone = [self._costs_alone(slot, facts) for slot in self.slots]
         search = _Cheapest(self, facts, alone, self._kinds(facts, alone), self._work)
         givers = [facts.givers[at] for at in search.found()]
         costs = self.costs(facts.root, givers)
@@ -102,8 +125,15 @@ class Distances:
         }
         for slot, giver in zip(self.slots, givers, strict=True):
             found |= self._alone(slot, giver, root)
-        found |= self.between(root, dict(enumerate(givers)))
+        found |= self.between(root, givers)
         return {term: found[term] for term in self.terms.all if term in found}
+
+    def _costs_alone(self, slot: Slot, facts: TreeFacts) -> list[float]:
+        """What a slot costs with each provider of a tree. Raises OutOfStepsError."""
+        names = sum([len(term.traits) + len(term.aggregates) for term in slot.others])
+        steps = GIVER_STEPS + TERM_STEPS * (len(slot.rooms) + len(slot.others)) + names // NAMES_PER_STEP
+        self._work.spend(steps * len(facts.givers))
+        return [sum(self._alone(slot, giver, facts.root).values()) for giver in facts.givers]
 
     def _alone(self, slot: Slot, giver: Giver, root: Giver) -> Costs:
         found = {term: room_cost(term, giver) for term in slot.rooms}
@@ -124,29 +154,42 @@ class Distances:
         assert term.kind == IN_TREE
         return self._homes[term.in_tree] != giver.home or (term.group == UNSUFFIXED and not giver.own)
 
-    def between(self, root: Giver, chosen: Mapping[int, Giver]) -> Costs:
-        """What terms cost that depend on several slots, given the providers of some slots.
+    def between(self, root: Giver, givers: Sequence[Giver]) -> Costs:
+        """What terms cost that depend on several slots, given the providers of the first slots.
 
-        More slots never cost less.
+        More slots never cost less. Raises OutOfStepsError.
         """
         found: Costs = {}
-        common = [giver for number, giver in chosen.items() if self.slots[number].suffix == UNSUFFIXED]
-        whole = len(chosen) == len(self.slots)
+        common = [giver for at, giver in enumerate(givers) if at in self._unsuffixed]
+        whole = len(givers) == len(self.slots)
         found |= dict.fromkeys(self.outsiders(root, common), 1.0)
         for term in self._common:
             if term.kind == MEMBER_OF:
                 continue
+            self._spend(term, len(common))
             failing = [self.fails(term, giver, root) for giver in common]
             # The providers must have what is required together, and each must meet all else.
             if (whole and all(failing)) if term.kind == REQUIRED else any(failing):
                 found[term] = 1.0
         for term in self._rules:
-            cost = self._of_rule(term, chosen, whole=whole)
+            self._spend(term, len(givers))
+            cost = self._of_rule(term, givers)
             if cost:
                 found[term] = cost
+        if whole:
+            for term, bound in self._subtrees.items():
+                self._work.spend(RULE_STEPS + len(bound) ** 2 // PAIRS_PER_STEP)
+                paths = [givers[at].path for at in bound]
+                if not any(all(path[: len(top)] == top for path in paths) for top in paths):
+                    found[term] = 1.0
         return found
 
-    def outsiders(self, root: Giver, givers: Iterable[Giver]) -> dict[AskTerm, list[Giver]]:
+    def _spend(self, term: AskTerm, givers: int) -> None:
+        """Count the steps of looking at some providers for a term."""
+        names = len(term.traits) + len(term.aggregates)
+        self._work.spend(RULE_STEPS + givers * (1 + names // NAMES_PER_STEP))
+
+    def outsiders(self, root: Giver, givers: Sequence[Giver]) -> dict[AskTerm, list[Giver]]:
         """Membership that the providers of the unsuffixed group lack: terms, with the providers that lack it.
 
         Each provider must be a member by itself. Or the root is, in all that is asked, and counts for all
@@ -156,6 +199,7 @@ class Distances:
         by_root: dict[AskTerm, list[Giver]] = {}
         for term in self._common:
             if term.kind == MEMBER_OF:
+                self._spend(term, 2 * len(givers))
                 lacking = [giver for giver in givers if self.fails(term, giver, root)]
                 others = [giver for giver in lacking if not giver.own]
                 if self.fails(term, root, root):
@@ -164,27 +208,23 @@ class Distances:
                 by_root |= {term: others} if others else {}
         return by_root if len(by_root) < len(alone) else alone
 
-    def _of_rule(self, term: AskTerm, chosen: Mapping[int, Giver], *, whole: bool) -> float:
+    def _of_rule(self, term: AskTerm, givers: Sequence[Giver]) -> float:
         if term.rule == SUM_RULE:
             name = term.resource_class
-            total = sum(
-                [asked.amount for slot in self.slots for asked in slot.rooms if asked.resource_class == name]
-            )
-            return sum([need - giver.room(name) for giver, need in self.sums(name, chosen)]) / total
+            lacking = sum([need - giver.room(name) for giver, need in self.sums(name, givers)])
+            return lacking / self._totals[term]
         if term.rule == LONE_RULE:
-            giving = {giver.place: giver.home for number, giver in chosen.items() if self.slots[number].rooms}
+            giving = {giver.place: giver.home for at, giver in enumerate(givers) if self.slots[at].rooms}
             return float(len(giving) > len(set(giving.values())))
-        places = [giver.path for number, giver in chosen.items() if self.slots[number].suffix in term.groups]
-        if term.rule == ISOLATED_RULE:
-            return float(len(set(places)) < len(places))
-        assert term.rule == SUBTREE_RULE
-        return float(whole and not any(all(path[: len(top)] == top for path in places) for top in places))
+        assert term.rule == ISOLATED_RULE
+        places = [giver.place for at, giver in enumerate(givers) if at not in self._unsuffixed]
+        return float(len(set(places)) < len(places))
 
-    def sums(self, name: str, chosen: Mapping[int, Giver]) -> list[tuple[Giver, int]]:
+    def sums(self, name: str, chosen: Sequence[Giver]) -> list[tuple[Giver, int]]:
         """Providers that several slots take a class of, with the summed need, where it exceeds their room."""
         needs: defaultdict[Place, list[int]] = defaultdict(list)
-        givers = {giver.place: giver for giver in chosen.values()}
-        for number, giver in chosen.items():
+        givers = {giver.place: giver for giver in chosen}
+        for number, giver in enumerate(chosen):
             needs[giver.place] += [
                 term.amount for term in self.slots[number].rooms if term.resource_class == name
             ]
@@ -194,14 +234,17 @@ class Distances:
             if len(amounts) > 1 and sum(amounts) > givers[place].room(name)
         ]
 
-    def _kinds(self, facts: TreeFacts, alone: Sequence[Sequence[float]]) -> list[Hashable]:
+    def _kinds(self, facts: TreeFacts, alone: Sequence[Sequence[float]]) -> list[int]:
         """Equal for providers of which it does not matter which one is chosen first."""
-        related = any(term.rule == SUBTREE_RULE for term in self._rules)
-        summed = [term.resource_class for term in self._rules if term.rule == SUM_RULE]
+        related = bool(self._subtrees)
+        summed = [term.resource_class for term in self._totals]
         traits = frozenset().union(*[term.traits for term in self._common])
         aggregates = frozenset().union(*[term.aggregates for term in self._common])
+        names = (len(traits) + len(aggregates)) // NAMES_PER_STEP
+        self._work.spend((GIVER_STEPS + len(alone) + len(summed) + names) * len(facts.givers))
         parents = {giver.path[-2] for giver in facts.givers if len(giver.path) > 1}
-        return [
+        numbers: dict[Hashable, int] = {}
+        kinds = [
             (
                 tuple([costs[at] for costs in alone]),
                 tuple([giver.room(name) for name in summed]),
@@ -213,6 +256,7 @@ class Distances:
             )
             for at, giver in enumerate(facts.givers)
         ]
+        return [numbers.setdefault(kind, len(numbers)) for kind in kinds]
 
 
 @dataclass(slots=True)
@@ -226,9 +270,10 @@ class _Cheapest:
     distances: Distances
     facts: TreeFacts
     alone: Sequence[Sequence[float]]
-    kinds: Sequence[Hashable]
+    kinds: Sequence[int]
     work: Work
     nodes: int = 0
+    _orders: Sequence[Sequence[int]] = ()
     _chosen: list[int] = field(default_factory=list)
     _best: tuple[int, ...] = ()
     _least: float = float("inf")
@@ -240,14 +285,13 @@ class _Cheapest:
         for costs in reversed(self.alone):
             floors.append(floors[-1] + min(costs))
         floors.reverse()
-        options = [self._options(0)]
+        self._orders = [sorted(range(len(costs)), key=costs.__getitem__) for costs in self.alone]
+        options = [self._options(0)] if count else []
         spent = [0.0]
         while options:
             depth = len(self._chosen)
-            at = next(options[-1], None) if depth < count else None
+            at = next(options[-1], None)
             if at is None or self.nodes >= TREE_NODES:
-                if depth == count and spent[-1] + self._between() < self._least - LITTLE:
-                    self._least, self._best = spent[-1] + self._between(), tuple(self._chosen)
                 if self._chosen:
                     self._chosen.pop()
                     spent.pop()
@@ -257,26 +301,37 @@ class _Cheapest:
             self.work.spend(NODE_STEPS)
             self._chosen.append(at)
             paid = spent[-1] + self.alone[depth][at]
-            if paid + floors[depth + 1] + self._between() < self._least - LITTLE:
+            floor = paid + floors[depth + 1]
+            # What slots cost between them takes longest to find out, and most ways cost too much without it.
+            if floor < self._least - LITTLE:
+                floor += self._between()
+            else:
+                # The providers that follow cost as much at least.
+                options[-1] = iter(())
+            if floor >= self._least - LITTLE:
+                self._chosen.pop()
+            elif depth + 1 == count:
+                self._least, self._best = floor, tuple(self._chosen)
+                self._chosen.pop()
+            else:
                 spent.append(paid)
                 options.append(self._options(depth + 1))
-            else:
-                self._chosen.pop()
         return self._best
 
     def _options(self, depth: int) -> Iterator[int]:
         """Providers for a slot, the cheapest first; of those alike that serve nothing yet only one."""
-        taken, seen = set(self._chosen), set[Hashable]()
-        costs = self.alone[depth]
-        for at in sorted(range(len(costs)), key=lambda at: (costs[at], at)):
+        taken, seen = set(self._chosen), set[int]()
+        for at in self._orders[depth]:
             if at not in taken:
                 if self.kinds[at] in seen:
+                    self.work.done += 1
                     continue
                 seen.add(self.kinds[at])
             yield at
 
     def _between(self) -> float:
-        chosen = {number: self.facts.givers[at] for number, at in enumerate(self._chosen)}
+        chosen = [self.facts.givers[at] for at in self._chosen]
+        self.work.done += len(chosen) // PAIRS_PER_STEP
         return sum(self.distances.between(self.facts.root, chosen).values())
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
+from typing import Final
 
 import numpy as np
 
@@ -13,7 +14,13 @@ from moorage.rules.capacity import capacity
 from moorage.search.explain.terms import Terms
 from moorage.search.index.columns import NONE
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.plan import SHARES
+from moorage.search.match.plan import SHARES, Work
+
+FACTS_STEPS: Final = 40
+"""Steps of reading one provider."""
+
+SHARERS_PER_STEP: Final = 2
+"""Sharing providers that one step goes through to find those of a tree."""
 
 
 @valueclass(frozen=True, slots=True)
@@ -53,24 +60,44 @@ class TreeFacts:
 
 
 class Sharers:
-    """The sharing providers of a snapshot, for looking into its trees."""
+    """The sharing providers of a snapshot, for looking into its trees. Raises OutOfStepsError."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, work: Work) -> None:
         self._snapshot = snapshot
-        self._all: Sequence[Giver] = [
-            _giver(snapshot, (number, offset), own=False)
-            for number in snapshot.sharing_blocks
-            for offset in np.flatnonzero(SHARES.mask(snapshot.blocks[number])).tolist()
-        ]
+        self._work = work
+        self._all: list[Giver] = []
+        for number in snapshot.sharing_blocks:
+            for offset in np.flatnonzero(SHARES.mask(snapshot.blocks[number])).tolist():
+                self._all.append(self._giver((number, offset), own=False))
 
     def facts(self, tree: Place) -> TreeFacts:
-        """The facts of a tree."""
+        """The facts of a tree. Raises OutOfStepsError."""
         block = self._snapshot.blocks[tree[0]]
         start, stop = block.trees.bounds(tree[1])
-        own = [_giver(self._snapshot, (tree[0], offset), own=True) for offset in range(start, stop)]
+        own = [self._giver((tree[0], offset), own=True) for offset in range(start, stop)]
         aggregates = frozenset().union(*[giver.aggregates for giver in own])
+        self._work.spend(len(self._all) // SHARERS_PER_STEP)
         beside = [giver for giver in self._all if giver.home != tree and giver.aggregates & aggregates]
         return TreeFacts(own[int(block.trees.roots[tree[1]]) - start], (*own, *beside))
+
+    def _giver(self, place: Place, *, own: bool) -> Giver:
+        number, offset = place
+        block = self._snapshot.blocks[number]
+        record = block.record(offset)
+        path, above = [place], offset
+        while (above := int(block.trees.parents[above])) != NONE:
+            path.append((number, above))
+        self._work.spend(FACTS_STEPS + len(path))
+        return Giver(
+            place,
+            record.uuid,
+            own,
+            (number, int(block.trees.tree_of[offset])),
+            frozenset(record.traits),
+            frozenset(record.aggregates),
+            {name: (inventory, used) for name, inventory, used in record.inventories},
+            tuple(reversed(path)),
+        )
 
 
 def home_of(snapshot: Snapshot, uuid: str) -> Place | None:
@@ -82,22 +109,3 @@ def home_of(snapshot: Snapshot, uuid: str) -> Place | None:
 def homes_of(snapshot: Snapshot, terms: Terms) -> dict[str, Place | None]:
     """The trees of the providers that terms name."""
     return {term.in_tree: home_of(snapshot, term.in_tree) for term in terms.all if term.in_tree}
-
-
-def _giver(snapshot: Snapshot, place: Place, *, own: bool) -> Giver:
-    number, offset = place
-    block = snapshot.blocks[number]
-    record = block.record(offset)
-    path, above = [place], offset
-    while (above := int(block.trees.parents[above])) != NONE:
-        path.append((number, above))
-    return Giver(
-        place,
-        record.uuid,
-        own,
-        (number, int(block.trees.tree_of[offset])),
-        frozenset(record.traits),
-        frozenset(record.aggregates),
-        {name: (inventory, used) for name, inventory, used in record.inventories},
-        tuple(reversed(path)),
-    )

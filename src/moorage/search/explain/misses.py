@@ -45,9 +45,6 @@ from moorage.search.match.plan import OutOfStepsError, Work
 TREES_LOOKED_INTO: Final = 300
 """Most trees whose distance is measured exactly. Usually few more than those to show."""
 
-FACTS_STEPS: Final = 40
-"""Steps of reading one provider of a tree."""
-
 Found = tuple[float, int, Miss]
 """Distance of a tree, its place in the order of all trees, and what it misses."""
 
@@ -58,7 +55,7 @@ class Misses:
     def __init__(self, ground: Ground, terms: Terms, work: Work) -> None:
         self._ground = ground
         self._work = work
-        self._sharers = Sharers(ground.snapshot)
+        self._sharers = Sharers(ground.snapshot, work)
         self._distances = Distances(terms, homes_of(ground.snapshot, terms), work)
         self._floors = Floors(ground.snapshot, terms, self._distances.slots, work)
         self.proven = True
@@ -71,22 +68,23 @@ class Misses:
             self._look(found, most)
         except OutOfStepsError:
             self.proven = False
-        return [miss for _, _, miss in found[:most]]
+        return [miss for _, _, miss in found]
 
     def _look(self, found: list[Found], most: int) -> None:
-        """Add trees to ``found`` until no other one can be nearer than the ``most`` nearest."""
+        """Make ``found`` the ``most`` nearest trees: until no other one can be nearer than these."""
         for looked, (floor, order, tree) in enumerate(self._in_order(), 1):
-            if len(found) >= most and found[most - 1][0] <= floor + LITTLE:
+            if len(found) == most and found[-1][0] <= floor + LITTLE:
                 break
             if looked > TREES_LOOKED_INTO:
                 self.proven = False
                 break
             facts = self._sharers.facts(tree)
-            self._work.spend(FACTS_STEPS * len(facts.givers))
             way = self._distances.of(facts)
             self.proven &= way.least
-            found.append((way.distance, order, self._miss(facts, way)))
-            found.sort(key=lambda one: one[:2])
+            if len(found) < most or (way.distance, order) < found[-1][:2]:
+                found.append((way.distance, order, self._miss(facts, way)))
+                found.sort(key=lambda one: one[:2])
+                del found[most:]
 
     def _in_order(self) -> Iterator[tuple[float, int, Place]]:
         """Trees by the least distance that they may have: (that distance, place in the order of all,
@@ -126,7 +124,7 @@ class Misses:
                 yield _short(term, giver, term.amount, giver.free(term.resource_class))
         elif term.rule == SUM_RULE:
             name = term.resource_class
-            for giver, need in self._distances.sums(name, dict(enumerate(way.givers))):
+            for giver, need in self._distances.sums(name, way.givers):
                 yield _short(term, giver, need, giver.room(name))
         elif term.kind != TOGETHER:
             for giver in self._lacking(term, facts, way):
@@ -134,11 +132,11 @@ class Misses:
 
     def _serving(self, term: AskTerm, way: Way) -> list[Giver]:
         """Providers that a way gives the group of a term, each once; for a room term the one of its class."""
-        slots = zip(self._distances.slots, way.givers, strict=True)
+        slots = self._distances.slots
         found = [
-            giver
-            for slot, giver in slots
-            if slot.suffix == term.group and (term.kind != ROOM or term in slot.rooms)
+            way.givers[at]
+            for at in self._distances.slots_of(term.group)
+            if term.kind != ROOM or term in slots[at].rooms
         ]
         return list({giver.place: giver for giver in found}.values())
 
@@ -176,11 +174,11 @@ class Misses:
 
     def _serves(self, changes: dict[Place, Giver], facts: TreeFacts, way: Way) -> bool:
         """Whether a way meets all but amounts with changed providers, and shares as before."""
-        beside = [giver for giver in way.givers if not giver.own]
+        beside = any(not giver.own for giver in way.givers)
+        former = {giver.place: giver for giver in (facts.root, *way.givers)}
         for place, giver in changes.items():
             # A tree and what shares with it may lose each other.
-            former = next(known for known in (facts.root, *way.givers) if known.place == place)
-            if beside and not (former.aggregates <= giver.aggregates):
+            if beside and not (former[place].aggregates <= giver.aggregates):
                 return False
             if not giver.own and SHARING_TRAIT not in giver.traits:
                 return False
