@@ -9,11 +9,12 @@ not have, and for order: compare through ``tests.oracle.compare``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from typing import Any, TypeVar, cast
 
-from moorage.model import commands, errors, values
+from moorage.model import commands, errors, placing, values
 from moorage.model.commands import KEEP, Claim, Command
 from moorage.model.values import Inventory
 
@@ -290,6 +291,26 @@ class Account:
         if command.consumer not in self.holders:
             raise errors.AllocationsNotFoundError(command.consumer)
         del self.holders[command.consumer]
+
+    @_carry_out.register
+    def _(self, command: commands.GrantClaims) -> placing.Granted:
+        found: list[placing.GrantedEntry | errors.MoorageError] = []
+        before = deepcopy((self.nodes, self.holders))
+        for claim in command.claims:
+            try:
+                self._check_claims([claim])
+                self._check_classes(sorted(classes_claimed([claim])))
+                self._grant([claim])
+            except errors.MoorageError as error:
+                found.append(error)
+            else:
+                generation = self.holders[claim.consumer].generation
+                found.append(placing.GrantedEntry(claim.consumer, generation, claim.allocations))
+        refused = [(number, one) for number, one in enumerate(found) if isinstance(one, errors.MoorageError)]
+        if len(found) - len(refused) < command.least:
+            self.nodes, self.holders = before
+            raise errors.EntriesRefusedError(tuple(refused))
+        return placing.Granted(tuple(found))
 
     @_carry_out.register
     def _(self, command: commands.ReleaseClaims) -> commands.Released:

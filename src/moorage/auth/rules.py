@@ -104,6 +104,7 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:overview:show": "Show what all trees have and what is used of it.",
     "moorage:claims:list": "List consumers of any project with what they hold.",
     "moorage:claims:show": "Show what a consumer of any project holds.",
+    "moorage:claims:create": "Claim for consumers of a project: that of each entry.",
     "moorage:claims:delete": "Release what consumers of any project hold.",
     "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body.",
     "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",

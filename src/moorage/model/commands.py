@@ -12,6 +12,7 @@ from enum import Enum
 from typing import ClassVar, Final, Generic, TypeVar
 
 from moorage.model.errors import MoorageError
+from moorage.model.placing import Granted
 from moorage.model.valueclass import valueclass
 from moorage.model.values import (
     Inventory,
@@ -215,6 +216,17 @@ class DeleteAllocations(Command[None]):
     """Take away all that a consumer holds, whatever its generation. Result: None."""
 
     consumer: str
+
+
+@valueclass(frozen=True, slots=True)
+class GrantClaims(Command[Granted]):
+    """Claims that are decided one after the other: at least ``least`` of them, or none.
+
+    Result: ``Granted``.
+    """
+
+    claims: tuple[Claim, ...]
+    least: int
 
 
 @valueclass(frozen=True, slots=True)

@@ -311,6 +311,16 @@ class EqualNameError(ConflictError):
     template = "A name differs only in case from one that is there already."
 
 
+@dataclass(eq=False)
+class EntriesRefusedError(ConflictError):
+    """Too many entries of a request cannot be claimed. ``refused``: number of an entry, and its error."""
+
+    refused: tuple[tuple[int, MoorageError], ...]
+
+    def __str__(self) -> str:
+        return str(self.refused[0][1])
+
+
 # The service cannot do the work now.
 
 

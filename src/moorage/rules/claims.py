@@ -14,6 +14,7 @@ from moorage.model.commands import (
     KEEP,
     Claim,
     DeleteAllocations,
+    GrantClaims,
     ReleaseClaims,
     Released,
     ReplaceAllocations,
@@ -22,9 +23,12 @@ from moorage.model.errors import (
     AllocationProviderNotFoundError,
     AllocationsNotFoundError,
     ConsumerGenerationError,
+    EntriesRefusedError,
     EqualNameError,
+    MoorageError,
     NoInventoryError,
 )
+from moorage.model.placing import Granted, GrantedEntry
 from moorage.rules.capacity import misfit_of
 from moorage.rules.state import (
     Changes,
@@ -66,9 +70,42 @@ def touch_replace(command: ReplaceAllocations) -> Touch:
 
 def decide_replace(state: State, command: ReplaceAllocations) -> Changes[None]:
     """See ``check_claims`` and ``granted``."""
-    check_claims(state, command.claims)
-    check_classes_exist(state, sorted(_resource_classes(command.claims)))
-    return granted(state, command.claims)
+    return _replaced(state, command.claims)
+
+
+def _replaced(state: State, claims: tuple[Claim, ...]) -> Changes[None]:
+    check_claims(state, claims)
+    check_classes_exist(state, sorted(_resource_classes(claims)))
+    return granted(state, claims)
+
+
+def touch_grant(command: GrantClaims) -> Touch:
+    """See ``touch_claims``."""
+    return touch_claims(command.claims)
+
+
+def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
+    """Each claim as ``decide_replace`` does, on the state that the claims before it leave.
+
+    Raises EntriesRefusedError once fewer than ``least`` can succeed.
+    """
+    scratch = state.scratch()
+    entries: list[GrantedEntry | MoorageError] = []
+    refused: list[tuple[int, MoorageError]] = []
+    for number, claim in enumerate(command.claims):
+        try:
+            changes = _replaced(scratch, (claim,))
+        except MoorageError as error:
+            refused.append((number, error))
+            if len(command.claims) - len(refused) < command.least:
+                raise EntriesRefusedError(tuple(refused)) from error
+            entries.append(error)
+        else:
+            scratch.apply(changes)
+            row = changes.consumers[claim.consumer]
+            assert row is not None, "a claim that holds something has a consumer"
+            entries.append(GrantedEntry(claim.consumer, row.generation, claim.allocations))
+    return Changes.of_scratch(scratch, Granted(tuple(entries)), "allocations.replace", changes_names=False)
 
 
 def check_claims(state: State, claims: Iterable[Claim]) -> None:

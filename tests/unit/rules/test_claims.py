@@ -10,6 +10,7 @@ from moorage.model.commands import (
     Claim,
     CreateProvider,
     DeleteAllocations,
+    GrantClaims,
     Keep,
     ReleaseClaims,
     Released,
@@ -21,10 +22,12 @@ from moorage.model.errors import (
     AllocationsNotFoundError,
     CapacityExceededError,
     ConsumerGenerationError,
+    EntriesRefusedError,
     NoInventoryError,
     ResourceClassNotFoundError,
     UnitViolatedError,
 )
+from moorage.model.placing import GrantedEntry
 from moorage.model.values import Inventory
 from moorage.rules.decide import touch
 from moorage.rules.state import ConsumerRow
@@ -350,3 +353,58 @@ def test_several_consumers_are_released_at_once_and_absent_ones_named(memory: Me
 
 def test_a_release_of_what_nobody_holds_writes_nothing(memory: Memory) -> None:
     assert not memory.decide(ReleaseClaims(("wreck",)))
+
+
+def grant(*claims: Claim, least: int) -> GrantClaims:
+    return GrantClaims(claims, least)
+
+
+def test_claims_are_granted_one_after_the_other(memory: Memory) -> None:
+    first, second = claim("ship", {"north": {"VCPU": 5}}), claim("boat", {"north": {"VCPU": 3}})
+    granted = memory.execute(grant(first, second, least=2))
+    assert granted.entries == (
+        GrantedEntry("ship", 1, first.allocations),
+        GrantedEntry("boat", 1, second.allocations),
+    )
+    assert memory.used("north") == {"VCPU": 8}
+    assert memory.writes == 5
+
+
+def test_if_too_few_claims_fit_none_is_granted(memory: Memory) -> None:
+    claims = [claim(name, {"north": {"VCPU": 5}}) for name in ("ship", "boat", "raft")]
+    refused = refusal(memory, grant(*claims, least=2))
+    assert isinstance(refused, EntriesRefusedError)
+    assert [(number, type(error)) for number, error in refused.refused] == [
+        (1, CapacityExceededError),
+        (2, CapacityExceededError),
+    ]
+    assert str(refused) == str(refused.refused[0][1])
+    assert memory.used("north") == {}
+    # The first that makes it impossible ends it.
+    refused = refusal(memory, grant(*claims, least=3))
+    assert isinstance(refused, EntriesRefusedError)
+    assert [number for number, _ in refused.refused] == [1]
+
+
+def test_if_enough_claims_fit_the_others_are_told_why_not(memory: Memory) -> None:
+    small = claim("raft", {"north": {"VCPU": 2}})
+    granted = memory.execute(
+        grant(
+            claim("ship", {"north": {"VCPU": 5}}),
+            claim("boat", {"north": {"VCPU": 5}}),
+            claim("ship", {"south": {"VCPU": 1}}),
+            claim("tug", {"nowhere": {"VCPU": 1}}),
+            small,
+            least=1,
+        )
+    )
+    kinds = [type(entry) for entry in granted.entries]
+    assert kinds == [
+        GrantedEntry,
+        CapacityExceededError,
+        ConsumerGenerationError,
+        AllocationProviderNotFoundError,
+        GrantedEntry,
+    ]
+    assert memory.used("north") == {"VCPU": 7}
+    assert memory.used("south") == {}

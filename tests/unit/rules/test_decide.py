@@ -24,6 +24,7 @@ from moorage.model.commands import (
     DeleteProvider,
     DeleteResourceClass,
     DeleteTrait,
+    GrantClaims,
     NewInventories,
     ProviderCopy,
     ReleaseClaims,
@@ -75,6 +76,7 @@ SAMPLES: tuple[Command[Any], ...] = (
     ReplaceAllocations((ONE_CLAIM, Claim("boat", {}, "p", "u", KEEP))),
     DeleteAllocations("boat"),
     ReleaseClaims(("boat", "raft")),
+    GrantClaims((Claim("raft", {"pier": {"VCPU": 1}}, "p", "u"),), 1),
     Reshape({"pier": NewInventories(2, {"VCPU": VCPU})}, (ONE_CLAIM,)),
     CopyProviders(
         (

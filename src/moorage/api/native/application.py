@@ -85,7 +85,7 @@ class NativeDesk:
             intake.check_media_type(request.content_type)
         context = request.context
         identity: Identity = context.identity
-        if not endpoint.of_project:
+        if endpoint.projects is None:
             self._authorise(identity, endpoint)
         call = NativeCall(
             service=self._service,
@@ -106,8 +106,9 @@ class NativeDesk:
             count = partial(intake.check_body, endpoint.counts, limits=self._limits)
             call.body = intake.decode(content, strict.ANYTHING, count)
             strict.check(call.body, endpoint.body, is_large=len(content) > intake.LARGE_BODY)
-        if endpoint.of_project:
-            self._authorise(identity, endpoint, Target(call.body.get("project_id")))
+        if endpoint.projects is not None:
+            for project_id in endpoint.projects(call):
+                self._authorise(identity, endpoint, Target(project_id))
         return endpoint.handler(call)
 
     def _may(self, identity: Identity, rule: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,11 +62,12 @@ class Endpoint:
 
     What it takes: ``parameters`` of the query string; ``body`` validates the JSON body, None if there is
     none; ``counts`` says how to count what a body names. Whatever it does not list is refused.
-    ``of_project``: the rule depends on the ``project_id`` of the body.
+    ``projects``: the projects that the rule is asked for, of a request with its body; None if it depends on
+    none.
 
-    What it gives: ``answer`` is the schema of its successful answer, None for a page. ``media_types`` are
-    those of the answer. ``problems`` are those that it can raise beyond those of any request. ``examples``
-    are valid query strings or bodies; tests run them.
+    What it gives: ``status`` and ``answer`` are those of success; ``answer`` is a schema, None for a page.
+    ``media_types`` are those of the answer. ``problems`` are those that it can raise beyond those of any
+    request. ``examples`` are valid query strings or bodies; tests run them.
     """
 
     method: str
@@ -79,7 +80,8 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     body: Validator | None = None
     counts: BodyCounts = ()
-    of_project: bool = False
+    projects: Callable[[NativeCall], Iterable[str | None]] | None = None
+    status: int = 200
     answer: Schema | None = None
     media_types: tuple[str, ...] = (JSON,)
     problems: tuple[ProblemType, ...] = ()
@@ -96,6 +98,6 @@ class Endpoint:
         return self.media_types == (JSON,)
 
 
-def at_revision(revision: int, body: Mapping[str, object]) -> Answer:
+def at_revision(revision: int, body: Mapping[str, object], status: int = 200) -> Answer:
     """An answer from the account, with the revision that it is true at."""
-    return Answer(body={REVISION: revision, **body}, headers={REVISION_HEADER: str(revision)})
+    return Answer(status, {REVISION: revision, **body}, headers={REVISION_HEADER: str(revision)})

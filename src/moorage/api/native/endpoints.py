@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from moorage.api.native import claims, discovery, explanations, overview, providers, unmet
+from moorage.api.native import claims, discovery, explanations, overview, placing, providers, unmet
 from moorage.api.native.endpoint import Endpoint
 
 ENDPOINTS: Final = (
@@ -13,6 +13,7 @@ ENDPOINTS: Final = (
     *providers.ENDPOINTS,
     *overview.ENDPOINTS,
     *claims.ENDPOINTS,
+    *placing.ENDPOINTS,
     *explanations.ENDPOINTS,
     *unmet.ENDPOINTS,
 )

@@ -117,7 +117,7 @@ ENDPOINTS: Final = (
         ),
         body=Validator(BODY, BODY_FORMATS),
         counts=ask.counts_within("ask"),
-        of_project=True,
+        projects=lambda call: [call.body.get("project_id")],
         answer=reference("Explanation"),
         problems=(UNKNOWN_NAME, NOT_FOUND),
         examples=(

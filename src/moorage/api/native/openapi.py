@@ -143,8 +143,8 @@ def _responses(endpoint: Endpoint) -> Schema:
     names = ["x-openstack-request-id", *([REVISION_HEADER] if endpoint.rule is not None else [])]
     text: Schema = {"type": "string"}
     responses: Schema = {
-        "200": {
-            "description": title(200),
+        str(endpoint.status): {
+            "description": title(endpoint.status),
             "headers": _references(*names),
             "content": {kind: {"schema": endpoint.answer or text} for kind in endpoint.media_types},
         }

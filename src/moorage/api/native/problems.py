@@ -283,11 +283,9 @@ def refusal(problem: ProblemType, detail: str, **facts: object) -> WireError:
 
 def of_model(error: model.MoorageError) -> WireError | None:
     """The refusal for an error of the model; None for one that no table foresees."""
-    problem = next((_OF_MODEL[kind] for kind in type(error).__mro__ if kind in _OF_MODEL), None)
+    problem = _problem_of(error)
     if problem is None:
         return None
-    if isinstance(error, model.ConsumerGenerationError) and error.given is None:
-        problem = ALREADY_HOLDS
     if isinstance(error, model.SearchLimitError):
         return refusal(problem, str(error), steps=error.limit)
     # Why the service cannot answer is for its log: the reason may name the database.
@@ -302,6 +300,17 @@ def refused(error: model.MoorageError | None, **facts: object) -> Exception:
     assert error is not None, "a refusal has an error"
     found = of_model(error)
     return error if found is None else replace(found, extra={**found.extra, **facts})
+
+
+def _problem_of(error: model.MoorageError) -> ProblemType | None:
+    if isinstance(error, model.ConsumerGenerationError) and error.given is None:
+        return ALREADY_HOLDS
+    return next((_OF_MODEL[kind] for kind in type(error).__mro__ if kind in _OF_MODEL), None)
+
+
+def problem_of(error: model.MoorageError) -> ProblemType:
+    """The problem for an error of the model."""
+    return _problem_of(error) or INTERNAL_ERROR
 
 
 def of_refusal(refused: WireError) -> ProblemType:

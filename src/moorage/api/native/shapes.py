@@ -99,6 +99,19 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "providers": mapping(mapping(AMOUNT)),
         }
     ),
+    "NewClaim": record(
+        {
+            "entry": AMOUNT,
+            "name": nullable(TEXT),
+            "index": AMOUNT,
+            "consumer": TEXT,
+            "generation": INTEGER,
+            "allocations": mapping(record({"resources": mapping(AMOUNT)})),
+        }
+    ),
+    "Unplaced": record(
+        {"entry": AMOUNT, "name": nullable(TEXT), "index": AMOUNT, "code": TEXT, "detail": TEXT}
+    ),
     "Explanation": record(
         {
             "revision": INTEGER,

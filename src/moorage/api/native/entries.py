@@ -1,0 +1,192 @@
+"""The entries of ``POST /moorage/v1/claims``: their schema, and claims made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+from moorage.api.http import intake
+from moorage.api.http.intake import items, part, size
+from moorage.api.http.validation import Schema
+from moorage.api.native.strict import fault
+from moorage.model.commands import Claim
+from moorage.model.valueclass import valueclass
+from moorage.model.values import Requester
+
+MOST_CLAIMS: Final = 1000
+"""Claims of one request at most."""
+
+CONSUMER: Final[Schema] = {
+    "type": "string",
+    "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+}
+"""UUID of a new consumer, in the one form that no other text is equal to."""
+
+OWNER: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255}
+
+ALLOCATIONS: Final[Schema] = {
+    "type": "object",
+    "minProperties": 1,
+    "patternProperties": {
+        "^[0-9a-fA-F-]{32,36}$": {
+            "type": "object",
+            "properties": {
+                "resources": {
+                    "type": "object",
+                    "minProperties": 1,
+                    "patternProperties": {
+                        "^[A-Z0-9_]{1,255}$": {"type": "integer", "minimum": 1, "maximum": 0x7FFF_FFFF}
+                    },
+                    "additionalProperties": False,
+                }
+            },
+            "required": ["resources"],
+            "additionalProperties": False,
+        }
+    },
+    "additionalProperties": False,
+}
+
+
+def _about(text: str, schema: Schema) -> Schema:
+    return {**schema, "description": text}
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+ENTRY: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "name": _about("Comes back with each claim of the entry.", OWNER),
+        "count": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_CLAIMS,
+            "description": "How many claims the entry makes; 1 by default.",
+        },
+        "consumers": _about(
+            "UUIDs of the new consumers, as many as `count`. The service makes them if they are missing.",
+            _nullable({"type": "array", "items": CONSUMER, "minItems": 1}),
+        ),
+        "consumer_type": _about(
+            "Type of the consumers; null by default.",
+            _nullable({"type": "string", "pattern": "^[A-Z0-9_]+$", "maxLength": 255}),
+        ),
+        "project_id": _about("Owner of the claims; the requester's project by default.", OWNER),
+        "user_id": _about("User of the claims; the requester by default.", OWNER),
+        "allocations": _about(
+            "What each claim of the entry holds: amounts by class, by the UUID of the provider.", ALLOCATIONS
+        ),
+    },
+    "required": ["allocations"],
+    "additionalProperties": False,
+}
+
+SCHEMA: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "claims": {
+            "type": "array",
+            "items": ENTRY,
+            "minItems": 1,
+            "description": "What to claim. Each entry is for one claim or several equal ones.",
+        },
+        "mode": _about(
+            "`all`: all claims or none, the default. `each`: those that fit, at least one. An object says "
+            "how many must fit at least.",
+            {
+                "anyOf": [
+                    {"type": "string", "enum": ["all", "each"]},
+                    {
+                        "type": "object",
+                        "properties": {"at_least": {"type": "integer", "minimum": 1}},
+                        "required": ["at_least"],
+                        "additionalProperties": False,
+                    },
+                ]
+            },
+        ),
+    },
+    "required": ["claims"],
+    "additionalProperties": False,
+}
+
+COUNTS: Final = (
+    (
+        intake.ALLOCATIONS,
+        lambda body: sum(size(part(entry, "allocations")) or 1 for entry in items(part(body, "claims"))),
+    ),
+)
+
+
+@valueclass(frozen=True, slots=True)
+class WantedClaim:
+    """One claim of a request: the number and the name of its entry, its ``index`` there, and its consumer."""
+
+    entry: int
+    name: str | None
+    index: int
+    consumer: str
+    body: Mapping[str, Any]
+
+    def shown(self) -> dict[str, object]:
+        """How an answer names it."""
+        return {"entry": self.entry, "name": self.name, "index": self.index}
+
+
+def wanted(body: Mapping[str, Any]) -> tuple[WantedClaim, ...]:
+    """All claims of a body that is valid by ``SCHEMA``. Raises WireError (400)."""
+    found: list[WantedClaim] = []
+    seen: set[str] = set()
+    for number, entry in enumerate(body["claims"]):
+        count = entry.get("count", 1)
+        consumers = entry.get("consumers") or [str(uuid4()) for _ in range(count)]
+        if len(consumers) != count:
+            detail = f"There are {len(consumers)} consumers for {count} claims."
+            raise fault(detail, "claims", number, "consumers")
+        for index, consumer in enumerate(consumers):
+            if consumer in seen:
+                raise fault(f"The consumer {consumer} is there twice.", "claims", number, "consumers", index)
+            seen.add(consumer)
+            found.append(WantedClaim(number, entry.get("name"), index, consumer, entry))
+        if len(found) > MOST_CLAIMS:
+            raise fault(f"One request may make {MOST_CLAIMS} claims at most.", "claims", number)
+    return tuple(found)
+
+
+def least_of(body: Mapping[str, Any], count: int) -> int:
+    """How many of ``count`` claims must succeed. Raises WireError (400)."""
+    mode = body.get("mode", "all")
+    if isinstance(mode, str):
+        return count if mode == "all" else 1
+    least: int = mode["at_least"]
+    if least > count:
+        raise fault(f"There are only {count} claims.", "mode", "at_least")
+    return least
+
+
+def owners(body: Mapping[str, Any], own: str | None) -> Iterator[str | None]:
+    """The projects of all entries. ``own`` is the requester's."""
+    yield from dict.fromkeys([entry.get("project_id", own) for entry in body["claims"]])
+
+
+def exact(wanted: Sequence[WantedClaim], requester: Requester) -> tuple[Claim, ...]:
+    """The claims of entries that name what they hold. Raises WireError (400)."""
+    return tuple([_exact(each, requester) for each in wanted])
+
+
+def _exact(wanted: WantedClaim, requester: Requester) -> Claim:
+    entry = wanted.body
+    project_id = entry.get("project_id", requester.project_id)
+    if not project_id:
+        raise fault("The token has no project, so the entry needs one.", "claims", wanted.entry, "project_id")
+    return Claim(
+        wanted.consumer,
+        {provider: given["resources"] for provider, given in entry["allocations"].items()},
+        project_id,
+        entry.get("user_id", requester.user_id),
+        consumer_type=entry.get("consumer_type"),
+    )
