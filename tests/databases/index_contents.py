@@ -10,6 +10,7 @@ def contents(index: Snapshot) -> tuple[object, ...]:
     records = {
         record.id: (
             record.uuid,
+            record.name,
             record.parent_id,
             record.root_id,
             frozenset(record.inventories),

@@ -18,7 +18,7 @@ from moorage.model.values import ProviderRecord
 from moorage.search.index.index import Snapshot
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
-from moorage.store import trees
+from moorage.store import everything, trees
 from moorage.store.sql.errors import ConnectionLostError
 from moorage.store.store import Store
 from moorage.store.tables import revisions
@@ -128,7 +128,7 @@ def test_catching_up_reads_only_the_trees_that_changed(
 def test_an_index_is_built_in_chunks_and_equals_one_that_caught_up(
     store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trees, "CHUNK_PROVIDERS", 3)
+    monkeypatch.setattr(everything, "CHUNK_PROVIDERS", 3)
     service.warm_up()
     root = add_provider(service, VCPU=4, traits=("COMPUTE_NODE", "HW_CPU_X86_AVX"))
     for _ in range(7):

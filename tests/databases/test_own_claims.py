@@ -92,7 +92,7 @@ def test_a_group_tells_of_its_revisions_and_of_what_providers_use_now(store: Sto
         DeleteAllocations(consumer),
     )
     with store.everything() as everything:
-        ids = {record.uuid: record.id for chunk in everything.chunks for record in chunk}
+        ids = {record.uuid: record.id for record in built(everything).records()}
     [claims] = found
     assert (claims.before, claims.revision) == (before, before + 3)
     assert store.revision() == before + 3

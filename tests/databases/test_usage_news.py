@@ -20,6 +20,7 @@ from moorage.model.commands import (
 )
 from moorage.model.values import Inventory
 from moorage.service.facade import Service
+from moorage.service.live_index import built
 from moorage.store.changes import changelog
 from moorage.store.changes import news as usage_news
 from moorage.store.changes.news import NEWS, UsageNews
@@ -35,7 +36,7 @@ def news(store: Store, revision: int) -> UsageNews | None:
 def ids(store: Store) -> dict[str, int]:
     """Database id by uuid."""
     with store.everything() as everything:
-        return {record.uuid: record.id for chunk in everything.chunks for record in chunk}
+        return {record.uuid: record.id for record in built(everything).records()}
 
 
 def test_what_providers_of_claimed_trees_use_is_told(store: Store, service: Service) -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from moorage.model.requests import CandidateRequest, SearchSettings
 from moorage.model.values import ProviderRecord
+from moorage.search.index.building import block_of
 from moorage.search.index.index import Index
 from moorage.search.match.candidates import find
-from tests.property.strategies_search import CLASSES, TRAITS, examples, forests, requests
+from tests.oracle.columns import columns_of
+from tests.property.strategies_search import AGGREGATES, CLASSES, TRAITS, examples, forests, requests
 
 Forest = list[ProviderRecord]
 
@@ -54,6 +56,47 @@ def test_a_refreshed_index_equals_a_rebuilt_one(
     plain = SearchSettings()
     assert find(index.snapshot(), request, plain, Random(0)) == find(
         rebuilt.snapshot(), request, plain, Random(0)
+    )
+
+
+@examples(2)
+@given(
+    st.lists(forests(), min_size=1, max_size=3), requests(), st.randoms(use_true_random=False), st.booleans()
+)
+def test_an_index_made_of_columns_equals_one_made_of_records(
+    parts: list[Forest], request: CandidateRequest, random: Random, changes: bool
+) -> None:
+    records: Forest = []
+    index = Index()
+    index.set_names(CLASSES, TRAITS)
+    for number, part in enumerate(parts):
+        added = [moved(record, 100 * number) for record in part]
+        records += added
+        index.append(block_of(columns_of(added, random, CLASSES, TRAITS, AGGREGATES)))
+    expected = fresh(records)
+    assert list(index.records()) == list(expected.records()) == records
+    if changes:
+        # A later change finds what it needs.
+        last = records[-1].root_id
+        for each in (index, expected):
+            each.replace_trees([last], [])
+            each.change_used({record.id: {} for record in each.records()})
+        assert list(index.records()) == list(expected.records())
+    plain = SearchSettings()
+    assert find(index.snapshot(), request, plain, Random(0)) == find(
+        expected.snapshot(), request, plain, Random(0)
+    )
+
+
+def moved(record: ProviderRecord, distance: int) -> ProviderRecord:
+    """The same provider with other ids."""
+    return replace(
+        record,
+        id=record.id + distance,
+        uuid=f"{record.uuid}-{distance}",
+        name=f"name {record.id + distance}",
+        parent_id=None if record.parent_id is None else record.parent_id + distance,
+        root_id=record.root_id + distance,
     )
 
 

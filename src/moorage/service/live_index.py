@@ -18,6 +18,7 @@ from typing import Final, Protocol, TypeVar
 from moorage.model.errors import UnavailableError
 from moorage.model.valueclass import valueclass
 from moorage.rules.state import Used
+from moorage.search.index.building import block_of
 from moorage.search.index.index import Index, Snapshot
 from moorage.service.observer import Observer, Stage
 from moorage.store.changes.news import OwnClaims
@@ -388,6 +389,6 @@ def built(everything: Everything) -> Index:
     """An index of everything in the database."""
     index = Index()
     index.set_names(*everything.names)
-    for records in everything.chunks:
-        index.replace_trees((), records)
+    for columns in everything.chunks:
+        index.append(block_of(columns))
     return index

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from moorage.model.columns import ProviderColumns
 from moorage.model.errors import MissingFileError, SchemaError, UnavailableError
 from moorage.model.explanations import HoldersAt, Lack
 from moorage.model.valueclass import valueclass
@@ -20,6 +21,7 @@ from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.store import healing, holders, migrations, names, pages, tables, trees
 from moorage.store.changes import changelog
 from moorage.store.changes.news import UsageNews, UsageReader
+from moorage.store.everything import read_everything
 from moorage.store.migrations import adoption
 from moorage.store.nouns import order, providers
 from moorage.store.nouns.inventories import totals
@@ -57,11 +59,14 @@ class Refresh:
 
 @valueclass(frozen=True, slots=True)
 class Everything:
-    """All that an index is built from. ``chunks`` are read as the caller takes them."""
+    """All that an index is built from. ``chunks`` are whole trees by the ids of their roots.
+
+    They are read as the caller takes them.
+    """
 
     revision: int
     names: trees.Names
-    chunks: Iterator[list[ProviderRecord]]
+    chunks: Iterator[ProviderColumns]
 
 
 @valueclass(frozen=True, slots=True)
@@ -120,7 +125,9 @@ def _require_newest(present: str | None, remedy: str = SYNC_COMMAND) -> None:
 
 
 def _everything(connection: sa.Connection) -> Everything:
-    return Everything(changelog.current(connection), trees.read_names(connection), trees.read_all(connection))
+    return Everything(
+        changelog.current(connection), trees.read_names(connection), read_everything(connection)
+    )
 
 
 class Store:

@@ -1,9 +1,9 @@
-"""Read providers with all that they have, for an index: some trees, or all providers in chunks."""
+"""Read some trees with all that their providers have, for an index. (``store.everything`` reads all.)"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -32,9 +32,6 @@ class Names(NamedTuple):
     traits: tuple[str, ...]
 
 
-CHUNK_PROVIDERS = 10_000
-"""Providers read at a time when all are read: bounds memory to some ten megabytes."""
-
 _root = resource_providers.alias("root")
 
 # A provider whose root does not exist is left out: the GETs do not show it either.
@@ -45,6 +42,14 @@ _providers = sa.select(
     resource_providers.c.root_provider_id,
     resource_providers.c.name,
 ).join_from(resource_providers, _root, resource_providers.c.root_provider_id == _root.c.id)
+
+_inventories = select_inventories.order_by(
+    inventories.c.resource_provider_id, inventories.c.resource_class_id
+)
+_aggregates = select_aggregates.order_by(
+    provider_aggregates.c.resource_provider_id, provider_aggregates.c.aggregate_id
+)
+"""What a provider has comes in the order of ids, as in ``store.everything``."""
 
 Where = Callable[[sa.Column[Any]], sa.ColumnElement[bool]]
 """From a column of provider ids to the condition that selects the wanted providers."""
@@ -61,27 +66,8 @@ def read_trees(connection: sa.Connection, root_ids: Iterable[int]) -> list[Provi
     return found
 
 
-def read_all(connection: sa.Connection) -> Iterator[list[ProviderRecord]]:
-    """All providers by id, in chunks."""
-    last = 0
-    while True:
-        rows = connection.execute(
-            _providers.where(resource_providers.c.id > last)
-            .order_by(resource_providers.c.id)
-            .limit(CHUNK_PROVIDERS)
-        ).all()
-        if not rows:
-            return
-        first, last = rows[0].id, rows[-1].id
-        yield _records(connection, rows, _between(first, last))
-
-
 def _among(ids: list[int]) -> Where:
     return lambda column: column.in_(ids)
-
-
-def _between(first: int, last: int) -> Where:
-    return lambda column: column.between(first, last)
 
 
 def _records(connection: sa.Connection, rows: Iterable[Any], where: Where) -> list[ProviderRecord]:
@@ -90,11 +76,11 @@ def _records(connection: sa.Connection, rows: Iterable[Any], where: Where) -> li
         for row in connection.execute(select_used.where(where(allocations.c.resource_provider_id)))
     }
     offered: dict[int, list[tuple[str, Inventory, int]]] = defaultdict(list)
-    for row in connection.execute(select_inventories.where(where(inventories.c.resource_provider_id))):
+    for row in connection.execute(_inventories.where(where(inventories.c.resource_provider_id))):
         id_ = row.resource_provider_id
         offered[id_].append((row.name, inventory_of(row), used.get((id_, row.name), 0)))
     names = _grouped(connection, select_traits.where(where(provider_traits.c.resource_provider_id)))
-    groups = _grouped(connection, select_aggregates.where(where(provider_aggregates.c.resource_provider_id)))
+    groups = _grouped(connection, _aggregates.where(where(provider_aggregates.c.resource_provider_id)))
     return [
         ProviderRecord(
             id=row.id,

@@ -149,6 +149,18 @@ class Index:
         """All that the index holds, by id."""
         return self.snapshot().records()
 
+    def append(self, block: Block) -> None:
+        """Add whole trees, none of which the index has.
+
+        They must be of higher root ids than all that it has. Raises ValueError, and changes nothing, if they
+        are not.
+        """
+        if self._blocks and int(block.root_ids[0]) <= int(self._blocks[-1].root_ids[-1]):
+            raise ValueError(f"tree {block.root_ids[0]} does not come last")
+        self._root_of.set_many(block.ids, block.root_ids)
+        self._put(len(self._blocks), len(self._blocks), block)
+        self._snapshot = None
+
     def replace_trees(self, root_ids: Iterable[int], records: Iterable[ProviderRecord]) -> None:
         """Replace the trees with ``root_ids`` by ``records``.
 

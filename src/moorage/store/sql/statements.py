@@ -67,9 +67,11 @@ class Prepared:
     It binds only values that drivers take as they are, and gives them as drivers do.
     """
 
-    def __init__(self, dialect: sa.Dialect, statement: Any) -> None:
+    def __init__(self, dialect: sa.Dialect, statement: Any, **of_cursor: Any) -> None:
+        """``of_cursor``: options of the driver's cursor."""
         self._compiled = statement.compile(dialect=dialect)
         self._order = self._compiled.positiontup
+        self._of_cursor = of_cursor
         self.text = str(self._compiled)
 
     @property
@@ -86,7 +88,7 @@ class Prepared:
         STATEMENTS.info("%s [straight to the driver] %.1000r", self.text, given)
         try:
             # A lost connection may show here already.
-            cursor = connection.connection.cursor()
+            cursor = connection.connection.cursor(**self._of_cursor)
             for watch in watchers.before_cursor_execute:
                 watch(connection, cursor, self.text, given, None, False)
             cursor.execute(self.text, given)
@@ -255,7 +257,7 @@ class PerDatabase:
         forms = self._built.get(key)
         if forms is None:
             built = self._build(dialect)
-            prepared = Prepared(dialect, built)
+            prepared = self._prepared(dialect, built)
             is_query = isinstance(built, sa.Select | sa.CompoundSelect)
             packed = Packed(dialect, built) if is_query and prepared.is_complete and packs(dialect) else None
             forms = self._built[key] = BuiltStatement(built, prepared, packed)
@@ -272,6 +274,9 @@ class PerDatabase:
 
     def _build(self, dialect: sa.Dialect) -> Any:
         raise NotImplementedError
+
+    def _prepared(self, dialect: sa.Dialect, built: Any) -> Prepared:
+        return Prepared(dialect, built)
 
 
 class Single(PerDatabase):
@@ -312,13 +317,13 @@ class Selection(PerDatabase):
                 self._ordinary(connection, given)
 
     def _given(self, connection: sa.Connection, values: Iterable[object]) -> Iterable[dict[str, Any]]:
-        return ({WANTED: _listed(connection.dialect, batch)} for batch in batches(values))
+        return ({WANTED: listed(connection.dialect, batch)} for batch in batches(values))
 
     def _ordinary(self, connection: sa.Connection, given: dict[str, Any]) -> Any:
         return connection.execute(self.statement(connection.dialect), given)
 
     def _build(self, dialect: sa.Dialect) -> Any:
-        return self._unbound.where(_is_wanted(dialect, self._column, WANTED))
+        return self._unbound.where(is_wanted(dialect, self._column, WANTED))
 
 
 @valueclass(frozen=True, slots=True)
@@ -350,7 +355,7 @@ class Selections(PerDatabase):
         for batch in zip_longest(*map(batches, values.values()), fillvalue=[]):
             # Not all databases take an empty list.
             wanted = {name: given or [self._nothing[name]] for name, given in zip(values, batch, strict=True)}
-            bound = {name: _listed(dialect, given) for name, given in wanted.items()}
+            bound = {name: listed(dialect, given) for name, given in wanted.items()}
             if prepared.is_complete:
                 found += self._driver_rows(connection, bound)
             else:
@@ -359,12 +364,12 @@ class Selections(PerDatabase):
 
     def _build(self, dialect: sa.Dialect) -> Any:
         return sa.union_all(
-            *(part.query.where(_is_wanted(dialect, part.column, part.name)) for part in self._parts)
+            *(part.query.where(is_wanted(dialect, part.column, part.name)) for part in self._parts)
         )
 
 
-def _listed(dialect: sa.Dialect, values: Sequence[object]) -> object:
-    """Values as the parameter that ``_is_wanted`` binds."""
+def listed(dialect: sa.Dialect, values: Sequence[object]) -> object:
+    """Values as the parameter that ``is_wanted`` binds."""
     if dialect.name == "postgresql":
         return _array(values)
     as_json = dialect.name == "sqlite" and makes_tables(dialect)
@@ -379,7 +384,7 @@ def _array(values: Sequence[object]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def _is_wanted(dialect: sa.Dialect, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+def is_wanted(dialect: sa.Dialect, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
     if dialect.name == "postgresql":
         # A cast to the column's own type would cut texts that are too long, and so find other rows.
         single = sa.Text() if isinstance(column.type, sa.String) else column.type
