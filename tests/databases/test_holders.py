@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from moorage.model.explanations import Lack
 from moorage.service.facade import Service
+from moorage.store.holders import MOST_LACKS
 from tests.databases.orders import add_provider, claim, new_uuid, order
 
 
@@ -33,6 +34,18 @@ def test_holders_are_those_of_the_class_of_the_provider_the_largest_first(servic
         large: {"PGPU": 5, "VCPU": 3},
         other: {"VCPU": 4},
     }
+
+
+def test_holders_of_many_lacks_are_those_of_the_first_ones(service: Service) -> None:
+    root = add_provider(service)
+    devices = sorted(add_provider(service, parent=root, PGPU=1) for _ in range(MOST_LACKS + 1))
+    for device in devices:
+        order(service, claim(new_uuid(), {device: {"PGPU": 1}}))
+    few = {Lack(device, "PGPU") for device in devices[1:]}
+    found = service._store.holders_at(service.revision(), {root: few}).by_root[root]
+    assert (len(found.holders), found.has_more) == (MOST_LACKS, False)
+    many = service._store.holders_at(service.revision(), {root: {*few, Lack(devices[0], "PGPU")}})
+    assert (len(many.by_root[root].holders), many.by_root[root].has_more) == (MOST_LACKS, True)
 
 
 def test_trees_that_have_changed_since_are_left_out(service: Service) -> None:

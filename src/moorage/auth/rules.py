@@ -106,9 +106,11 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:claims:show": "Show what a consumer of any project holds.",
     "moorage:claims:create": "Claim for consumers of a project: that of each entry.",
     "moorage:claims:delete": "Release what consumers of any project hold.",
-    "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body.",
+    "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body. "
+    "Counts of a narrow request say how much of a tree is free.",
     "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",
-    "moorage:unmet:list": "List what searches of all projects did not find.",
+    "moorage:unmet:list": "List what searches of all projects did not find. Their requests name trees by "
+    "uuid (in_tree).",
     "moorage:holders:list": "See in an explanation which consumers hold what is missing.",
 }
 """The rules of the native API. Their names are Moorage's own."""

@@ -23,6 +23,9 @@ from moorage.store.tables import (
 MOST: Final = 20
 """Holders of one class of one provider that are read, the largest first: a pool may have thousands."""
 
+MOST_LACKS: Final = 8
+"""Classes of providers in one tree whose holders are read, each by one statement. An ask names hundreds."""
+
 _holders = (
     sa.select(
         consumers.c.uuid,
@@ -76,8 +79,9 @@ def holders_at(connection: sa.Connection, known: int, lacks: Mapping[str, Collec
 def _holders_of(connection: sa.Connection, ids: Mapping[str, int], lacks: Collection[Lack]) -> Holders:
     resources: dict[str, dict[str, int]] = defaultdict(dict)
     found: dict[str, Any] = {}
-    has_more = False
-    for lack in sorted(set(lacks), key=lambda each: (each.provider, each.resource_class)):
+    in_order = sorted(set(lacks), key=lambda each: (each.provider, each.resource_class))
+    has_more = len(in_order) > MOST_LACKS
+    for lack in in_order[:MOST_LACKS]:
         class_id = sa.select(resource_classes.c.id).where(resource_classes.c.name == lack.resource_class)
         rows = connection.execute(
             _holders.where(

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from moorage.api.http import intake
+from moorage.api.http import intake, quoting
 from moorage.api.http.intake import BodyCounts, items, part, size
 from moorage.api.http.settings import Limits
 from moorage.api.http.validation import Schema
 from moorage.api.http.wire_error import WireError
 from moorage.api.native.endpoint import ReadQuery
 from moorage.api.native.names import nearest
-from moorage.api.native.strict import fault
+from moorage.api.native.strict import MAX_QUOTE, fault
 from moorage.model.requests import ISOLATE, CandidateRequest, RequestGroup
 from moorage.model.valueclass import valueclass
 from moorage.model.values import MAX_INT
@@ -251,7 +251,7 @@ def _group(suffix: str, group: Mapping[str, Any], at: str) -> RequestGroup:
     forbidden = frozenset(group.get("forbidden", ()))
     for number, choice in enumerate(required):
         if choice <= forbidden:
-            names = " or ".join(sorted(choice))
+            names = quoting.bounded(" or ".join(sorted(choice)), MAX_QUOTE)
             raise fault(f"The group requires and forbids {names}.", at, "groups", suffix, "required", number)
     return RequestGroup(
         suffix=suffix,
@@ -276,7 +276,8 @@ def _check_groups(groups: Mapping[str, RequestGroup], subtrees: tuple[frozenset[
                 raise fault(detail, at, "same_subtree", number)
             if suffix not in groups:
                 near = nearest(suffix, groups)
-                raise fault(f"There is no group {suffix!r}.", at, "same_subtree", number, nearest=near)
+                said = quoting.quoted(suffix, MAX_QUOTE)
+                raise fault(f"There is no group {said}.", at, "same_subtree", number, nearest=near)
     if not any(group.resources for group in groups.values()):
         raise fault("At least one group must have resources.", at, "groups")
     named = frozenset[str]().union(*subtrees)

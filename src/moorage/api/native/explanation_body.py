@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from moorage.api.native.claims import moment
@@ -25,6 +25,9 @@ from moorage.model.explanations import (
     UnlockingEvent,
 )
 from moorage.model.requests import Candidate
+
+MOST_NAMED: Final = 5
+"""Names of one list in a summary."""
 
 HELD_BY_OTHERS: Final = "what is missing is held by others"
 """Note of an answer to a client that may not see holders."""
@@ -210,15 +213,15 @@ def summary(found: Explained, names: Mapping[str, str], *, nearest: bool = True)
             feasible=explanation.feasible,
             trees=explanation.trees,
             empty_cloud=explanation.empty_cloud,
-            unoffered=" or ".join(unoffered) or "what is asked for",
+            unoffered=_first(unoffered) or "what is asked for",
         )
     ]
     if nearest and explanation.nearest:
         miss = explanation.nearest[0]
-        lacks = [_lack(missing, by_id) for missing in miss.missing]
+        lacks = list(dict.fromkeys([_lack(missing, by_id) for missing in miss.missing]))
         if lacks:
             name = names.get(miss.root, miss.root)
-            said.append(f"Nearest: {name} lacks {' and '.join(dict.fromkeys(lacks))}.")
+            said.append(f"Nearest: {name} lacks {_first(lacks, ' and ')}.")
     if explanation.relaxations:
         said.append(_would_fit(explanation.relaxations[0], by_id))
     return " ".join(said)
@@ -258,4 +261,10 @@ def words_of(term: AskTerm) -> str:
 
 
 def _any(names: Iterable[str]) -> str:
-    return " or ".join(sorted(names))
+    return _first(sorted(names))
+
+
+def _first(words: Sequence[str], between: str = " or ") -> str:
+    """The first of ``words``, and how many more there are: a request may name thousands."""
+    more = len(words) - MOST_NAMED
+    return between.join([*words[:MOST_NAMED], *([f"{more:,} more"] if more > 0 else [])])

@@ -17,6 +17,10 @@ MOST_DIGITS: Final = 12
 MAX_QUOTE: Final = 256
 """Characters of a value that an answer quotes."""
 
+LARGE: Final = 1024
+"""Characters. For a longer value the answer is the first error: comparing those of thousands of items takes
+seconds."""
+
 
 class Parameter:
     """One parameter. ``schema`` is of a string, an integer, or a list whose items commas separate."""
@@ -38,7 +42,7 @@ class Parameter:
             found = int(text) if is_number else text
         elif self.schema["type"] == "array":
             found = text.split(",")
-        error = self._validator.error(found)
+        error = self._validator.error(found, is_large=len(text) > LARGE)
         if error is None:
             return found
         near = nearest(str(error.instance), error.schema.get("enum", ()))

@@ -22,8 +22,9 @@ MAX_QUOTE: Final = 256
 
 
 def pointer_of(parts: Iterable[object]) -> str:
-    """A place in a body (RFC 6901); "" is the whole body."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    """A place in a body (RFC 6901); "" is the whole body. Of a long name it has the beginning."""
+    names = [quoting.bounded(str(part), MAX_QUOTE) for part in parts]
+    return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
 
 
 def fault(detail: str, *parts: object, **facts: object) -> WireError:

@@ -203,6 +203,29 @@ def test_an_ask_that_contradicts_itself_is_refused_with_the_place(
     assert word in error.message
 
 
+@each(
+    "value",
+    [
+        {"groups": {"_" + "A" * 9000: {"resources": {"A": 1}}}},
+        {"groups": {"_A": {"resources": {"A": 1}, "B" * 9000: 1}}},
+        {"groups": {"_A": {"resources": {"A": 1}}}, "same_subtree": [["_" + "A" * 9000]]},
+        {
+            "groups": {
+                "": {
+                    "resources": {"A": 1},
+                    "required": [{"any": [f"A{number}" for number in range(3000)]}],
+                    "forbidden": [f"A{number}" for number in range(3000)],
+                }
+            }
+        },
+    ],
+)
+def test_a_refusal_quotes_the_beginning_of_long_names(value: dict[str, Any]) -> None:
+    error = refused(value)
+    assert len(error.message) < 600
+    assert len(str(error.extra["pointer"])) < 600
+
+
 def test_a_misspelt_group_in_a_subtree_gets_the_nearest_one() -> None:
     value = {"groups": {"_GPU": {"resources": {"A": 1}}}, "same_subtree": [["_GPUS"]]}
     assert refused(value).extra["nearest"] == ["_GPU"]

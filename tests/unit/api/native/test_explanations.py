@@ -382,6 +382,18 @@ def test_an_explanation_is_summed_up_in_words(
     assert words in explained(client, {"groups": {"": asked}})["summary"]
 
 
+def test_a_summary_names_the_first_of_many_aggregates(cloud: Cloud, client: NativeClient) -> None:
+    uuids = [new_uuid() for _ in range(20)]
+
+    def summary(member_of: list[Any]) -> str:
+        told = explained(client, {"groups": {"": {"resources": {"VCPU": 1}, "member_of": member_of}}})
+        return str(told["summary"])
+
+    assert summary(uuids).count(" or 15 more. Nearest: ") == 1
+    assert summary(uuids).endswith(" and 15 more.")
+    assert summary([{"any": uuids}]).count(" or 15 more. Nearest: ") == 1
+
+
 def test_what_a_provider_lacks_besides_room_is_named(sqlite_service: Service, client: NativeClient) -> None:
     host = add_provider(sqlite_service, "host")
     stepped = {"VCPU": Inventory(total=64, step_size=4, max_unit=16)}

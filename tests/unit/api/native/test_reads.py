@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from moorage.api.native.parameters import LARGE
 from moorage.model.commands import DeleteProvider, UpdateProvider
 from moorage.service.facade import Service
 from tests.databases.orders import add_provider, claim, new_uuid, order
@@ -203,6 +204,15 @@ def test_a_fault_of_the_query_is_named_with_the_parameter(
     told = problem(NativeClient(sqlite_service).get(f"/moorage/v1/{query}"))
     assert (told["status"], told["code"], told["parameter"]) == (400, "invalid_request", parameter)
     assert told.get("nearest") == nearest
+
+
+def test_of_a_long_value_the_first_fault_is_told(
+    client: NativeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Comparing the errors of thousands of items takes seconds.
+    monkeypatch.setattr("jsonschema.exceptions.best_match", lambda _errors: pytest.fail("errors compared"))
+    told = problem(client.get(f"/moorage/v1/providers?fields={'used,' * LARGE}use"))
+    assert (told["parameter"], told["nearest"]) == ("fields", ["used"])
 
 
 @each("path", ["providers", "overview", "claims"])
