@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from moorage.store import migrations
+from moorage.store.migrations import scripts
 
 FOLDER = Path(__file__).parent / "released"
 
@@ -82,7 +83,7 @@ def released(revision: str) -> dict[str, Any]:
 
 def write_missing(folder: Path) -> list[str]:
     """Write what is missing, from new databases in ``folder``; returns the revisions."""
-    missing = [revision for revision in migrations.revisions() if not path_of(revision).exists()]
+    missing = [revision for revision in scripts.revisions() if not path_of(revision).exists()]
     for revision in missing:
         url = f"sqlite:///{folder / revision}.sqlite"
         migrations.upgrade(engine_for(url), revision)

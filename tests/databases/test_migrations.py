@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from moorage.model.errors import SchemaError
 from moorage.model.values import Inventory
 from moorage.store import migrations, tables
+from moorage.store.migrations import scripts
 from moorage.store.migrations.adoption import VERSION_TABLE
 from moorage.store.sql.engines import make_file
 from tests.databases.orders import DISK, VCPU, add_provider, claim, new_uuid, order, uuids_with_room
@@ -90,7 +91,7 @@ def test_migrating_twice_changes_nothing_and_only_the_right_revision_passes_the_
 
 
 def test_head_is_the_newest_script() -> None:
-    assert ScriptDirectory.from_config(migrations.configuration()).get_heads() == [migrations.HEAD]
+    assert ScriptDirectory.from_config(scripts.configuration()).get_heads() == [migrations.HEAD]
 
 
 def test_a_database_of_placement_is_adopted_with_all_that_it_holds(

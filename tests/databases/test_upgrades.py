@@ -15,12 +15,13 @@ from oslo_db.exception import DBError
 
 from moorage.model.errors import SchemaError
 from moorage.store import migrations, tables
+from moorage.store.migrations import scripts
 from moorage.store.migrations.adoption import VERSION_TABLE
 from tests.databases import released_schemas
 from tests.databases.prepared import OpenService, OpenStore
 from tests.databases.released_schemas import described, engine_for
 
-REVISIONS = migrations.revisions()
+REVISIONS = scripts.revisions()
 
 CHANGING = ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE")
 """Beginnings of statements after which a process may be killed."""

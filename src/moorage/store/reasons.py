@@ -13,14 +13,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
-import psycopg
-import pymysql
 from oslo_utils import strutils
-from psycopg.conninfo import make_conninfo
-from psycopg.pq import PGconn, Ping
 from sqlalchemy.engine import URL
 
 from moorage.model.errors import UnavailableError
+from moorage.store.sql.drivers import PSYCOPG, PYMYSQL, is_from
 from moorage.store.sql.errors import PRIMARY_CODE, ConnectionLostError, driver_error
 
 MASK: Final = "***"
@@ -130,9 +127,9 @@ def reason_of(error: BaseException, url: URL) -> Reason:
         found = driver_error(each)
         if isinstance(found, sqlite3.Error):
             return _of_sqlite(found, url)
-        if isinstance(found, pymysql.Error):
+        if is_from(found, PYMYSQL, "Error"):
             return _of_mysql(found, url)
-        if isinstance(found, psycopg.Error):
+        if is_from(found, PSYCOPG, "Error"):
             return _of_postgresql(found, url)
     if isinstance(error, UnavailableError):
         return Reason(error.reason)
@@ -178,7 +175,8 @@ def _of_sqlite(error: sqlite3.Error, url: URL) -> Reason:
     return Reason(what, without_secret(f"{name} {error}", url))
 
 
-def _of_mysql(error: pymysql.Error, url: URL) -> Reason:
+def _of_mysql(error: Any, url: URL) -> Reason:
+    """Of an error of PyMySQL."""
     words = without_secret(" ".join(str(part) for part in error.args), url)
     below = getattr(error, "original_exception", None)
     if below is not None:
@@ -197,12 +195,13 @@ def _of_socket(error: BaseException) -> str:
     return NO_ANSWER
 
 
-def _of_postgresql(error: psycopg.Error, url: URL) -> Reason:
+def _of_postgresql(error: Any, url: URL) -> Reason:
+    """Of an error of psycopg."""
     words = without_secret(str(error), url)
     if error.sqlstate is not None:
         words = f"{error.sqlstate} {words}"
         return Reason(_STATES.get(error.sqlstate, REFUSES_WORK), words)
-    if isinstance(error, psycopg.errors.ConnectionTimeout):
+    if is_from(error, "psycopg.errors", "ConnectionTimeout"):
         return Reason(NO_ANSWER, words)
     return Reason(_of_server(url), words)
 
@@ -213,15 +212,17 @@ def _of_server(url: URL) -> str:
     hosts = str(parameters.get("host", "")).split(",")
     if all(host and not host.startswith("/") and not _is_known(host) for host in hosts):
         return NO_HOST
+    from psycopg.pq import Ping
+
     answer = _ping(parameters)
-    if answer is Ping.OK:
+    if answer == Ping.OK:
         return REFUSED
-    if answer is Ping.REJECT:
+    if answer == Ping.REJECT:
         return STARTING
-    if answer is Ping.NO_ATTEMPT:
+    if answer == Ping.NO_ATTEMPT:
         return BAD_PARAMETERS
     plain = {name: value for name, value in parameters.items() if not name.startswith("ssl")}
-    return NO_TLS if plain != parameters and _ping(plain) is not Ping.NO_RESPONSE else NOT_LISTENING
+    return NO_TLS if plain != parameters and _ping(plain) != Ping.NO_RESPONSE else NOT_LISTENING
 
 
 def _is_known(host: str) -> bool:
@@ -232,7 +233,12 @@ def _is_known(host: str) -> bool:
     return True
 
 
-def _ping(parameters: Mapping[str, Any]) -> Ping:
+def _ping(parameters: Mapping[str, Any]) -> int:
+    """What libpq finds at the address, a ``psycopg.pq.Ping``."""
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+    from psycopg.pq import PGconn, Ping
+
     try:
         conninfo = make_conninfo("", **{**parameters, "connect_timeout": PING_SECONDS})
     except psycopg.Error:

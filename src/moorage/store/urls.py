@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
-import pymysql
-from psycopg.conninfo import make_conninfo
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -120,6 +117,9 @@ def _with_plugins_that_are_there(url: URL) -> URL:
 
 
 def _check_mysql(parameters: Mapping[str, Any]) -> None:
+    # Only here, as in ``sql/drivers``: a process imports the driver of its own database.
+    import pymysql
+
     known = inspect.signature(pymysql.connections.Connection.__init__).parameters
     unknown = sorted(set(parameters) - set(known))
     if unknown:
@@ -130,6 +130,9 @@ def _check_mysql(parameters: Mapping[str, Any]) -> None:
 
 
 def _check_postgresql(parameters: Mapping[str, Any]) -> None:
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+
     try:
         make_conninfo("", **parameters)
     except psycopg.Error as error:

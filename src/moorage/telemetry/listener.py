@@ -18,14 +18,6 @@ RETRY_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """Host and port of ``127.0.0.1:9778`` or ``[::1]:9778``. Raises ConfigurationError."""
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise ConfigurationError(f"[moorage] metrics_listen: {text} is not HOST:PORT.")
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 

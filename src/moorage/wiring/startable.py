@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 from moorage.model.errors import ConfigurationError
 from moorage.store.urls import check_url, left_out, with_parameters
-from moorage.telemetry.listener import address_of
+from moorage.telemetry.listen_address import address_of
 from moorage.wiring import access, options
 from moorage.wiring.both_names import clash
 from moorage.wiring.kept_options import DEFAULT_GROUP

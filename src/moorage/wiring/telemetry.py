@@ -28,7 +28,7 @@ from moorage.telemetry.health import (
     healthy,
     nothing,
 )
-from moorage.telemetry.listener import address_of, serve_here, serve_in_turn
+from moorage.telemetry.listen_address import address_of
 from moorage.telemetry.masking import masked
 from moorage.telemetry.records import RequestRecords
 from moorage.telemetry.several import Several
@@ -138,6 +138,8 @@ class Telemetry:
 
         scrape = Scrape(sources, self._registry, directory_of(os.environ))
         if listens and self._settings.listen is not None:
+            from moorage.telemetry.listener import serve_in_turn
+
             serve_in_turn(Dispatcher(nothing, {**own, METRICS_PATH: scrape}), *self._settings.listen)
         if self._settings.metrics_on_api:
             own[METRICS_PATH] = scrape
@@ -200,6 +202,7 @@ def serve_metrics(
         return
     from prometheus_client import CollectorRegistry
 
+    from moorage.telemetry.listener import serve_here
     from moorage.telemetry.scrape import Scrape
 
     own: dict[str, WsgiApplication] = {

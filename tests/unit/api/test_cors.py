@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import falcon.testing
+import oslo_middleware.cors
+import oslo_middleware.http_proxy_to_wsgi
 import pytest
 from oslo_config import cfg
 
+from moorage.api.http import cors, proxies
 from moorage.api.http.cors import GROUP, OPTIONS, with_cors
 from moorage.api.placement import application
 from tests.unit.api.fake import FakeService
@@ -70,3 +74,16 @@ def test_a_page_may_read_answers_and_refusals(token: dict[str, str], expected: i
 def test_a_page_of_another_origin_is_told_nothing() -> None:
     _, headers = ask(opened(allowed_origin=[ORIGIN]), "GET", "/", Origin="https://elsewhere.test")
     assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(cors.OPTIONS, oslo_middleware.cors.OPTS), (proxies.OPTIONS, oslo_middleware.http_proxy_to_wsgi.OPTS)],
+    ids=["cors", "proxies"],
+)
+def test_options_are_those_of_the_library(ours: Sequence[cfg.Opt], theirs: Sequence[cfg.Opt]) -> None:
+    found, wanted = (
+        [(type(each), each.name, each.dest, each.default, each.required) for each in options]
+        for options in (ours, theirs)
+    )
+    assert found == wanted

@@ -14,6 +14,7 @@ from moorage.model.errors import ConfigurationError, SchemaError, UnavailableErr
 from moorage.serve.lazy_application import LazyApplication
 from moorage.telemetry import listener
 from moorage.telemetry.health import Readiness, healthy, nothing
+from moorage.telemetry.listen_address import address_of
 from tests.servers.ports import free_port
 from tests.unit.telemetry.calls import get
 
@@ -176,13 +177,13 @@ def test_a_lazy_application_that_cannot_be_built_says_why_and_tries_again(
     [("127.0.0.1:9778", ("127.0.0.1", 9778)), ("[::1]:80", ("::1", 80)), (":9778", ("127.0.0.1", 9778))],
 )
 def test_an_address_is_read(text: str, found: tuple[str, int]) -> None:
-    assert listener.address_of(text) == found
+    assert address_of(text) == found
 
 
 @pytest.mark.parametrize("text", ["9778", "host", "host:", "host:x", "host:0", "host:65536"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="metrics_listen"):
-        listener.address_of(text)
+        address_of(text)
 
 
 def fetched(host: str, port: int) -> int:

@@ -66,9 +66,10 @@ def create_missing(connection: sa.Connection, tables: Iterable[sa.Table]) -> Non
             index.create(connection, checkfirst=True)
 
 
-def _version_table() -> sa.Table:
+def _version_table(name: str) -> sa.Table:
+    """As Alembic makes it."""
     return sa.Table(
-        PLACEMENT_VERSION_TABLE,
+        name,
         sa.MetaData(),
         sa.Column("version_num", sa.String(32), primary_key=True, nullable=False),
     )
@@ -76,14 +77,19 @@ def _version_table() -> sa.Table:
 
 def placement_stamp(connection: sa.Connection) -> str | None:
     """The revision that Placement has marked its schema with; None if there is no mark."""
-    if not sa.inspect(connection).has_table(PLACEMENT_VERSION_TABLE):
+    return mark_in(connection, PLACEMENT_VERSION_TABLE)
+
+
+def mark_in(connection: sa.Connection, version_table: str) -> str | None:
+    """The revision in one of Alembic's version tables; None if there is no such table, or nothing in it."""
+    if not sa.inspect(connection).has_table(version_table):
         return None
-    found: str | None = connection.execute(sa.select(_version_table().c.version_num)).scalar()
+    found: str | None = connection.execute(sa.select(_version_table(version_table).c.version_num)).scalar()
     return found
 
 
 def _stamp(connection: sa.Connection) -> None:
-    table = _version_table()
+    table = _version_table(PLACEMENT_VERSION_TABLE)
     table.create(connection, checkfirst=True)
     connection.execute(table.insert().values(version_num=PLACEMENT_REVISION))
 

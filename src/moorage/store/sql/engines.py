@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
-import pymysql
 import sqlalchemy as sa
 from oslo_db.sqlalchemy import exc_filters
-from pymysql.constants import SERVER_STATUS
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -29,6 +26,7 @@ from moorage.model.errors import ConfigurationError, MissingFileError
 from moorage.model.valueclass import valueclass
 from moorage.store.files import file_to_be_made, make_private_file, make_private_folder
 from moorage.store.settings import StoreSettings
+from moorage.store.sql.drivers import PSYCOPG, PYMYSQL, is_from
 from moorage.store.sql.errors import PRIMARY_CODE
 from moorage.store.urls import database_url
 
@@ -187,9 +185,13 @@ def in_transaction(connection: Any) -> bool:
     """Whether a connection is in a transaction, as far as the driver knows without asking; else True."""
     if isinstance(connection, sqlite3.Connection):
         return connection.in_transaction
-    if isinstance(connection, psycopg.Connection):
-        return connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
-    if isinstance(connection, pymysql.Connection):
+    if is_from(connection, PSYCOPG, "Connection"):
+        from psycopg.pq import TransactionStatus
+
+        return connection.info.transaction_status is not TransactionStatus.IDLE
+    if is_from(connection, PYMYSQL, "Connection"):
+        from pymysql.constants import SERVER_STATUS
+
         return bool(connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
     return True
 

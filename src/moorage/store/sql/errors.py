@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import psycopg
 import sqlalchemy as sa
 from oslo_db import exception as oslo
 
 from moorage.model.errors import UnavailableError, UnstorableError
+from moorage.store.sql.drivers import PSYCOPG, is_from
 
 
 class WriteConflictError(Exception):
@@ -125,7 +125,7 @@ def _is_conflict(driver_error: BaseException | None) -> bool:
 
 
 def _is_unstorable(driver_error: BaseException | None) -> bool:
-    if isinstance(driver_error, psycopg.DataError | OverflowError):
+    if isinstance(driver_error, OverflowError) or is_from(driver_error, PSYCOPG, "DataError"):
         return True
     return _number(driver_error) in _UNSTORABLE_NUMBERS
 
@@ -148,8 +148,12 @@ def _is_lost(error: Exception, driver_error: BaseException | None) -> bool:
         return True
     if getattr(driver_error, "sqlstate", None) in _SHUTDOWN_STATES:
         return True
-    is_bare = type(driver_error) is psycopg.DatabaseError
-    if is_bare or isinstance(driver_error, psycopg.OperationalError | psycopg.InternalError):
+    if _is_of_no_kind(driver_error) or is_from(driver_error, PSYCOPG, "OperationalError", "InternalError"):
         # An error without a state comes from the driver: the server was not reached, or its answer broke off.
         return getattr(driver_error, "sqlstate", None) is None
     return _number(driver_error) in _LOST_NUMBERS
+
+
+def _is_of_no_kind(driver_error: BaseException | None) -> bool:
+    """Whether psycopg could not tell what kind of error it is."""
+    return is_from(driver_error, PSYCOPG, "DatabaseError") and type(driver_error).__name__ == "DatabaseError"

@@ -21,12 +21,12 @@ from itertools import islice, zip_longest
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import orjson
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from moorage.model.valueclass import valueclass
+from moorage.store.sql.drivers import PSYCOPG, has_pipeline
 from moorage.store.sql.errors import WriteConflictError
 
 ItemT = TypeVar("ItemT")
@@ -587,14 +587,14 @@ def send(connection: sa.Connection, planned: Iterable[Planned]) -> list[Any]:
 
 @contextmanager
 def _together(connection: sa.Connection) -> Iterator[None]:
-    driver: object = connection.connection.dbapi_connection
-    if not isinstance(driver, psycopg.Connection) or not psycopg.Pipeline.is_supported():
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.driver != PSYCOPG or not has_pipeline(driver):
         yield
         return
     try:
         with driver.pipeline():
             yield
-    except psycopg.Error as error:
+    except connection.dialect.loaded_dbapi.Error as error:
         # The error belongs to no statement in particular. So it bypasses SQLAlchemy, whose filters name
         # errors.
         connection._handle_dbapi_exception(error, None, None, None, None)
