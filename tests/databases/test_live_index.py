@@ -237,3 +237,44 @@ def test_a_database_that_is_put_back_while_claims_are_made_is_read_anew(
         connection.execute(sa.text("UPDATE inventories SET total = 2"))
     assert uuids_with_room(service, VCPU, 3) == set()
     assert service._index.revision == 1
+
+
+def test_an_index_that_follows_has_nothing_to_catch_up_with(
+    prepared_url: str, open_store: OpenStore, open_service: OpenService
+) -> None:
+    store = open_store(prepared_url)
+    writer, reader = open_service(prepared_url), open_service(store)
+    provider = add_provider(writer, VCPU=4)
+    index = reader._index
+    with watching(store) as unbuilt:
+        index.follow()
+    assert (len(unbuilt), len(unbuilt.direct), index.revision) == (0, 0, None)
+    reader.warm_up()
+    asked_at = index.asked_at
+
+    with watching(store) as idle:
+        index.follow()
+    # All that a look costs while nothing changes: the poll of the revision.
+    assert (len(idle), len(idle.direct)) == (0, 1)
+
+    order(writer, claim(new_uuid(), {provider: {VCPU: 1}}))
+    order(writer, SetInventories(provider, None, inventories(VCPU=9)))
+    index.follow()
+    assert index.revision == store.revision()
+    assert index.asked_at == asked_at
+    with watching(store) as asked:
+        assert uuids_with_room(reader, VCPU, 8) == {provider}
+    assert (len(asked), len(asked.direct)) == (0, 1)
+    assert index.asked_at > asked_at
+
+
+def test_an_index_that_follows_sees_that_a_database_was_put_back(
+    sqlite_store: Store, open_service: OpenService
+) -> None:
+    service = open_service(sqlite_store)
+    add_provider(service, VCPU=4)
+    service.warm_up()
+    with sqlite_store.engines.write.begin() as connection:
+        connection.execute(revisions.update().values(revision=1))
+    service._index.follow()
+    assert service._index.revision == 1

@@ -41,6 +41,7 @@ from moorage.search.match.candidates import find, providers_matching
 from moorage.search.match.outcomes import Memory
 from moorage.service.committer import Committer
 from moorage.service.compactor import Compactor
+from moorage.service.follower import Follower
 from moorage.service.live_index import LiveIndex
 from moorage.service.observer import Observer
 from moorage.service.settings import ServiceSettings
@@ -127,6 +128,7 @@ class Service:
         self._explaining = threading.BoundedSemaphore(MOST_EXPLANATIONS)
         self._memory = Memory()
         self._compactor = Compactor(store, settings.change_log)
+        self._follower = Follower(self._index)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
         self._unmet_table = UnmetTable(store)
         self._unmet: UnmetRecorder | None = None
@@ -138,15 +140,17 @@ class Service:
     def close(self) -> None:
         """Close the connections to the database."""
         self._compactor.stop()
+        self._follower.stop()
         if self._unmet is not None:
             self._unmet.stop()
         self._store.close()
 
     def start_upkeep(self) -> None:
-        """Start the background work of a service that stays: compacting the change log, and explaining
-        searches that found nothing.
+        """Start the background work of a service that stays: compacting the change log, keeping the index up
+        without requests, and explaining searches that found nothing.
         """
         self._compactor.start()
+        self._follower.start()
         if self._unmet is not None:
             self._unmet.start()
 

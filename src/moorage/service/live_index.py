@@ -208,12 +208,18 @@ class LiveIndex:
         self._state: Indexed | None = None
         # Whether the last look found claims of other processes.
         self._moving = False
+        self._asked_at = perf_counter()
 
     @property
     def revision(self) -> int | None:
         """Revision that the index is at; None before it was built."""
         state = self._state
         return None if state is None else state.revision
+
+    @property
+    def asked_at(self) -> float:
+        """When the index was last asked, as ``perf_counter`` counts."""
+        return self._asked_at
 
     def ask(self, question: Callable[[Snapshot], ResultT]) -> ResultT:
         """Answer from an index that is as fresh as the database was when this was called.
@@ -226,11 +232,11 @@ class LiveIndex:
     def ask_at(self, question: Callable[[Snapshot], ResultT]) -> tuple[int, ResultT]:
         """As ``ask``, with the revision that the answer is true at."""
         known = self.revision
-        begun = perf_counter()
+        self._asked_at = begun = perf_counter()
         wanted = self._poll.ask()
         begun = self._ended(Stage.POLL, begun)
         state = self._state
-        if state is None or wanted > state.revision or self._went_back(state.revision, known, wanted):
+        if state is None or self._differs(state, known, wanted):
             with self._changing:
                 state = self._caught_up(known, wanted)
             begun = self._ended(Stage.CATCH_UP, begun)
@@ -244,6 +250,17 @@ class LiveIndex:
         if self._observer is not None:
             self._observer.stage_ended(stage, now - begun)
         return now
+
+    def follow(self) -> None:
+        """Catch up without a question, unless the index has yet to be built. Raises UnavailableError."""
+        state = self._state
+        if state is None:
+            return
+        known = state.revision
+        wanted = self._poll.ask()
+        if self._differs(state, known, wanted):
+            with self._changing:
+                self._caught_up(known, wanted)
 
     def now(self) -> Indexed:
         """As fresh as ``ask``, for the thread that leads a group of writes: it waits for no group.
@@ -354,6 +371,9 @@ class LiveIndex:
             self._index.set_names(*refresh.names)
         self._index.replace_trees(refresh.root_ids, refresh.records)
         return self._now(refresh.revision)
+
+    def _differs(self, state: Indexed, known: int | None, wanted: int) -> bool:
+        return wanted > state.revision or self._went_back(state.revision, known, wanted)
 
     @staticmethod
     def _went_back(present: int, known: int | None, wanted: int) -> bool:
