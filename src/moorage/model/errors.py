@@ -316,9 +316,7 @@ class EntriesRefusedError(ConflictError):
     """Too many entries of a request cannot be claimed. ``refused``: number of an entry, and its error."""
 
     refused: tuple[tuple[int, MoorageError], ...]
-
-    def __str__(self) -> str:
-        return str(self.refused[0][1])
+    template = "Too few of the request's entries can be claimed: {refused}."
 
 
 # The service cannot do the work now.

@@ -50,7 +50,14 @@ SAMPLES: list[model.MoorageError] = [
     model.EqualNameError(),
     model.UnstorableError(),
 ]
-UNFORESEEN = {model.SchemaError, model.MissingFileError, model.ConfigurationError, model.TokenNotFoundError}
+UNFORESEEN = {
+    model.SchemaError,
+    model.MissingFileError,
+    model.ConfigurationError,
+    model.TokenNotFoundError,
+    # Only the native API has requests of several entries.
+    model.EntriesRefusedError,
+}
 FAMILIES = {
     model.MoorageError,
     model.NotFoundError,
