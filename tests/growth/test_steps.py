@@ -250,13 +250,15 @@ def operations(work: Callable[[], object]) -> int:
 
 
 @each("make", CASES)
-def test_a_step_is_a_bounded_number_of_operations(make: Callable[[], Case]) -> None:
+@each("randomize", [False, True])
+def test_a_step_is_a_bounded_number_of_operations(make: Callable[[], Case], randomize: bool) -> None:
     records, request = make()
     snapshot, work = index_of_any(records).snapshot(), Work()
+    settings = SearchSettings(step_limit=STEPS, randomize=randomize)
 
     def search() -> None:
         with suppress(SearchLimitError):
-            found = find(snapshot, request, SearchSettings(step_limit=STEPS), Random(0), work)
+            found = find(snapshot, request, settings, Random(0), work)
             candidate_body.encoded(found, frozenset(), 39)
 
     # What is worked out of the index once belongs to no search.

@@ -89,18 +89,19 @@ def test_a_limited_search_finds_some_of_all(
 
 
 @examples(3)
-@given(forests(least=4), requests(), st.integers(1, 3), st.booleans(), st.integers(-1, 4))
+@given(forests(least=4), requests(), st.integers(1, 3), st.booleans(), st.booleans(), st.integers(-1, 4))
 def test_a_limited_search_of_an_older_client_shows_what_gives_in_candidates_that_were_left_out(
     records: list[ProviderRecord],
     request: CandidateRequest,
     limit: int,
     breadth_first: bool,
+    randomize: bool,
     max_candidates: int,
 ) -> None:
     oracle = Oracle(records)
     older = replace(request, one_provider_per_tree=True, same_subtree=())
     everything = oracle.candidates(older)
-    how = SearchSettings(max_candidates, breadth_first)
+    how = SearchSettings(max_candidates, breadth_first, randomize)
     result = find(index_of(records).snapshot(), replace(older, limit=limit), how, Random(1))
     candidates, shown = found(result), told(result)
     of_kept, of_all = (oracle.summaries(older, candidates, others) for others in ((), everything))
@@ -111,6 +112,29 @@ def test_a_limited_search_of_an_older_client_shows_what_gives_in_candidates_that
     else:
         # It is not said which of all candidates such a bound leaves.
         assert of_kept.items() <= shown.items() <= of_all.items()
+
+
+@examples(2)
+@given(forests(), requests(), st.booleans(), st.integers(-1, 6), st.integers(1, 6), st.integers(0, 9))
+def test_a_random_answer_is_a_permutation_of_the_default_and_a_limited_one_a_part_of_it(
+    records: list[ProviderRecord],
+    request: CandidateRequest,
+    breadth_first: bool,
+    max_candidates: int,
+    limit: int,
+    seed: int,
+) -> None:
+    snapshot = index_of(records).snapshot()
+    default = SearchSettings(max_candidates, breadth_first)
+    randomized = replace(default, randomize=True)
+    expected = find(snapshot, request, default, Random(0))
+    result = find(snapshot, request, randomized, Random(seed))
+    assert len(found(result)) == len(expected.candidates)
+    assert set(found(result)) == set(found(expected))
+    assert told(result) == told(expected)
+    some = found(find(snapshot, replace(request, limit=limit), randomized, Random(seed)))
+    assert len(set(some)) == len(some) == min(limit, len(expected.candidates))
+    assert set(some) <= set(found(expected))
 
 
 @examples(2)

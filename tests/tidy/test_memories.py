@@ -36,6 +36,7 @@ WORK = {
     "rules.state:AccountParts": "a transaction",
     "rules.state:State": "a transaction",
     "search.match.answers:Collector": "the answer of a search",
+    "search.match.drawn:DrawnRun": "the answer of a search",
     "search.index.columns:PagedInts": "the index itself",
     "search.match.constraints:OneProviderPerTree._held": "placements in a tree",
     "search.match.constraints:RoomForAll._taken": "placements in a tree",

@@ -131,7 +131,7 @@ def candidates(ground: Ground, request: CandidateRequest, most: int, work: Work)
         except SearchLimitError:
             raise OutOfStepsError from None
     plan, knowledge = NO_MEMORY.plan(ground.snapshot, asked, work)
-    search = Search(plan, None, work, knowledge, None)
+    search = Search(plan, work, knowledge, None)
     collector = Collector(plan, search.forms, most, work)
     for survey in plan.surveys(work, numbers=[ground.at[0]]):
         trees = [(survey, tree) for tree in survey.trees.tolist() if tree == ground.at[1]]

@@ -47,9 +47,16 @@ TEXT_BYTES: Final = 64
 """Bytes of a text besides its characters."""
 
 SPAN_BYTES: Final = 160
+OFFSET_BYTES: Final = 40
 
-Span = tuple[Block, int, int]
-"""Entries of a block from an offset up to another one."""
+FEW_SHOWN: Final = 16
+"""Up to so many entries of a block are sorted faster without an array."""
+
+Span = tuple[Block, Sequence[int]]
+"""Entries of a block: a range of offsets, or single ones."""
+
+ENTRIES_PER_RANGE: Final = 4
+"""Where ranges are shorter than this on average, going through single entries is faster."""
 
 
 class Summaries(KeptSummaries):
@@ -60,36 +67,60 @@ class Summaries(KeptSummaries):
         self._spans = spans
 
     def made(self) -> Sequence[ProviderSummary]:
-        return [summary for block, start, stop in self._spans for summary in block.summaries(start, stop)]
+        found: list[ProviderSummary] = []
+        for block, offsets in self._spans:
+            if isinstance(offsets, range):
+                found += block.summaries(offsets.start, offsets.stop)
+            else:
+                found += map(block.summary, offsets)
+        return found
 
     @property
     def size(self) -> int:
-        return SPAN_BYTES * len(self._spans)
+        single = sum([len(offsets) for _, offsets in self._spans if not isinstance(offsets, range)])
+        return SPAN_BYTES * len(self._spans) + OFFSET_BYTES * single
 
     def __len__(self) -> int:
-        return sum([stop - start for _, start, stop in self._spans])
+        return sum([len(offsets) for _, offsets in self._spans])
 
     def rendered(self, form: str, render: Callable[[ProviderSummary], bytes]) -> list[bytes]:
         found: list[bytes] = []
-        for block, start, stop in self._spans:
+        for block, offsets in self._spans:
             kept = block.kept.get(form)
             if kept is None:
                 kept = block.kept.setdefault(form, [None] * len(block))
+            if not isinstance(offsets, range):
+                found += self._completed(block, offsets, [kept[offset] for offset in offsets], kept, render)
+                continue
+            start, stop = offsets.start, offsets.stop
             texts = kept[start:stop]
             # No text is empty, so that only a missing one is false.
-            if not any(texts):
-                fresh_texts = [render(summary) for summary in block.summaries(start, stop)]
-                texts = kept[start:stop] = [*fresh_texts]
-                self._snapshot.note_kept(TEXT_BYTES * len(texts) + sum(map(len, fresh_texts)), KEPT_BYTES)
-            elif not all(texts):
-                fresh = 0
-                for place, text in enumerate(texts):
-                    if text is None:
-                        text = texts[place] = kept[start + place] = render(block.summary(start + place))
-                        fresh += TEXT_BYTES + len(text)
-                self._snapshot.note_kept(fresh, KEPT_BYTES)
-            found += cast("list[bytes]", texts)
+            if any(texts):
+                found += self._completed(block, offsets, texts, kept, render)
+            else:
+                fresh = [render(summary) for summary in block.summaries(start, stop)]
+                kept[start:stop] = fresh
+                self._snapshot.note_kept(TEXT_BYTES * len(fresh) + sum(map(len, fresh)), KEPT_BYTES)
+                found += fresh
         return found
+
+    def _completed(
+        self,
+        block: Block,
+        offsets: Sequence[int],
+        texts: list[bytes | None],
+        kept: list[bytes | None],
+        render: Callable[[ProviderSummary], bytes],
+    ) -> list[bytes]:
+        """``texts`` of the entries at ``offsets``, with those that are missing."""
+        if not all(texts):
+            fresh = 0
+            for place, (offset, text) in enumerate(zip(offsets, texts, strict=True)):
+                if text is None:
+                    text = texts[place] = kept[offset] = render(block.summary(offset))
+                    fresh += TEXT_BYTES + len(text)
+            self._snapshot.note_kept(fresh, KEPT_BYTES)
+        return cast("list[bytes]", texts)
 
 
 RUN_BYTES: Final = 500
@@ -298,7 +329,7 @@ class Collector:
             if work.done > work.most:
                 raise OutOfStepsError
             if outcome.form not in self._met:
-                self._meet(outcome.form)
+                self.meet(outcome.form)
             # Show the providers first: a candidate must not name a provider without a summary.
             self._show(view, outcome)
             if not isinstance(run, RowRun) or run.number != outcome.form:
@@ -329,12 +360,16 @@ class Collector:
         self._work.spend(ends[tree + 1] - ends[tree])
         self._shown[number].add(tree)
 
-    def _meet(self, form: int) -> None:
-        """Count the steps of a pattern at its first use in this search, even if an earlier search made it."""
-        self._met.add(form)
-        self._work.done += self._pattern_steps
-        if self._work.done > self._work.most:
-            raise OutOfStepsError
+    def meet(self, form: int) -> None:
+        """Count the steps of a pattern at its first use in this search, even if an earlier search made it.
+
+        Raises OutOfStepsError.
+        """
+        if form not in self._met:
+            self._met.add(form)
+            self._work.done += self._pattern_steps
+            if self._work.done > self._work.most:
+                raise OutOfStepsError
 
     def show_in_touched(self, view: View, outcome: Outcome) -> None:
         """Show the providers that give resources in a candidate, if their trees are ``touched``."""
@@ -389,8 +424,8 @@ class Collector:
         work.done += self._steps_of(survey, trees, kind)
         if not kind.outcomes:
             return
-        for form in kind.forms - self._met:
-            self._meet(form)
+        for form in kind.forms:
+            self.meet(form)
         run = self._runs[-1] if self._runs else None
         if not isinstance(run, TreeRun) or run.block is not survey.block:
             run = TreeRun(survey.block)
@@ -409,8 +444,8 @@ class Collector:
         """
         work = self._work
         count = min(self.left, len(survey.trees))
-        for form in kind.forms - self._met:
-            self._meet(form)
+        for form in kind.forms:
+            self.meet(form)
         # One for the tree, one for the step into it, one for the provider named.
         each = 3 + self._extra_of(kind)
         affordable = count
@@ -449,26 +484,43 @@ class Collector:
         for number in sorted(self._shown.keys() | self._shown_at_once.keys()):
             block = self._plan.snapshot.blocks[number]
             entries = self._only_giving or block.trees.lone
-            for first, last in _stretches(self._shown[number], self._shown_at_once[number]):
+            some, at_once = self._shown[number], self._shown_at_once[number]
+            if entries and not at_once and len(some) <= FEW_SHOWN:
+                found.append((block, sorted(some)))
+                continue
+            numbers = _in_order(some, at_once)
+            stretches = _stretches(numbers)
+            if entries and len(numbers) < ENTRIES_PER_RANGE * len(stretches):
+                found.append((block, numbers.tolist()))
+                continue
+            for first, last in stretches:
                 start = first if entries else block.trees.bounds(first)[0]
                 stop = last + 1 if entries else block.trees.bounds(last)[1]
-                found.append((block, start, stop))
+                found.append((block, range(start, stop)))
         return found
 
 
-def _stretches(some: set[int], at_once: list[IntArray | list[int]]) -> list[tuple[int, int]]:
-    """Gapless ranges (first, last) of the numbers of ``some`` and of ``at_once``, in any order.
+def _in_order(some: set[int], at_once: list[IntArray | list[int]]) -> IntArray:
+    """The numbers of ``some`` and of ``at_once``, in ascending order, each once.
 
     No number is in two lists of ``at_once``, or twice in one of them.
     """
+    if not at_once:
+        return np.array(sorted(some), dtype=np.int64)
     parts = [np.asarray(part) for part in at_once]
-    if parts and not some:
-        first, last = int(min(map(np.min, parts))), int(max(map(np.max, parts)))
-        if sum(map(len, parts)) == 1 + last - first:
-            return [(first, last)]
-    numbers = np.unique(np.concatenate([np.fromiter(some, dtype=np.int64), *parts]))
+    if some:
+        return np.unique(np.concatenate([np.array([*some]), *parts]))
+    numbers = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return numbers if (numbers[1:] > numbers[:-1]).all() else np.sort(numbers)
+
+
+def _stretches(numbers: IntArray) -> list[tuple[int, int]]:
+    """Gapless ranges (first, last) of ``numbers``, which are in order."""
     if not len(numbers):
         return []
+    first, last = int(numbers[0]), int(numbers[-1])
+    if 1 + last - first == len(numbers):
+        return [(first, last)]
     apart = np.flatnonzero(np.diff(numbers) > 1)
     firsts = numbers[np.concatenate([[0], apart + 1])].tolist()
     lasts = numbers[np.append(apart, -1)].tolist()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from random import Random
 from typing import Final, TypeVar
@@ -13,12 +13,25 @@ from typing import Final, TypeVar
 import numpy as np
 
 from moorage.model.errors import SearchLimitError
-from moorage.model.requests import CandidateRequest, RequestGroup, SearchResult, SearchSettings
+from moorage.model.requests import CandidateRequest, RequestGroup, Row, SearchResult, SearchSettings
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.answers import Collector
+from moorage.search.match.answers import REPEATED_STEPS, Collector
 from moorage.search.match.constraints import Rules
+from moorage.search.match.drawing import (
+    MOST,
+    CountedPortion,
+    FoundPortion,
+    LonePortion,
+    NumberedWays,
+    Pool,
+    TreesPortion,
+    UncountedError,
+    Ways,
+    leave_first,
+)
+from moorage.search.match.drawn import DrawingCollector
 from moorage.search.match.filters import InTree, filters_of, meeting_all
-from moorage.search.match.outcomes import Kind, Knowledge, Memory, Outcome, Replayed
+from moorage.search.match.outcomes import MOST_OUTCOMES_OF_KIND, Kind, Knowledge, Memory, Outcome, Replayed
 from moorage.search.match.plan import (
     NO_BOUND,
     OutOfStepsError,
@@ -27,8 +40,8 @@ from moorage.search.match.plan import (
     Work,
     check_names,
 )
-from moorage.search.match.tree import choices
-from moorage.search.match.tree_view import Neighbours, View, Views, node_of, place_of, root_of
+from moorage.search.match.tree import choices, numbered
+from moorage.search.match.tree_view import NODES_PER_STEP, Neighbours, View, Views, node_of, place_of, root_of
 
 __all__ = ["Work", "find", "providers_matching"]
 
@@ -42,6 +55,15 @@ ENTRIES_PER_STEP: Final = 16
 OUTCOME_STEPS: Final = 14
 VARIABLES_PER_STEP: Final = 2
 """Steps of making an outcome of a choice: a fixed part, and the variables that one step covers."""
+
+COUNTED_STEPS: Final = 6
+"""Steps of counting a candidate that was found, besides those of finding it."""
+
+NUMBER_STEPS: Final = 4
+"""Steps of making a choice from its number, besides one for each variable."""
+
+COUNTING_STEPS: Final = 1_100_000
+"""Steps of counting candidates at most, if a limit is set: half of the default limit of a search."""
 
 FIRST_TREES: Final = 16
 """Trees whose keys are compared at first. Each further time it is eight times as many: often few suffice."""
@@ -66,12 +88,13 @@ def find(
 ) -> SearchResult:
     """Candidates for ``request``, as many as ``settings`` and the request's limit let through.
 
-    The search goes through blocks and trees one after the other, by id of their root or in random order. It
-    stops when there are enough candidates. ``work`` counts its steps, if given. ``memory`` makes repeated
-    requests faster; it changes neither the answer nor the counted steps. Amounts in a request are above 0.
-    The same request on equal snapshots gives the same list unless ``settings.randomize``. Unknown names
-    always raise ResourceClassNotFoundError or TraitNotFoundError. Raises SearchLimitError if more steps than
-    ``settings.step_limit`` were needed, unless ``settings.truncate``.
+    The search goes through blocks and trees one after the other, by id of their root. It stops when there are
+    enough candidates. With ``settings.randomize`` it counts candidates, and makes those that ``random``
+    draws; otherwise the same request on equal snapshots gives the same list. ``work`` counts its steps, if
+    given. ``memory`` makes repeated requests faster; it changes neither the answer nor the counted steps.
+    Amounts in a request are above 0. Unknown names always raise ResourceClassNotFoundError or
+    TraitNotFoundError. Raises SearchLimitError if more steps than ``settings.step_limit`` were needed,
+    unless ``settings.truncate``.
 
     Source: API reference, "List allocation candidates"; the meaning of groups, sharing providers and trees
     was measured on the reference implementation.
@@ -85,13 +108,15 @@ def find(
             raise SearchLimitError(settings.step_limit) from None
         return SearchResult((), ())
     owner = None if memory is None else knowledge.owner
-    search = Search(plan, random if settings.randomize else None, work, knowledge, owner)
-    collector = Collector(plan, search.forms, _bound(request, settings), work)
+    search = Search(plan, work, knowledge, owner)
+    bound = _bound(request, settings)
+    collector = Collector(plan, search.forms, bound, work)
     try:
-        if settings.breadth_first and not (snapshot.all_lone and plan.alone_suffices):
-            search.collect(_round_robin(map(search.one_by_one, search.trees())), collector)
-        elif settings.randomize:
-            search.collect(map(search.visit, search.trees()), collector)
+        if settings.randomize:
+            collector = drawing = DrawingCollector(plan, search.forms, bound, work)
+            search.collect_at_random(drawing, random, settings)
+        elif settings.breadth_first and not (snapshot.all_lone and plan.alone_suffices):
+            search.collect(search.in_turn(), collector)
         else:
             search.collect_by_block(collector)
     except OutOfStepsError:
@@ -133,20 +158,20 @@ def _bound(request: CandidateRequest, settings: SearchSettings) -> int | None:
 class Search:
     """One request on its way through the blocks of a snapshot."""
 
-    def __init__(
-        self, plan: Plan, random: Random | None, work: Work, knowledge: Knowledge, owner: object
-    ) -> None:
+    def __init__(self, plan: Plan, work: Work, knowledge: Knowledge, owner: object) -> None:
         """``owner`` is the key under which blocks keep findings; with None they keep none."""
         self.plan = plan
         self.forms = knowledge.forms
         self._knowledge = knowledge
         self._owner = owner
-        self._random = random
         self._work = work
         self._solved: dict[Hashable, Replayed] = {}
         self._kinds: dict[bytes, Kind] = {}
+        self._ways: dict[Hashable, Ways] = {}
         self._views: dict[int, Views] = {}
         self._repeating: set[tuple[str, ...]] = set()
+        # With that of the choice where choices are only enumerated.
+        self._outcome_steps = 1 + OUTCOME_STEPS + len(plan.variables) // VARIABLES_PER_STEP
         self._tree_steps = 1 + TREE_STEPS + TREE_STEPS_PER_VARIABLE * len(plan.variables)
 
     @cached_property
@@ -294,19 +319,139 @@ class Search:
         return bool(nodes) and not nodes.isdisjoint(self._neighbours.of(survey, tree).nodes)
 
     def trees(self) -> Iterator[Tree]:
-        """Trees to visit: in order, or in a random order with all orders equally likely."""
-        if self._random is None:
-            return self._worthy((survey, tree) for survey in self.surveys() for tree in survey.trees.tolist())
-        surveys = list(self.surveys())
-        ends = np.cumsum([len(survey.trees) for survey in surveys])
-        return self._worthy(self._drawn(surveys, ends.tolist(), self._random))
+        """Trees in order."""
+        return ((survey, tree) for survey in self.surveys() for tree in survey.trees.tolist())
 
-    @staticmethod
-    def _drawn(surveys: list[Survey], ends: list[int], random: Random) -> Iterator[Tree]:
-        for position in _shuffled(ends[-1] if ends else 0, random):
-            number = int(np.searchsorted(ends, position, side="right"))
-            survey = surveys[number]
-            yield survey, int(survey.trees[position - (ends[number] - len(survey.trees))])
+    def in_turn(self) -> Iterator[Found]:
+        """One candidate of each tree in turn."""
+        return _round_robin(map(self.one_by_one, self._worthy(self.trees())))
+
+    def collect_at_random(
+        self, collector: DrawingCollector, random: Random, settings: SearchSettings
+    ) -> None:
+        """Collect candidates in random order, each as likely as any other.
+
+        If some candidates are enough, and counting takes too many steps, the search draws trees instead.
+        """
+        work = self._work
+        most = work.most
+        if self.plan.request.limit is not None or settings.truncate:
+            # Leave steps for a search without counting.
+            work.most = work.done + min(COUNTING_STEPS, (most - work.done) // 2)
+        try:
+            pool = self._pool(settings, collector)
+        except (OutOfStepsError, UncountedError):
+            if work.done > most:
+                raise
+            pool = None
+        finally:
+            work.most = most
+        if pool is None:
+            self.collect(self._from_random_trees(random), collector)
+        elif pool.portions:
+            # A candidate takes a step at least: more of them would be drawn in vain.
+            pool.draw(min(collector.left, 1 + most - work.done), random, collector)
+
+    def _pool(self, settings: SearchSettings, collector: DrawingCollector) -> Pool:
+        """All candidates, up to the bound that the settings name. Raises OutOfStepsError, UncountedError."""
+        most = MOST if settings.max_candidates < 0 else max(1, settings.max_candidates)
+        if self.plan.sharing_alone:
+            found = (
+                self.in_turn()
+                if settings.breadth_first
+                else map(self.visit, self._worthy(self.trees(), whole=True))
+            )
+            return Pool([FoundPortion([*islice(self._different(found, collector), most)])])
+        portions: list[CountedPortion] = []
+        count = 0
+        for survey in self.surveys():
+            lone = survey.settled
+            portions.append(
+                LonePortion(survey, self._knowledge.lone) if lone else self._counted(survey, collector)
+            )
+            count += portions[-1].count
+            if count > MOST:
+                raise UncountedError
+            if count >= most and not settings.breadth_first:
+                break
+        if count > most:
+            leave_first(portions, most, breadth_first=settings.breadth_first)
+        return Pool(portions)
+
+    def _different(self, found: Iterable[Found], collector: Collector) -> Iterator[tuple[View, Outcome]]:
+        """Candidates without those that were found in an earlier tree."""
+        seen: set[tuple[int, Row]] = set()
+        for view, outcomes in found:
+            uuids = view.uuids
+            for outcome in outcomes:
+                self._work.spend(REPEATED_STEPS)
+                collector.meet(outcome.form)
+                row = outcome.pick(uuids)
+                if (outcome.form, row) not in seen:
+                    seen.add((outcome.form, row))
+                    yield view, outcome
+
+    def _counted(self, survey: Survey, collector: DrawingCollector) -> CountedPortion:
+        """The trees of a survey, with their candidates counted: once for all trees with equal keys."""
+        trees: list[int] = survey.trees.tolist()
+        self._work.spend(len(trees))
+        keys: Sequence[Hashable] = self._views_of(survey).keys(trees)
+        if self.plan.sharing:
+            keys = [
+                (key, self._neighbours.of(survey, tree).number) for key, tree in zip(keys, trees, strict=True)
+            ]
+        # Of equal keys the last one counts here: that is the first tree.
+        firsts = dict(zip(reversed(keys), reversed(trees), strict=True))
+        numbers = {key: number for number, key in enumerate(firsts)}
+        ways = [self._ways_in(survey, tree, key, collector) for key, tree in firsts.items()]
+        ways_of = np.array([numbers[key] for key in keys], dtype=np.int64)
+        alone = not (self.plan.sharing or self.plan.request.one_provider_per_tree)
+        return TreesPortion(survey, ways, ways_of, partial(self._view, survey), alone=alone)
+
+    def _ways_in(self, survey: Survey, tree: int, key: Hashable, collector: DrawingCollector) -> Ways:
+        """The ways in which trees with ``key`` serve the request. ``tree`` is one of them."""
+        found = self._ways.get(key)
+        if found is None:
+            found = self._ways[key] = self._ways_found(survey, tree, key, collector)
+        return found
+
+    def _ways_found(self, survey: Survey, tree: int, key: Hashable, collector: DrawingCollector) -> Ways:
+        known = self._knowledge.kinds.get(key) if isinstance(key, bytes) else None
+        if known is not None and known.complete:
+            self._work.trees += 1
+            self._work.spend(1 + self._more_into(survey, tree) + known.steps + COUNTED_STEPS * known.count)
+            for form in known.forms:
+                collector.meet(form)
+            return known
+        view = self._opened(survey, tree)
+        plain = numbered(view, self.rules)
+        if plain is not None and plain.count > MOST_OUTCOMES_OF_KIND:
+            self._work.spend(plain.nodes // NODES_PER_STEP)
+            steps = self._outcome_steps + NUMBER_STEPS + len(self.plan.variables)
+            return NumberedWays(self.forms, view, plain, self._work, steps)
+        found = Replayed(self._outcomes(view), self._work)
+        for outcome in found:
+            self._work.spend(COUNTED_STEPS)
+            collector.meet(outcome.form)
+        kind = Kind.of(found)
+        if isinstance(key, bytes):
+            self._knowledge.learn(key, kind)
+        return kind
+
+    def _from_random_trees(self, random: Random) -> Iterator[Found]:
+        """Candidates of trees in random order, in random order within each."""
+        surveys = list(self.surveys())
+        ends = np.cumsum([len(survey.trees) for survey in surveys]).tolist()
+
+        def trees() -> Iterator[Tree]:
+            for position in _shuffled(ends[-1] if ends else 0, random):
+                number = int(np.searchsorted(ends, position, side="right"))
+                survey = surveys[number]
+                yield survey, int(survey.trees[position - (ends[number] - len(survey.trees))])
+
+        for survey, tree in self._worthy(trees()):
+            view = self._opened(survey, tree)
+            yield view, self._outcomes(view, random)
 
     def _worthy(self, trees: Iterator[Tree], *, whole: bool = False) -> Iterator[Tree]:
         """Leave out trees that can only repeat the candidates of another tree.
@@ -385,8 +530,6 @@ class Search:
     def visit(self, tree: Tree) -> Found:
         """The candidates of one tree."""
         view = self._opened(*tree)
-        if self._random is not None:
-            return view, self._outcomes(view)
         key = view.key
         known = self._solved.get(key)
         if known is None:
@@ -399,11 +542,9 @@ class Search:
         for outcome in outcomes:
             yield view, (outcome,)
 
-    def _outcomes(self, view: View) -> Iterator[Outcome]:
-        # Includes the step of the choice itself where choices are only enumerated.
-        steps = 1 + OUTCOME_STEPS + len(self.plan.variables) // VARIABLES_PER_STEP
-        for choice in choices(view, self.rules, self._random, self._work):
-            self._work.spend(steps)
+    def _outcomes(self, view: View, random: Random | None = None) -> Iterator[Outcome]:
+        for choice in choices(view, self.rules, random, self._work):
+            self._work.spend(self._outcome_steps)
             yield self.forms.outcome(view, choice)
 
 

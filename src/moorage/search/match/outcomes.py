@@ -79,16 +79,23 @@ class Stencil:
         """
         if not block.has_full_uuids:
             return None
-        text = np.empty((len(starts), len(self._text)), dtype=np.uint8)
+        return self._filled(len(starts), lambda node: block.uuids[starts + node])
+
+    def of_rows(self, rows: UuidArray) -> ByteArray | None:
+        """The text for ``rows``, each with the uuids of all nodes; None as in ``of_many``."""
+        ends = rows.view(np.uint8).reshape(len(rows), -1)[:, UUID_LENGTH - 1 :: UUID_LENGTH]
+        return self._filled(len(rows), lambda node: rows[:, node]) if ends.all() else None
+
+    def _filled(self, count: int, uuids_of: Callable[[int], UuidArray]) -> ByteArray:
+        """The text ``count`` times, a row for each, with the uuids of the nodes."""
+        text = np.empty((count, len(self._text)), dtype=np.uint8)
         text[:] = self._text
         columns: dict[int, UuidArray] = {}
         for position, node in self._holes:
             uuids = columns.get(node)
             if uuids is None:
-                uuids = columns[node] = block.uuids[starts + node]
-            hole = np.ndarray(
-                (len(starts),), block.uuids.dtype, text.data, offset=position, strides=(text.strides[0],)
-            )
+                uuids = columns[node] = uuids_of(node)
+            hole = np.ndarray((count,), uuids.dtype, text.data, offset=position, strides=(text.strides[0],))
             hole[:] = uuids
         return text
 
@@ -118,6 +125,18 @@ def of_mixed(stencils: Sequence[Stencil], block: Block, starts: IntArray) -> lis
             for number, place in enumerate(alike):
                 found[place] = rows[number * length : (number + 1) * length]
     return found
+
+
+def of_rows(stencil: Stencil, rows: UuidArray, *, apart: bool) -> list[Part]:
+    """Texts of ``rows`` in their order: one part for each if ``apart``."""
+    text = stencil.of_rows(rows) if len(rows) >= FEWEST else None
+    if text is None:
+        return [stencil.of_one(row) for row in rows.tolist()]
+    joined = text.reshape(-1).data
+    if not apart:
+        return [joined]
+    length = text.shape[1]
+    return [joined[start : start + length] for start in range(0, len(joined), length)]
 
 
 def picking(positions: Sequence[int]) -> Pick:
@@ -318,6 +337,15 @@ class Kind:
         self.size = KIND_BYTES + sum([outcome.size for outcome in self.outcomes])
         self.remembered = False
         self._stencils: dict[str, Stencil] = {}
+
+    @property
+    def count(self) -> int:
+        """How many outcomes it has."""
+        return len(self.outcomes)
+
+    def outcome(self, number: int) -> Outcome:
+        """The outcome with a number from 0 up to ``count``."""
+        return self.outcomes[number]
 
     @staticmethod
     def of(found: Replayed) -> Kind:

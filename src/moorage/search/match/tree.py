@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,18 +36,63 @@ def choices(view: View, rules: Rules, random: Random | None, work: Work) -> Iter
     work.spend(sum(map(len, domains)) // NODES_PER_STEP)
     if random is not None:
         for domain in domains:
+            work.spend(len(domain))
             random.shuffle(domain)
     if not rules.makers:
         return _counted(itertools.product(*domains), work)
-    if rules.isolation_only:
-        suffixed = [number for number, variable in enumerate(view.variables) if variable.suffix != UNSUFFIXED]
-        options = set(domains[suffixed[0]])
-        if all(
-            len(domains[number]) == len(options) and options.issuperset(domains[number])
-            for number in suffixed
-        ):
-            return _counted(_arrangements(domains, suffixed), work)
+    apart = _apart(view, rules, domains)
+    if apart:
+        return _counted(_arrangements(domains, apart), work)
     return TreeSearch(view, rules, domains, work).solutions()
+
+
+def numbered(view: View, rules: Rules) -> NumberedChoices | None:
+    """The choices that serve the whole request in a tree, if their number follows without a search."""
+    if rules.makers and not rules.isolation_only:
+        return None
+    domains = view.domains()
+    apart = _apart(view, rules, domains)
+    return None if rules.makers and not apart else NumberedChoices(domains, apart)
+
+
+def _apart(view: View, rules: Rules, domains: Sequence[Sequence[int]]) -> Sequence[int]:
+    """The variables that must differ, if nothing else is asked and all of them have the same options."""
+    if not rules.isolation_only:
+        return ()
+    suffixed = [number for number, variable in enumerate(view.variables) if variable.suffix != UNSUFFIXED]
+    options = set(domains[suffixed[0]])
+    alike = all(
+        len(domains[number]) == len(options) and options.issuperset(domains[number]) for number in suffixed
+    )
+    return suffixed if alike else ()
+
+
+class NumberedChoices:
+    """``count`` choices of a tree, each made from its number in the order of ``choices``."""
+
+    def __init__(self, domains: Sequence[Sequence[int]], apart: Sequence[int]) -> None:
+        """The variables ``apart`` have the same options, and must differ. All others are free."""
+        self.nodes = sum(map(len, domains))
+        self._domains = domains
+        self._apart = apart
+        self._free = sorted(set(range(len(domains))).difference(apart))
+        self._arrangements = math.perm(len(domains[apart[0]]), len(apart)) if apart else 1
+        self.count = math.prod([len(domains[number]) for number in self._free]) * self._arrangements
+
+    def choice(self, number: int) -> Choice:
+        """The choice with a number from 0 up to ``count``."""
+        chosen = [0] * len(self._domains)
+        number, place = divmod(number, self._arrangements)
+        for variable in reversed(self._free):
+            number, option = divmod(number, len(self._domains[variable]))
+            chosen[variable] = self._domains[variable][option]
+        left = list(self._domains[self._apart[0]]) if self._apart else []
+        each = self._arrangements
+        for variable in self._apart:
+            each //= len(left)
+            option, place = divmod(place, each)
+            chosen[variable] = left.pop(option)
+        return tuple(chosen)
 
 
 def _counted(found: Iterator[Choice], work: Work) -> Iterator[Choice]:

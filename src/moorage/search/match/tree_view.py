@@ -108,11 +108,14 @@ class Views:
 
     def keys(self, trees: Sequence[int]) -> list[bytes]:
         """Keys of ``trees``, given in order. Equal keys mean that the own providers can serve the same."""
-        bounds = self.survey.block.trees.bounds
-        spans = [bounds(tree) for tree in trees]
-        self._write_keys(spans[0][0], spans[-1][1])
-        keys, width, first = self._keys, self._width, self._from
-        return [keys[(start - first) * width : (stop - first) * width] for start, stop in spans]
+        numbers = np.array(trees)
+        starts, stops = self.survey.block.trees.starts[numbers], self.survey.block.trees.starts[numbers + 1]
+        first = int(starts[0])
+        self._write_keys(first, int(stops[-1]))
+        keys, width = self._keys, self._width
+        begins: list[int] = ((starts - first) * width).tolist()
+        ends: list[int] = ((stops - first) * width).tolist()
+        return [keys[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
     def key(self, start: int, stop: int) -> bytes:
         """The key of the tree from ``start`` up to ``stop``."""
@@ -135,18 +138,19 @@ class Views:
         """Write for each entry all data that decides what it can serve in its own tree."""
         masks = [*self.survey.own, *self.survey.cover]
         written = np.zeros((stop - start, self._width), dtype=np.uint8)
-        bits = np.empty((stop - start, len(masks)), dtype=np.bool_)
-        for number, mask in enumerate(masks):
-            bits[:, number] = mask[start:stop]
-        packed = np.packbits(bits, axis=1, bitorder="little")
-        written[:, : packed.shape[1]] = packed
+        packed = (len(masks) + 7) // 8
+        for byte in range(packed):
+            bits = np.zeros(stop - start, dtype=np.uint8)
+            for bit, mask in enumerate(masks[8 * byte : 8 * byte + 8]):
+                bits |= mask[start:stop].view(np.uint8) << np.uint8(bit)
+            written[:, byte] = bits
         numbers = [rooms[start:stop] for rooms in self.rooms.values()]
         if self.need.family:
             # The parent is relative to the entry, so that equal trees have equal keys.
             parents = self.survey.block.trees.parents[start:stop]
             numbers.append(np.where(parents == NONE, 0, parents - np.arange(start, stop)))
         for position, values in enumerate(numbers):
-            at = packed.shape[1] + position * NUMBER_BYTES
+            at = packed + position * NUMBER_BYTES
             written[:, at : at + NUMBER_BYTES] = _as_bytes(values)
         self._keys, self._from, self._to = written.tobytes(), start, stop
 

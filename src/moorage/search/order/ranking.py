@@ -132,7 +132,7 @@ class _Ranker:
         self._measure = Measure(snapshot, request, order, work)
         self._owner = None if memory is None else memory.owner(self._knowledge, self._measure)
         finder = None if memory is None else self._knowledge.owner
-        self._search = Search(self._plan, None, work, self._knowledge, finder)
+        self._search = Search(self._plan, work, self._knowledge, finder)
 
     def best(self, limit: int, *, all_of_tree: bool) -> Ranking:
         """See ``best``."""
