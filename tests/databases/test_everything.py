@@ -8,12 +8,13 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from moorage.model.commands import CreateTrait, DeleteProvider, SetInventories, UpdateProvider
+from moorage.model.commands import CreateTrait, DeleteProvider, SetInventories, SetTraits, UpdateProvider
 from moorage.model.values import Inventory
 from moorage.search.index.index import Index
 from moorage.service.facade import Service
-from moorage.service.live_index import built
+from moorage.service.live_index import bring_up, built
 from moorage.store import everything as reading
+from moorage.store import store as reading_store
 from moorage.store import trees
 from moorage.store.sql import statements
 from moorage.store.sql.columns import ColumnsAfter, ColumnsAmong, ColumnsBetween
@@ -29,6 +30,7 @@ from moorage.store.tables import (
 )
 from tests.databases.index_contents import contents
 from tests.databases.orders import DISK, MEMORY, VCPU, add_provider, claim, new_uuid, order
+from tests.databases.orders import inventories as inventories_of
 from tests.databases.prepared import OpenStore, Prepare
 from tests.databases.sql_watch import watching
 from tests.servers.binaries import MARIADB
@@ -101,6 +103,68 @@ def test_columns_and_trees_say_the_same(
     assert contents(index.snapshot()) == contents(expected.snapshot())
     if chunk < 4_096:
         assert len(index.snapshot().blocks) > 1
+
+
+@pytest.mark.parametrize("few", [0, 500])
+def test_many_changed_trees_are_taken_over_in_columns(
+    store: Store, service: Service, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And few of them in records (``few``), with the same outcome."""
+    random = Random(few)
+    varied_cloud(service, random)
+    monkeypatch.setattr(reading, "CHUNK_PROVIDERS", 3)
+    monkeypatch.setattr(reading_store, "FEW_TREES", few)
+    providers = [record.uuid for record in by_columns(store).records()]
+    leaf, alone = add_provider(service, parent=providers[0]), add_provider(service, VCPU=1)
+    index, before = by_columns(store), store.revision()
+    for uuid in random.sample(providers, 8):
+        if service.provider_inventories(uuid).inventories:
+            order(service, SetInventories(uuid, None, inventories_of(VCPU=20, MEMORY_MB=20, DISK_GB=20)))
+            order(service, claim(new_uuid(), {uuid: {VCPU: 2}}))
+        else:
+            order(service, SetTraits(uuid, None, frozenset(("CUSTOM_LATE",))))
+    lone, other = add_provider(service, VCPU=1), add_provider(service)
+    order(service, UpdateProvider(lone, "moved in", providers[0]))
+    child = add_provider(service, parent=other)
+    order(service, UpdateProvider(child, "moved out", None))
+    order(service, DeleteProvider(other))
+    for uuid in (leaf, alone):
+        order(service, DeleteProvider(uuid))
+    refresh = store.refresh(before)
+    assert refresh is not None
+    assert bool(refresh.columns) is not bool(refresh.records)
+    for _ in range(2):
+        # What is taken over again changes nothing.
+        bring_up(index, refresh)
+        assert list(index.records()) == list(by_columns(store).records())
+
+
+def test_who_lacks_too_many_trees_takes_everything(
+    sqlite_store: Store, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sqlite_store.revision()
+    for _ in range(3):
+        add_provider(sqlite_service)
+    monkeypatch.setattr(reading_store, "MOST_TREES", 3)
+    assert sqlite_store.refresh(before) is not None
+    monkeypatch.setattr(reading_store, "MOST_TREES", 2)
+    assert sqlite_store.refresh(before) is None
+
+
+def test_many_trees_cost_as_many_statements_as_their_chunks_do(
+    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_store, "FEW_TREES", 1)
+    counts = []
+    for count in (2, 5):
+        before = store.revision()
+        for _ in range(count):
+            add_provider(service, VCPU=4)
+        with watching(store) as watched:
+            assert store.refresh(before) is not None
+        counts.append(len(watched))
+    # Revision and log, ids and roots, names by id of three sorts, five sorts of rows.
+    assert counts == [11, 11]
 
 
 def test_an_empty_database_is_an_empty_index(store: Store, service: Service) -> None:

@@ -43,7 +43,6 @@ WORK = {
     "search.explain.copies:_Copies._shared": "an explanation",
     "search.explain.distance:Distances._by_suffix": "an explanation",
     "search.match.plan:Variable": "the plan of a search",
-    "search.index.index:_Change": "a change of the index",
     "search.match.constraints:Matching": "placements in a tree",
     "service.committer:Committer": "writes that wait, one per thread",
     "service.committer:Lookalikes": "a group of writes",

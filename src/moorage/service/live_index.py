@@ -23,7 +23,7 @@ from moorage.search.index.index import Index, Snapshot
 from moorage.service.observer import Observer, Stage
 from moorage.store.changes.news import OwnClaims
 from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
-from moorage.store.store import Everything, Store
+from moorage.store.store import Everything, Refresh, Store
 
 PATIENCE_SECONDS: Final = 0.03
 """How long a thread waits for a write that learns the answer: two or three times as long as that takes
@@ -367,9 +367,7 @@ class LiveIndex:
         refresh = self._store.refresh(state.revision)
         if refresh is None:
             return self._build()
-        if refresh.names is not None:
-            self._index.set_names(*refresh.names)
-        self._index.replace_trees(refresh.root_ids, refresh.records)
+        bring_up(self._index, refresh)
         return self._now(refresh.revision)
 
     def _differs(self, state: Indexed, known: int | None, wanted: int) -> bool:
@@ -412,3 +410,15 @@ def built(everything: Everything) -> Index:
     for columns in everything.chunks:
         index.append(block_of(columns))
     return index
+
+
+def bring_up(index: Index, refresh: Refresh) -> None:
+    """Let an index take over what has changed."""
+    if refresh.names is not None:
+        index.set_names(*refresh.names)
+    gone = set(refresh.root_ids)
+    for columns in refresh.columns:
+        present = set(columns.root_ids)
+        index.replace(present, block_of(columns))
+        gone -= present
+    index.replace_trees(gone, refresh.records)

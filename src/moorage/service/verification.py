@@ -12,7 +12,7 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import ProviderRecord
 from moorage.rules import audit
 from moorage.search.index.index import Index
-from moorage.service.live_index import BUILD_ATTEMPTS, built
+from moorage.service.live_index import BUILD_ATTEMPTS, bring_up, built
 from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Examined, Store
 
@@ -96,9 +96,7 @@ def _index_findings(examined: Examined, facts: audit.Facts, followed: _Followed)
             warning=True,
         )
     else:
-        if refresh.names is not None:
-            index.set_names(*refresh.names)
-        index.replace_trees(refresh.root_ids, refresh.records)
+        bring_up(index, refresh)
         yield from _compared(CAUGHT_UP, index, facts, wanted)
     yield from _compared(BUILT_ANEW, built(examined.everything()), facts, wanted)
 

@@ -1,8 +1,8 @@
-"""Read all providers with all that they have, in columns, for an index."""
+"""Read providers with all that they have, in columns, for an index: all of them, or many trees."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from moorage.model.columns import (
 from moorage.store.nouns.inventories import FIELDS
 from moorage.store.sql.columns import Column, ColumnsAfter, ColumnsAmong, ColumnsBetween
 from moorage.store.sql.literals import number
+from moorage.store.sql.statements import batches
 from moorage.store.tables import (
     aggregates,
     allocations,
@@ -73,6 +74,13 @@ _SKELETON = ColumnsAfter(
     ),
     resource_providers.c.id,
 )
+_root = resource_providers.alias("root")
+_OF_ROOTS = ColumnsAmong(
+    sa.select(resource_providers.c.id, resource_providers.c.root_provider_id).join_from(
+        resource_providers, _root, resource_providers.c.root_provider_id == _root.c.id
+    ),
+    resource_providers.c.root_provider_id,
+)
 _DETAILS = _Part(
     resource_providers.c.id,
     sa.func.coalesce(resource_providers.c.parent_provider_id, number(NO_ID)),
@@ -99,7 +107,18 @@ def read_everything(connection: sa.Connection) -> Iterator[ProviderColumns]:
 
     A provider whose root does not exist is left out: the GETs do not show it either.
     """
-    ids, root_ids = _skeleton(connection)
+    return _in_chunks(connection, *_skeleton(connection))
+
+
+def read_many_trees(connection: sa.Connection, root_ids: Iterable[int]) -> Iterator[ProviderColumns]:
+    """Those of the trees with these roots that exist, as ``read_everything``."""
+    parts = [_OF_ROOTS.among(connection, roots) for roots in batches(sorted(root_ids))]
+    return _in_chunks(
+        connection, *_by_tree(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    )
+
+
+def _in_chunks(connection: sa.Connection, ids: Ids, root_ids: Ids) -> Iterator[ProviderColumns]:
     classes = _names(connection, resource_classes.c.id, resource_classes.c.name)
     trait_names = _names(connection, traits.c.id, traits.c.name)
     aggregate_uuids = _names(connection, aggregates.c.id, aggregates.c.uuid)
@@ -136,7 +155,10 @@ def _skeleton(connection: sa.Connection) -> tuple[Ids, Ids]:
         last = int(part.max(initial=last))
     ids, root_ids = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     rooted = np.isin(root_ids, ids)
-    ids, root_ids = ids[rooted], root_ids[rooted]
+    return _by_tree(ids[rooted], root_ids[rooted])
+
+
+def _by_tree(ids: Ids, root_ids: Ids) -> tuple[Ids, Ids]:
     order = np.lexsort((ids, root_ids))
     return ids[order], root_ids[order]
 

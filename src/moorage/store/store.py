@@ -21,7 +21,7 @@ from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.store import healing, holders, migrations, names, pages, tables, trees
 from moorage.store.changes import changelog
 from moorage.store.changes.news import UsageNews, UsageReader
-from moorage.store.everything import read_everything
+from moorage.store.everything import read_everything, read_many_trees
 from moorage.store.migrations import adoption
 from moorage.store.nouns import order, providers
 from moorage.store.nouns.inventories import totals
@@ -37,6 +37,12 @@ ResultT = TypeVar("ResultT")
 
 LOG = logging.getLogger(__name__)
 
+FEW_TREES = 500
+"""Up to so many changed trees are read as records: their statements are fewer."""
+
+MOST_TREES = 100_000
+"""A reader that lacks more changed trees must take everything, in chunks. This many need 50 MiB."""
+
 READ_ATTEMPTS = 3
 """How often a read is repeated if its connection breaks: a restarting server cuts all old connections."""
 
@@ -48,12 +54,14 @@ SYNCHRONISE_ATTEMPTS = 5
 class Refresh:
     """The present state of all that changed after a revision, up to ``revision``.
 
-    ``names`` is None if none was added or removed.
+    Few trees are in ``records``, and many in ``columns``. A tree of ``root_ids`` that is in neither does not
+    exist any more. ``names`` is None if none was added or removed.
     """
 
     revision: int
     root_ids: frozenset[int]
-    records: list[ProviderRecord]
+    records: Sequence[ProviderRecord]
+    columns: Sequence[ProviderColumns]
     names: trees.Names | None
 
 
@@ -102,12 +110,14 @@ class Examined:
 
 def _refresh(connection: sa.Connection, revision: int) -> Refresh | None:
     missed = changelog.missed_since(connection, revision)
-    if missed is None:
+    if missed is None or len(missed.root_ids) > MOST_TREES:
         return None
+    many = len(missed.root_ids) > FEW_TREES
     return Refresh(
         missed.revision,
         missed.root_ids,
-        trees.read_trees(connection, missed.root_ids),
+        () if many else trees.read_trees(connection, missed.root_ids),
+        list(read_many_trees(connection, missed.root_ids)) if many else (),
         trees.read_names(connection) if missed.changes_names else None,
     )
 
@@ -334,7 +344,8 @@ class Store:
     def refresh(self, revision: int) -> Refresh | None:
         """What a reader that knows ``revision`` needs to be up to date.
 
-        None if the log no longer goes back that far: the reader must take everything.
+        None if the log no longer goes back that far, or if too much has changed: the reader must take
+        everything.
         """
         return self.read(lambda connection: _refresh(connection, revision))
 

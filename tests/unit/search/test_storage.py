@@ -121,19 +121,39 @@ def test_a_column_in_which_everybody_has_a_row_is_looked_up_by_offset() -> None:
 
 def test_numbers_are_rewritten_without_touching_the_column_that_was() -> None:
     before = column(Inventory(10), Inventory(10))
-    after = before.rewritten(4, [(2, Inventory(6), 1)])
+    one = ClassColumn.of(1, [(0, Inventory(6), 1)])
+    after, changed = before.rewritten(4, array(2), one)
+    assert changed.tolist() == [2]
     assert before.at(2) == (Inventory(10), 0)
     assert after.at(2) == (Inventory(6), 1)
     assert after.room_at(2) == 5
-    used = after.rewritten(4, [(2, Inventory(6), 2)])
+    used, changed = after.rewritten(4, array(2), one.with_used(1, [(0, 2)]))
+    assert changed.tolist() == [2]
     assert used.codes is after.codes
     assert used.kinds is after.kinds
+    assert used.used_at(2) == 2
+    same, unchanged = used.rewritten(4, array(2), one.with_used(1, [(0, 2)]))
+    assert same is used
+    assert unchanged.tolist() == []
+
+
+def test_only_numbers_that_differ_are_rewritten() -> None:
+    before = ClassColumn.of(3, [(0, Inventory(4), 1), (1, Inventory(8), 0), (2, Inventory(4), 2)])
+    fresh = ClassColumn.of(2, [(0, Inventory(4), 1), (1, Inventory(4), 3)])
+    after, changed = before.rewritten(3, array(0, 2), fresh)
+    assert changed.tolist() == [2]
+    assert [after.at(offset) for offset in range(3)] == [
+        (Inventory(4), 1),
+        (Inventory(8), 0),
+        (Inventory(4), 3),
+    ]
+    assert after.rooms(3).tolist() == [3, 8, 1]
 
 
 def test_kinds_of_inventories_that_nobody_has_any_more_do_not_pile_up() -> None:
     some = column(Inventory(1), Inventory(1))
     for total in range(2, 20):
-        some = some.rewritten(4, [(1, Inventory(total), 0)])
+        some, _ = some.rewritten(4, array(1), ClassColumn.of(1, [(0, Inventory(total), 0)]))
     assert len(some.kinds) <= 4
     assert some.at(1) == (Inventory(19), 0)
     assert some.at(2) == (Inventory(1), 0)

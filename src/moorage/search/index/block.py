@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moorage.model.requests import ProviderSummary
-from moorage.model.values import Inventory, ProviderRecord
+from moorage.model.values import ProviderRecord
 from moorage.search.index.columns import NONE, ClassColumn, Entry, IntArray, Labels, Mask
 
 UUID_LENGTH: Final = 36
@@ -319,35 +319,30 @@ class Block:
 
     # Change
 
-    def differs_in_amounts_only(self, offset: int, record: ProviderRecord) -> bool:
-        """Whether ``record`` differs from an entry only in the numbers of its inventories.
+    def rewritten(self, offsets: IntArray, other: Block) -> Block | None:
+        """A block with the amounts of ``other`` at ``offsets``; None if more than amounts differs.
 
         A claim changes nothing else, and most changes are claims.
         """
-        parent_id = NONE if record.parent_id is None else record.parent_id
-        return bool(
-            self.parent_ids[offset] == parent_id
-            and self.root_ids[offset] == record.root_id
-            and self.traits[offset] == record.traits
-            and self.aggregates[offset] == record.aggregates
-            and self.classes[offset] == tuple([name for name, _, _ in record.inventories])
-            and bytes(self.uuids[offset]) == record.uuid.encode()
-            and bytes(self.names[offset]) == record.name.encode()
-        )
+        if not self._differs_in_amounts_only(offsets, other):
+            return None
+        columns: dict[str, ClassColumn] = {}
+        changed = [offsets[:0]]
+        for name, column in other.columns.items():
+            columns[name], differs = self.columns[name].rewritten(len(self), offsets[column.offsets], column)
+            changed.append(differs)
+        places: list[int] = np.unique(np.concatenate(changed)).tolist()
+        return self._with_columns(columns, places) if places else self
 
-    def rewritten(self, changes: Sequence[tuple[int, ProviderRecord]]) -> Block:
-        """A block with the same entries, and with the new amounts of ``changes``."""
-        entries: dict[str, list[tuple[int, Inventory, int]]] = defaultdict(list)
-        changed: set[int] = set()
-        for offset, record in changes:
-            for name, inventory, used in record.inventories:
-                if self.columns[name].at(offset) != (inventory, used):
-                    entries[name].append((offset, inventory, used))
-                    changed.add(offset)
-        if not changed:
-            return self
-        return self._with_columns(
-            {name: self.columns[name].rewritten(len(self), rows) for name, rows in entries.items()}, changed
+    def _differs_in_amounts_only(self, offsets: IntArray, other: Block) -> bool:
+        own = (self.ids, self.root_ids, self.parent_ids, self.uuids, self.names)
+        others = (other.ids, other.root_ids, other.parent_ids, other.uuids, other.names)
+        return (
+            len(offsets) == len(other)
+            and all(np.array_equal(mine[offsets], its) for mine, its in zip(own, others, strict=True))
+            and self.traits.are_those_of(other.traits, offsets)
+            and self.aggregates.are_those_of(other.aggregates, offsets)
+            and self.classes.are_those_of(other.classes, offsets)
         )
 
     def with_used(self, offsets: Iterable[int], used: Mapping[int, Mapping[str, int]]) -> Block:
@@ -410,10 +405,10 @@ class Block:
             block.kept[form] = copy
         return block
 
-    def merged(self, gone: Sequence[int], added: Block) -> Block:
+    def merged(self, gone: IntArray, added: Block) -> Block:
         """A block without the entries at ``gone``, and with all entries of ``added``."""
         stays = np.ones(len(self), dtype=np.bool_)
-        stays[list(gone)] = False
+        stays[gone] = False
         kept = np.flatnonzero(stays)
         ids = np.concatenate([self.ids[kept], added.ids])
         root_ids = np.concatenate([self.root_ids[kept], added.root_ids])
@@ -458,10 +453,11 @@ class Block:
                 stop = self.span(int(self.root_ids[start + size]))[0]
                 if stop <= start:
                     stop = self.span(int(self.root_ids[start]))[1]
-            yield self._part(start, stop)
+            yield self.part(start, stop)
             start = stop
 
-    def _part(self, start: int, stop: int) -> Block:
+    def part(self, start: int, stop: int) -> Block:
+        """The entries from ``start`` up to ``stop``, which are whole trees."""
         places = np.full(len(self), NONE, dtype=np.int64)
         places[start:stop] = np.arange(stop - start)
         return Block(

@@ -178,6 +178,12 @@ class Labels:
         labels = Labels(codes, list(numbers))
         return labels._pruned() if len(numbers) > len(codes) else labels
 
+    def are_those_of(self, other: Labels, offsets: IntArray) -> bool:
+        """Whether the entries at ``offsets`` have what those of ``other`` have, one by one."""
+        numbers = {value: number for number, value in enumerate(self.sets)}
+        table = np.array([numbers.get(value, NONE) for value in other.sets], dtype=np.int32)
+        return np.array_equal(self.codes[offsets], table[other.codes])
+
     def part(self, start: int, stop: int) -> Labels:
         """Entries from ``start`` up to ``stop``."""
         return Labels(self.codes[start:stop], self.sets)._pruned()
@@ -352,17 +358,25 @@ class ClassColumn:
         row = self._row(offset)
         return self.kinds.inventories[self.codes[row]], int(self.used[row])
 
-    def rewritten(self, size: int, entries: Sequence[Entry]) -> ClassColumn:
-        """The same rows, with the new numbers of ``entries``."""
-        rows = [self._row(offset) for offset, _, _ in entries]
-        kinds, fresh = self.kinds.coded([inventory for _, inventory, _ in entries])
+    def rewritten(self, size: int, offsets: IntArray, other: ClassColumn) -> tuple[ClassColumn, IntArray]:
+        """The same rows, with the numbers of ``other``, whose rows belong to ``offsets`` here.
+
+        The second value is the offsets at which numbers differ. If there are none, the column is this one.
+        """
+        rows = offsets if self.dense else self.offsets.searchsorted(offsets)
+        kinds, table = self.kinds.coded(other.kinds.inventories)
+        fresh = table[other.codes]
+        differs = (self.codes[rows] != fresh) | (self.used[rows] != other.used)
+        if not differs.any():
+            return self, offsets[:0]
+        rows, fresh = rows[differs], fresh[differs]
         codes, used, room = self.codes, self.used.copy(), self.room.copy()
         if not np.array_equal(codes[rows], fresh):
             codes = codes.copy()
             codes[rows] = fresh
-        used[rows] = [amount for _, _, amount in entries]
+        used[rows] = other.used[differs]
         room[rows] = kinds.room(fresh, used[rows])
-        return ClassColumn(size, self.offsets, kinds, codes, used, room)
+        return ClassColumn(size, self.offsets, kinds, codes, used, room), offsets[differs]
 
     def with_used(self, size: int, entries: Sequence[tuple[int, int]]) -> ClassColumn:
         """The same rows, with the used amounts of ``entries`` at their offsets."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from moorage.model.valueclass import valueclass
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
 from moorage.search.index.block import Block
-from moorage.search.index.columns import NONE, PagedInts
+from moorage.search.index.columns import NONE, IntArray, PagedInts
 
 Place = tuple[int, int]
 """Where a provider is in a snapshot: number of the block, offset in it."""
@@ -104,14 +104,7 @@ FEWEST_ENTRIES: Final = USUAL_ENTRIES // 8
 
 EMPTY: Final = Block.of(())
 
-
-@dataclass(slots=True)
-class _Change:
-    """The pending changes of one block."""
-
-    gone: set[int] = field(default_factory=set)
-    rewritten: list[tuple[int, ProviderRecord]] = field(default_factory=list)
-    added: list[ProviderRecord] = field(default_factory=list)
+NOWHERE: Final[IntArray] = np.zeros(0, dtype=np.int64)
 
 
 class Index:
@@ -169,25 +162,36 @@ class Index:
         the index. Of two records with the same id the last one counts.
         """
         wanted = {record.id: record for record in records}
-        changes: dict[int, _Change] = defaultdict(_Change)
-        for root_id in set(root_ids) if self._blocks else ():
+        ordered = sorted(wanted.values(), key=lambda record: (record.root_id, record.id))
+        self.replace(root_ids, Block.of(ordered))
+
+    def replace(self, root_ids: Iterable[int], fresh: Block) -> None:
+        """As ``replace_trees``, by the entries of a block."""
+        roots = np.array(sorted(set(root_ids)), dtype=np.int64)
+        gone: dict[int, IntArray] = {}
+        for number, (start, stop) in self._by_block(roots) if self._blocks else ():
+            gone[number] = np.flatnonzero(np.isin(self._blocks[number].root_ids, roots[start:stop]))
+        former = self._root_of.get_many(fresh.ids)
+        elsewhere = np.flatnonzero((former != NONE) & ~np.isin(former, roots))
+        for root_id, id_ in zip(former[elsewhere].tolist(), fresh.ids[elsewhere].tolist(), strict=True):
             number = self._number(root_id)
-            changes[number].gone.update(range(*self._blocks[number].span(root_id)))
-        ids = np.fromiter(wanted, dtype=np.int64, count=len(wanted))
-        former_roots: list[int] = self._root_of.get_many(ids).tolist()
-        for former, record in zip(former_roots, wanted.values(), strict=True):
-            if former != NONE:
-                number = self._number(former)
-                offset = self._blocks[number].find(former, record.id)
-                if self._blocks[number].differs_in_amounts_only(offset, record):
-                    changes[number].gone.discard(offset)
-                    changes[number].rewritten.append((offset, record))
-                    continue
-                changes[number].gone.add(offset)
-            changes[self._number(record.root_id)].added.append(record)
-        for number in sorted(changes, reverse=True):
-            self._apply(number, changes[number])
+            place = self._blocks[number].find(root_id, id_)
+            gone[number] = np.union1d(gone.get(number, NOWHERE), [place])
+        added = {number: fresh.part(start, stop) for number, (start, stop) in self._by_block(fresh.root_ids)}
+        for number in sorted(gone.keys() | added.keys(), reverse=True):
+            self._apply(number, gone.get(number, NOWHERE), added.get(number, EMPTY))
         self._snapshot = None
+
+    def _by_block(self, root_ids: IntArray) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Numbers of the blocks of trees, which ascend, and from where up to where the trees of each are.
+
+        Without blocks, all of them are for the first one.
+        """
+        numbers = np.maximum(np.searchsorted(self._firsts, root_ids, side="right") - 1, 0)
+        bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+        for start, stop in pairwise(bounds):
+            if start < stop:
+                yield int(numbers[start]), (start, stop)
 
     def set_used(self, root_ids: Iterable[int], used: Mapping[int, Mapping[str, int]]) -> None:
         """Replace the used amounts of the trees with these roots by ``used``, by id and class.
@@ -224,16 +228,13 @@ class Index:
         """Number of the block that contains a tree, or would contain it."""
         return max(0, bisect_right(self._firsts, root_id) - 1)
 
-    def _apply(self, number: int, change: _Change) -> None:
+    def _apply(self, number: int, gone: IntArray, added: Block) -> None:
         block = self._blocks[number] if self._blocks else EMPTY
-        if change.rewritten:
-            block = block.rewritten(change.rewritten)
-        if not (change.gone or change.added):
-            self._blocks[number] = block
+        rewritten = block.rewritten(gone, added)
+        if rewritten is not None:
+            self._blocks[number] = rewritten
             return
-        gone = sorted(change.gone)
         self._forget(block, gone)
-        added = Block.of(sorted(change.added, key=lambda record: (record.root_id, record.id)))
         block = block.merged(gone, added)
         self._root_of.set_many(added.ids, added.root_ids)
         self._put(number, number + 1, block)
@@ -242,9 +243,9 @@ class Index:
             start = max(0, number - 1)
             lower, upper = self._blocks[start : start + 2]
             if len(lower) + len(upper) <= MOST_ENTRIES:
-                self._put(start, start + 2, lower.merged((), upper))
+                self._put(start, start + 2, lower.merged(NOWHERE, upper))
 
-    def _forget(self, block: Block, gone: Sequence[int]) -> None:
+    def _forget(self, block: Block, gone: IntArray) -> None:
         """Remove the entries at ``gone`` from the table of trees, unless they have already moved."""
         ids = block.ids[gone]
         still = self._root_of.get_many(ids) == block.root_ids[gone]
