@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from random import Random
 from uuid import UUID, uuid5
 
@@ -34,8 +35,36 @@ HOSTS_PER_FREE_HOST = 20
 
 CONSUMERS_PER_FULL_HOST = 4
 
+MOST_CONSUMERS_OF_HOST = 12
+"""A host in use is held by up to so many consumers, as far as there is room."""
+
 HOST = {"VCPU": Inventory(64), "MEMORY_MB": Inventory(262_144), "DISK_GB": Inventory(4_000)}
 """What a host has that is a single provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A kind of host: what it has in all, and its traits."""
+
+    cores: Inventory
+    memory: Inventory
+    disk: Inventory
+    traits: tuple[str, ...]
+
+
+MODELS = (
+    Model(Inventory(32, allocation_ratio=4.0), Inventory(131_072), Inventory(2_000), (FAST_CPU,)),
+    Model(
+        Inventory(64, reserved=2), Inventory(262_144, reserved=4_096), Inventory(4_000), (FAST_CPU, FAST_DISK)
+    ),
+    Model(Inventory(128), Inventory(1_048_576), Inventory(8_000), (FAST_CPU, "HW_CPU_X86_AVX512F")),
+)
+"""The three kinds of hosts of clouds that are not made of equal ones."""
+
+FLAVOR_CORES = (1, 2, 4, 8, 12, 16)
+MIB_PER_CORE = (1_024, 2_048, 4_096, 8_192)
+FLAVOR_DISKS = (10, 20, 40, 80, 160)
+"""Of these amounts flavors are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +105,104 @@ def flat(hosts: int, chance: Random) -> Iterator[Tree]:
                 aggregates=(aggregate("zone"), aggregate("left" if left else "right")),
             )
         ]
+
+
+def varied(hosts: int, chance: Random) -> Iterator[Tree]:
+    """Hosts of three kinds, each a single provider. Half of them hold claims of different sizes."""
+    for number in range(hosts):
+        model = chance.choice(MODELS)
+        offers = {"VCPU": model.cores, "MEMORY_MB": model.memory, "DISK_GB": model.disk}
+        yield [
+            Provider(
+                random_uuid(chance),
+                f"host-{number:07}",
+                offers,
+                traits=model.traits,
+                aggregates=(aggregate("zone"), aggregate(f"rack-{number // 40}")),
+                held=claims(offers, chance) if chance.random() < 0.5 else (),
+            )
+        ]
+
+
+def varied_trees(hosts: int, chance: Random) -> Iterator[Tree]:
+    """As ``nested``, but hosts are of three kinds, and half of them hold claims of different sizes."""
+    for number in range(hosts):
+        model = chance.choice(MODELS)
+        used = chance.random() < 0.5
+        name = f"host-{number:07}"
+        disk = {"DISK_GB": model.disk}
+        tree = [Provider(random_uuid(chance), name, disk, held=claims(disk, chance) if used else ())]
+        for place in range(NUMA_NODES_PER_HOST):
+            numa = len(tree)
+            node = f"{name}-numa{place}"
+            cores = {
+                "VCPU": Inventory(model.cores.total // 2, allocation_ratio=model.cores.allocation_ratio),
+                "MEMORY_MB": Inventory(model.memory.total // 2),
+            }
+            card = {"SRIOV_NET_VF": Inventory(model.cores.total // 8)}
+            gpu = {"VGPU": Inventory(model.cores.total // 16)}
+            tree.append(
+                Provider(
+                    random_uuid(chance),
+                    node,
+                    cores,
+                    0,
+                    (NUMA_ROOT, *model.traits),
+                    held=claims(cores, chance) if used else (),
+                )
+            )
+            for kind, offers, traits in (("card", card, (PHYSICAL_NETWORK,)), ("gpu", gpu, ())):
+                held = claims(offers, chance) if used else ()
+                tree.append(Provider(random_uuid(chance), f"{node}-{kind}", offers, numa, traits, held=held))
+        yield tree
+
+
+def varied_pools(hosts: int, chance: Random) -> Iterator[Tree]:
+    """As ``shared``, but hosts are of three kinds, and half of hosts and pools hold different claims."""
+    for number in range(hosts):
+        group, place = divmod(number, HOSTS_PER_POOL_GROUP)
+        members = (aggregate(f"storage-{group}"),)
+        if place == 0:
+            for pool in range(POOLS_PER_GROUP):
+                name = f"pool-{group:05}-{pool}"
+                disk = {"DISK_GB": Inventory(100_000 * chance.randint(1, 9))}
+                held = claims(disk, chance) if chance.random() < 0.5 else ()
+                yield [
+                    Provider(random_uuid(chance), name, disk, traits=(SHARES,), aggregates=members, held=held)
+                ]
+        model = chance.choice(MODELS)
+        offers = {"VCPU": model.cores, "MEMORY_MB": model.memory}
+        held = claims(offers, chance) if chance.random() < 0.5 else ()
+        uuid = random_uuid(chance)
+        yield [
+            Provider(uuid, f"host-{number:07}", offers, traits=model.traits, aggregates=members, held=held)
+        ]
+
+
+def flavors(count: int, chance: Random) -> list[dict[str, int]]:
+    """Amounts of different flavors."""
+    amounts = chance.sample(list(product(FLAVOR_CORES, MIB_PER_CORE, FLAVOR_DISKS)), count)
+    return [{"VCPU": cores, "MEMORY_MB": cores * memory, "DISK_GB": disk} for cores, memory, disk in amounts]
+
+
+DEVICE_AMOUNTS = {"SRIOV_NET_VF": (1, 2), "VGPU": (1, 2)}
+
+
+def claims(offers: Mapping[str, Inventory], chance: Random) -> tuple[Mapping[str, int], ...]:
+    """What some consumers of different flavors hold of a provider, as far as there is room."""
+    left = {
+        name: int((inventory.total - inventory.reserved) * inventory.allocation_ratio)
+        for name, inventory in offers.items()
+    }
+    found: list[Mapping[str, int]] = []
+    for _ in range(chance.randint(1, MOST_CONSUMERS_OF_HOST)):
+        [flavor] = flavors(1, chance)
+        wanted = flavor | {name: chance.choice(amounts) for name, amounts in DEVICE_AMOUNTS.items()}
+        held = {name: wanted[name] for name in offers}
+        if all(held[name] <= left[name] for name in offers):
+            found.append(held)
+            left = {name: left[name] - held[name] for name in offers}
+    return tuple(found)
 
 
 def full(hosts: int, chance: Random) -> Iterator[Tree]:

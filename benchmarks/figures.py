@@ -78,13 +78,16 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
-def content_of(body: bytes) -> Content:
-    """What an answer to a request for candidates holds."""
-    candidates = orjson.loads(body)["allocation_requests"]
+def content_of(bodies: Sequence[bytes]) -> Content:
+    """What the answers to requests for candidates hold, with the mean number of candidates."""
+    count = 0
     digest = hashlib.sha256()
-    for text in sorted(map(canonical, candidates)):
-        digest.update(text)
-    return Content(len(candidates), digest.hexdigest())
+    for body in bodies:
+        candidates = orjson.loads(body)["allocation_requests"]
+        count += len(candidates)
+        for text in sorted(map(canonical, candidates)):
+            digest.update(text)
+    return Content(round(count / len(bodies)), digest.hexdigest())
 
 
 def canonical(candidate: Mapping[str, Any]) -> bytes:

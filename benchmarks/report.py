@@ -23,7 +23,7 @@ NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 
 OURS = ("Moorage first", "median", "p99", "CPU")
 THEIRS = ("reference first", "median", "p99", "CPU")
-ABOUT = ("scenario", "hosts", "providers", "query", "candidates", "body")
+ABOUT = ("scenario", "hosts", "providers", "query", "order", "candidates", "body")
 RESULT_HEAD = (*ABOUT, *OURS, *THEIRS, "ratio", "same answer")
 
 OUR_START = ("Moorage ready after", "worker", "peak")
@@ -78,6 +78,7 @@ def result_cells(row: Row) -> tuple[str, ...]:
         f"{row['hosts']:,}",
         f"{row['providers']:,}",
         row["query"],
+        row["order"],
         "-" if candidates is None else f"{candidates:,}",
         size(ours.get("body_bytes")),
         *_times(ours),
@@ -109,7 +110,8 @@ def start_cells(row: Row) -> tuple[str, ...]:
 def write_lines(report: Row) -> list[str]:
     """A sentence per service and size on what was written beside the searches."""
     return [
-        f"- {service}, {row['providers']:,} providers: {writes['per_second']:,.0f} writes per second, "
+        f"- {service}, {row['order']} order, {row['providers']:,} providers: "
+        f"{writes['per_second']:,.0f} writes per second, "
         f"median {milliseconds(writes.get('median_ms'))}, p99 {milliseconds(writes.get('p99_ms'))}; "
         f"{writes['refused']:.0f} refused, {writes['failed']:.0f} failed"
         for row in report["results"]
@@ -163,7 +165,7 @@ def charts(report: Row) -> dict[str, str]:
 
 
 def _latencies(report: Row) -> list[Line]:
-    rows = [row for row in report["results"] if row["scenario"] == GROWING]
+    rows = [row for row in report["results"] if row["scenario"] == GROWING and row["order"] == "default"]
     lines = []
     for service in SERVICES:
         for query in dict.fromkeys(row["query"] for row in rows):

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from benchmarks import loader
-from benchmarks.client import Connection, ServerSilentError, request
+from benchmarks.client import Answer, Connection, ServerSilentError, request
 from benchmarks.figures import (
     MILLISECONDS,
     NOT_ASKED,
@@ -30,6 +30,12 @@ from benchmarks.writer import Written, writing
 from tests.servers.databases import fresh_database
 
 TARGET = "/allocation_candidates?"
+
+ORDERS = ("random", "default")
+"""Whether candidates come in random order: both services are asked with either setting."""
+
+COMPARED = 5
+"""Of different queries, the answers to so many are compared."""
 
 WRITTEN_PROVIDERS = 1_000
 """Over how many hosts, spread evenly, claims go while others search."""
@@ -83,52 +89,60 @@ class Contest:
         self._conditions = conditions
         self._kinds = services
         self._services: list[Service] = []
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[Service, Connection] = {}
         self.providers = 0
         self.starts: dict[str, dict[str, float]] = {}
 
     @contextmanager
     def prepared(self, folder: Path) -> Iterator[None]:
-        """Both services loaded and running, for as long as the context lasts."""
+        """Both services loaded and running in both orders, for as long as the context lasts."""
         with ExitStack() as stack:
             for kind in self._kinds:
                 own = folder / kind.name
                 own.mkdir()
                 url = stack.enter_context(fresh_database(self._conditions.kind, own))
-                service = kind(url, own, self._conditions.workers)
-                stack.callback(service.stop)
-                service.prepare()
+                kind(url, own, self._conditions.workers).prepare()
                 chance = Random(self._conditions.seed)
                 self.providers = loader.load(url, self._scenario.cloud(self._hosts, chance), chance)
-                self._services.append(service)
-                self._start(service)
+                for order in ORDERS:
+                    service = kind(url, own, self._conditions.workers, randomize=order == "random")
+                    stack.callback(service.stop)
+                    self._services.append(service)
+                    self._start(service)
             yield
             for service in self._services:
                 self._note_peak(service)
 
-    def ask(self, query: Query, troubles: dict[str, str]) -> dict[str, Measured]:
-        """Ask all services in turns; those that had trouble with a smaller cloud are not asked."""
+    def ask(self, query: Query, troubles: Mapping[str, str]) -> dict[str, dict[str, Measured]]:
+        """Ask all services in turns; those that had trouble with a smaller cloud are not asked.
+
+        Returns the figures by order and service.
+        """
         measured = {
-            service.name: Measured(
+            service: Measured(
                 trouble=troubles.get(service.name, ""),
                 cpu_seconds=None if self._scenario.writes_per_second else 0.0,
             )
             for service in self._services
         }
         effort = self._conditions.effort
-        for service in self._services:
-            if not measured[service.name].trouble:
-                self._turn(service, query, measured[service.name], self._first)
+        for service, each in measured.items():
+            if not each.trouble:
+                self._turn(service, query, each, self._first)
         while not all(map(effort.suffices, measured.values())):
-            for service in self._services:
-                if not effort.suffices(measured[service.name]):
-                    self._turn(service, query, measured[service.name], self._several)
-        return measured
+            for service, each in measured.items():
+                if not effort.suffices(each):
+                    self._turn(service, query, each, self._several)
+        found: dict[str, dict[str, Measured]] = {order: {} for order in ORDERS}
+        for service, each in measured.items():
+            found[order_of(service)][service.name] = each
+        return found
 
     def _start(self, service: Service) -> None:
         seconds = service.start()
-        self._connections[service.name] = Connection(service.port, self._conditions.effort.timeout_seconds)
+        self._connections[service] = Connection(service.port, self._conditions.effort.timeout_seconds)
         # A service that is started again, after a time-out, has told these figures before.
+        # Of the two orders, the first one started is reported, and the larger peak.
         self.starts.setdefault(
             service.name,
             {"seconds": round(seconds, 3), "worker_mib": round(service.memory().now, 1)},
@@ -143,10 +157,10 @@ class Contest:
         service: Service,
         query: Query,
         measured: Measured,
-        do: Callable[[Service, bytes, Measured], None],
+        do: Callable[[Service, Sequence[bytes], Measured], None],
     ) -> None:
         try:
-            do(service, request("GET", TARGET + query.text), measured)
+            do(service, [request("GET", TARGET + text) for text in query.texts], measured)
         except ServerSilentError:
             measured.trouble = TIME_OUT
             measured.silent_seconds = self._conditions.effort.timeout_seconds
@@ -157,16 +171,19 @@ class Contest:
             service.kill()
             self._start(service)
 
-    def _first(self, service: Service, sent: bytes, measured: Measured) -> None:
-        """The first answer fills caches and is looked into; it is told of by itself."""
-        answer = self._connections[service.name].exchange(sent)
-        if answer.status != 200:
-            raise RuntimeError(f"{service.name} answers {answer.status}: {answer.body[:1000]!r}")
-        measured.content = content_of(answer.body)
-        measured.body_bytes = len(answer.body)
-        measured.first_seconds = answer.seconds
+    def _first(self, service: Service, sent: Sequence[bytes], measured: Measured) -> None:
+        """The first answers fill caches and are looked into; the time of the first is reported by itself."""
+        answers: list[Answer] = []
+        for each in sent[:COMPARED]:
+            answer = self._connections[service].exchange(each)
+            if answer.status != 200:
+                raise RuntimeError(f"{service.name} answers {answer.status}: {answer.body[:1000]!r}")
+            answers.append(answer)
+        measured.content = content_of([answer.body for answer in answers])
+        measured.body_bytes = round(sum([len(answer.body) for answer in answers]) / len(answers))
+        measured.first_seconds = answers[0].seconds
 
-    def _several(self, service: Service, sent: bytes, measured: Measured) -> None:
+    def _several(self, service: Service, sent: Sequence[bytes], measured: Measured) -> None:
         rate = self._scenario.writes_per_second
         if not rate:
             self._repeat(service, sent, measured, self._conditions.effort.turn_seconds)
@@ -176,12 +193,14 @@ class Contest:
             self._repeat(service, sent, measured, self._conditions.effort.seconds)
         measured.writes = write_figures(written)
 
-    def _repeat(self, service: Service, sent: bytes, measured: Measured, seconds: float) -> None:
-        connection, effort = self._connections[service.name], self._conditions.effort
+    def _repeat(self, service: Service, sent: Sequence[bytes], measured: Measured, seconds: float) -> None:
+        connection, effort = self._connections[service], self._conditions.effort
         until = time.perf_counter() + seconds
         before = service.cpu_seconds()
         while not effort.suffices(measured):
-            measured.seconds.append(connection.exchange(sent).seconds)
+            # The same queries in the same order for all services.
+            asked = sent[len(measured.seconds) % len(sent)]
+            measured.seconds.append(connection.exchange(asked).seconds)
             if time.perf_counter() > until:
                 break
         if measured.cpu_seconds is not None:
@@ -191,6 +210,11 @@ class Contest:
         trees = self._scenario.cloud(self._hosts, Random(self._conditions.seed))
         step = max(1, self._hosts // WRITTEN_PROVIDERS)
         return [tree[0].uuid for tree in islice(trees, 0, None, step)]
+
+
+def order_of(service: Service) -> str:
+    """In which order the candidates of a service come."""
+    return "random" if service.randomize else "default"
 
 
 def write_figures(written: Written) -> dict[str, float]:
@@ -229,9 +253,14 @@ def run(scenario: Scenario, sizes: tuple[int, ...], conditions: Conditions, tell
                 for query in queries:
                     tell(f"{scenario.name}: {hosts:,} hosts, {query.name}")
                     known = troubles.setdefault(query.name, {})
-                    measured = contest.ask(query, known)
-                    told["results"].append(place | result_of(query, measured, known))
-                    known |= {service: NOT_ASKED for service, each in measured.items() if each.trouble}
+                    for order, measured in contest.ask(query, dict(known)).items():
+                        told["results"].append(place | {"order": order} | result_of(query, measured, known))
+                    for row in told["results"][-len(ORDERS) :]:
+                        known |= {
+                            service.name: NOT_ASKED
+                            for service in services
+                            if row.get(service.name, {}).get("trouble")
+                        }
             told["starts"].append(place | contest.starts)
     return told
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from urllib.parse import urlencode
 
 from benchmarks import clouds
@@ -15,15 +16,20 @@ WRITES_PER_SECOND = 500
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One request for candidates. Clouds of more than ``largest`` hosts are not asked it.
+    """Requests for candidates, one after the other. Clouds of more than ``largest`` hosts are not asked them.
 
-    ``text`` is the query string. An answer without a limit grows with the cloud, beyond what any
+    ``texts`` are the query strings. An answer without a limit grows with the cloud, beyond what any
     client would read: that is what ``largest`` is for.
     """
 
     name: str
-    text: str
+    texts: tuple[str, ...]
     largest: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The first query string."""
+        return self.texts[0]
 
     @property
     def limited(self) -> bool:
@@ -44,12 +50,62 @@ class Scenario:
     writes_per_second: int = 0
 
 
-def query(parameters: Iterable[tuple[str, object]], limit: int | None, largest: int | None = None) -> Query:
+Parameters = Sequence[tuple[str, object]]
+
+
+def query(parameters: Parameters, limit: int | None, largest: int | None = None) -> Query:
     """A query by its parameters, named by its limit."""
-    pairs = list(parameters)
-    if limit is not None:
-        pairs.append(("limit", limit))
-    return Query(f"limit={limit}" if limit else "all", urlencode(pairs, safe=":,!"), largest)
+    return queries([parameters], limit, largest)
+
+
+def queries(all_parameters: Iterable[Parameters], limit: int | None, largest: int | None = None) -> Query:
+    """Different queries by their parameters, all with the same limit and named by it."""
+    bounds = [] if limit is None else [("limit", limit)]
+    texts = [urlencode([*parameters, *bounds], safe=":,!") for parameters in all_parameters]
+    return Query(f"limit={limit}" if limit else "all", tuple(texts), largest)
+
+
+FLAVORS = 100
+"""Different queries of a cloud that is not made of equal hosts."""
+
+
+def flavors_of_hosts() -> list[Parameters]:
+    """Flavors: some of them ask for a trait, and some for an aggregate."""
+    chance = Random(FLAVORS)
+    found: list[Parameters] = []
+    for flavor in clouds.flavors(FLAVORS, chance):
+        asked: list[tuple[str, object]] = [("resources", _spelled(flavor))]
+        if chance.random() < 0.3:
+            asked.append(("required", chance.choice((FAST_CPU, FAST_DISK))))
+        if chance.random() < 0.3:
+            asked.append(("member_of", aggregate("zone")))
+        found.append(asked)
+    return found
+
+
+def flavors_of_trees() -> list[Parameters]:
+    """As ``GRANULAR``, with the amounts of a flavor and one or two devices."""
+    chance = Random(FLAVORS)
+    found: list[Parameters] = []
+    for flavor in clouds.flavors(FLAVORS, chance):
+        disk = {"DISK_GB": flavor.pop("DISK_GB")}
+        found.append(
+            (
+                ("resources", _spelled(disk)),
+                ("resources_CORES", _spelled(flavor)),
+                ("required_CORES", FAST_CPU),
+                ("resources_CARD", f"SRIOV_NET_VF:{chance.randint(1, 2)}"),
+                ("required_CARD", PHYSICAL_NETWORK),
+                ("resources_GPU", f"VGPU:{chance.randint(1, 2)}"),
+                ("group_policy", "isolate"),
+                ("same_subtree", "_CORES,_CARD,_GPU"),
+            )
+        )
+    return found
+
+
+def _spelled(amounts: Mapping[str, int]) -> str:
+    return ",".join([f"{name}:{amount}" for name, amount in amounts.items()])
 
 
 HOST_OF_ALL = (
@@ -89,7 +145,48 @@ NEVER_TOGETHER = (
 )
 """Half of the hosts have the trait, the other half is in the aggregate."""
 
+HOST_FLAVORS = flavors_of_hosts()
+HOST_FLAVORS_WITHOUT_ZONE = [parameters[:1] for parameters in HOST_FLAVORS]
+TREE_FLAVORS = flavors_of_trees()
+MIXED = f"half of them hold claims of different sizes, and each request is another one of {FLAVORS} flavors"
+
 SCENARIOS = (
+    Scenario(
+        "varied",
+        f"Hosts of three kinds, each a single provider: {MIXED}",
+        clouds.varied,
+        (1_000,),
+        (1_000, 10_000, 100_000),
+        (
+            queries(HOST_FLAVORS, None, largest=10_000),
+            queries(HOST_FLAVORS, 1_000),
+            queries(HOST_FLAVORS, 10),
+        ),
+    ),
+    Scenario(
+        "varied-trees",
+        f"Trees of seven providers, of three kinds: {MIXED}, with three isolated groups in one subtree",
+        clouds.varied_trees,
+        (200,),
+        (1_000, 10_000),
+        (
+            queries(TREE_FLAVORS, None, largest=1_000),
+            queries(TREE_FLAVORS, 1_000),
+            queries(TREE_FLAVORS, 10),
+        ),
+    ),
+    Scenario(
+        "varied-pools",
+        f"Hosts of three kinds whose disk comes from one of two pools that a hundred hosts share: {MIXED}",
+        clouds.varied_pools,
+        (200,),
+        (1_000,),
+        (
+            queries(HOST_FLAVORS_WITHOUT_ZONE, None),
+            queries(HOST_FLAVORS_WITHOUT_ZONE, 1_000),
+            queries(HOST_FLAVORS_WITHOUT_ZONE, 10),
+        ),
+    ),
     Scenario(
         "flat",
         "Hosts of one provider each: three classes, a trait and an aggregate, which all of them have",
@@ -137,9 +234,9 @@ SCENARIOS = (
         (1_000,),
         (10_000, 100_000, 1_000_000),
         (
-            Query("more than any host has", query(TOO_MUCH, 10).text),
-            Query("a trait that no host has", query(NO_SUCH_TRAIT, 10).text),
-            Query("a trait and an aggregate, never together", query(NEVER_TOGETHER, 10).text),
+            Query("more than any host has", query(TOO_MUCH, 10).texts),
+            Query("a trait that no host has", query(NO_SUCH_TRAIT, 10).texts),
+            Query("a trait and an aggregate, never together", query(NEVER_TOGETHER, 10).texts),
         ),
     ),
     Scenario(

@@ -40,9 +40,11 @@ class Service(ABC):
 
     name: str
 
-    def __init__(self, database: str, folder: Path, workers: int) -> None:
+    def __init__(self, database: str, folder: Path, workers: int, *, randomize: bool = False) -> None:
+        """With ``randomize``, candidates come in random order."""
         self.database = database
         self.workers = workers
+        self.randomize = randomize
         self.port = 0
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +57,8 @@ class Service(ABC):
     def _command(self) -> list[str]: ...
 
     def _environment(self) -> dict[str, str]:
-        return {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
+        found = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
+        return found | {"OS_PLACEMENT__RANDOMIZE_ALLOCATION_CANDIDATES": str(self.randomize)}
 
     def start(self) -> float:
         """Serve, and return once requests are answered: after how many seconds.
@@ -64,7 +67,7 @@ class Service(ABC):
         """
         assert self._process is None
         self.port = free_port()
-        log = self._folder / f"{self.name}.log"
+        log = self._folder / f"{self.name}-{'random' if self.randomize else 'default'}.log"
         begin = time.perf_counter()
         with log.open("wb") as output:
             self._process = subprocess.Popen(

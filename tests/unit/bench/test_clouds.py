@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import clouds, loader
 from benchmarks.clouds import CONSUMERS_PER_FULL_HOST, HOST, HOSTS_PER_FREE_HOST
-from benchmarks.scenarios import SCENARIOS, Query, Scenario
+from benchmarks.scenarios import FLAVORS, SCENARIOS, Query, Scenario
 from moorage.api.placement import application
 from moorage.service.facade import Service
 from moorage.store.settings import StoreSettings
@@ -94,6 +94,10 @@ def test_a_full_cloud_has_one_free_host_among_twenty_in_changing_places() -> Non
 @pytest.mark.parametrize(
     ("scenario", "name", "hosts", "expected"),
     [
+        ("varied", "all", 30, 27),
+        ("varied", "limit=10", 30, 10),
+        ("varied-trees", "all", 10, 17),
+        ("varied-pools", "all", 60, 112),
         ("flat", "all", 30, 30),
         ("flat", "limit=10", 30, 10),
         ("nested", "all", 5, 10),
@@ -112,6 +116,22 @@ def test_a_query_finds_what_its_cloud_was_made_for(
     assert candidates(store, found.cloud, hosts, query.text) == expected
 
 
+@pytest.mark.parametrize("cloud", [clouds.varied, clouds.varied_trees, clouds.varied_pools])
+def test_varied_hosts_are_of_three_kinds_and_half_of_them_hold_what_there_is_room_for(
+    cloud: clouds.Cloud,
+) -> None:
+    trees = list(cloud(300, Random(SEED)))
+    hosts = [tree for tree in trees if clouds.SHARES not in tree[0].traits]
+    used = [tree for tree in hosts if any(provider.held for provider in tree)]
+    assert 100 < len(used) < 200
+    assert len({repr(tree[0].inventories) for tree in hosts}) == 3
+    assert len({repr(provider.held) for tree in used for provider in tree}) > 50
+    for provider in (provider for tree in trees for provider in tree):
+        for name, inventory in provider.inventories.items():
+            room = (inventory.total - inventory.reserved) * inventory.allocation_ratio
+            assert sum([held[name] for held in provider.held]) <= room
+
+
 def test_a_trait_and_an_aggregate_are_there_that_never_meet(store: Store) -> None:
     _, query = query_of("nothing", "a trait and an aggregate, never together")
     other_side = query.text.replace(clouds.aggregate("right"), clouds.aggregate("left"))
@@ -128,6 +148,13 @@ def test_batches_hold_everything_once() -> None:
     found = list(loader.batches(trees, 3))
     assert [len(batch) for batch in found] == [3, 3, 1]
     assert [tree for batch in found for tree in batch] == trees
+
+
+def test_varied_clouds_are_asked_different_queries() -> None:
+    for scenario in SCENARIOS:
+        for query in scenario.queries:
+            distinct = len(set(query.texts))
+            assert distinct == len(query.texts) == (FLAVORS if scenario.name.startswith("varied") else 1)
 
 
 def test_every_scenario_is_small_in_a_short_run() -> None:

@@ -36,15 +36,15 @@ def test_there_is_no_percentile_of_nothing() -> None:
 
 
 def test_the_order_of_candidates_and_mappings_does_not_matter() -> None:
-    one = content_of(body(candidate("a", "x", "y"), candidate("b")))
-    assert one == content_of(body(candidate("b"), candidate("a", "y", "x")))
+    one = content_of([body(candidate("a", "x", "y"), candidate("b"))])
+    assert one == content_of([body(candidate("b"), candidate("a", "y", "x"))])
     assert one.candidates == 2
 
 
 def test_other_amounts_are_another_answer() -> None:
     changed = candidate("a")
     changed["allocations"]["a"]["resources"]["VCPU"] = 2
-    assert content_of(body(candidate("a"))) != content_of(body(changed))
+    assert content_of([body(candidate("a"))]) != content_of([body(changed)])
 
 
 def test_without_a_limit_the_answers_must_be_equal_and_with_one_their_number() -> None:

@@ -41,6 +41,7 @@ def found() -> dict[str, Any]:
                 "hosts": size,
                 "providers": size,
                 "query": "limit=10",
+                "order": "default",
                 "moorage": OURS,
                 "reference": theirs,
                 "ratio": exact,
@@ -72,7 +73,7 @@ def test_ratios_are_exact_or_at_least_or_absent() -> None:
 
 
 def test_a_time_out_and_what_was_not_asked_stand_in_the_table() -> None:
-    medians = [report.result_cells(row)[11] for row in found()["results"]]
+    medians = [report.result_cells(row)[12] for row in found()["results"]]
     assert medians == ["1.23 s", TIME_OUT, NOT_ASKED]
 
 
@@ -84,7 +85,7 @@ def test_the_first_answer_is_told_apart_from_the_others() -> None:
         )
     )
     assert cells["Moorage first"] == "9.5 ms"
-    assert report.result_cells(row)[7] == "1.23 ms"
+    assert report.result_cells(row)[8] == "1.23 ms"
 
 
 def test_a_different_answer_leaps_to_the_eye() -> None:
