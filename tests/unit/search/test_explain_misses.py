@@ -162,6 +162,13 @@ def test_a_tree_in_which_too_much_must_be_tried_is_not_said_to_be_the_nearest() 
     assert found.notes[0] == "other trees may be as near as the nearest ones"
 
 
+def test_a_request_of_more_groups_than_there_are_trials_gets_a_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moorage.search.explain.distance.TREE_NODES", 2)
+    groups = tuple(group(f"_{number}", {"VCPU": 1}) for number in range(4))
+    [miss] = nearest(CandidateRequest(groups), provider(1, {"VCPU": 3}))
+    assert (miss.distance, miss.fails) == (0.25, ("c5",))
+
+
 def test_more_trees_than_are_looked_into_are_said_not_to_be_ruled_out() -> None:
     records = []
     for number in range(1, 2 * TREES_LOOKED_INTO + 10, 2):

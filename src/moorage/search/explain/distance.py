@@ -114,7 +114,7 @@ class Distances:
         search = _Cheapest(self, facts, alone, self._kinds(facts, alone), self._work)
         givers = [facts.givers[at] for at in search.found()]
         costs = self.costs(facts.root, givers)
-        return Way(tuple(givers), costs, sum(costs.values()), search.nodes < TREE_NODES)
+        return Way(tuple(givers), costs, sum(costs.values()), not search.ended)
 
     def costs(self, root: Giver, givers: Sequence[Giver]) -> Costs:
         """What a way costs, by failed term, in the order of the request."""
@@ -291,7 +291,7 @@ class _Cheapest:
         while options:
             depth = len(self._chosen)
             at = next(options[-1], None)
-            if at is None or self.nodes >= TREE_NODES:
+            if at is None or self.ended:
                 if self._chosen:
                     self._chosen.pop()
                     spent.pop()
@@ -317,6 +317,11 @@ class _Cheapest:
                 spent.append(paid)
                 options.append(self._options(depth + 1))
         return self._best
+
+    @property
+    def ended(self) -> bool:
+        """Whether there were so many trials that the search ended early, but not before the first way."""
+        return self.nodes >= max(TREE_NODES, len(self.alone))
 
     def _options(self, depth: int) -> Iterator[int]:
         """Providers for a slot, the cheapest first; of those alike that serve nothing yet only one."""
