@@ -1,6 +1,8 @@
 """What an explanation costs, in CPU time of one thread, on clouds in memory.
 
-Usage: ``python -m benchmarks.explain [PROVIDERS]``. Prints a table.
+    python -m benchmarks.explain [1000 10000 100000] [--picture curves.svg]
+
+Prints a table.
 """
 
 from __future__ import annotations
@@ -8,8 +10,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from random import Random
 
+from benchmarks.plot import Chart, Line, svg
 from moorage.model.explanations import Explanation
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import Inventory, ProviderRecord
@@ -143,23 +147,43 @@ def measured(snapshot: Snapshot, request: CandidateRequest) -> tuple[float, Expl
     return min(times), found
 
 
+SIZES = (1_000, 10_000, 100_000)
+"""Flat hosts; of the trees of seven providers there are a tenth as many."""
+
+ASKS = {
+    "trees of 7, isolate and same_subtree, 9 constraints": (nested, TOGETHER),
+    "trees of 7, separate groups, 8 constraints": (nested, SEPARATE),
+    "flat hosts, 10 constraints": (flat, TEN),
+}
+"""Clouds and asks, the dearest first."""
+
+TREES_PER_HOST = 0.1
+
+
+def size_of(name: str, hosts: int) -> int:
+    """How many trees the cloud of an ask has."""
+    return int(hosts * TREES_PER_HOST) if ASKS[name][0] is nested else hosts
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("providers", nargs="?", type=int, default=100_000)
-    count = parser.parse_args().providers
-    random = Random(1)
-    hosts = snapshot_of(list(flat(count, random)))
-    trees = snapshot_of(list(nested(count // 10, random)))
-    rows = [
-        (f"{count:,} flat hosts, 10 constraints", hosts, TEN),
-        (f"{count // 10:,} trees of 7, 8 constraints", trees, SEPARATE),
-        (f"{count // 10:,} trees of 7, 9 constraints, isolate and same_subtree", trees, TOGETHER),
-    ]
-    print("| Cloud and ask | Verdict | Trees that fit | CPU |")
-    print("|---|---|---:|---:|")
-    for name, snapshot, request in rows:
-        seconds, found = measured(snapshot, request)
-        print(f"| {name} | {found.verdict} | {found.feasible} | {1000 * seconds:.0f} ms |")
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="default: 1000 10000 100000")
+    parser.add_argument("--picture", type=Path, help="write the curves as SVG")
+    options = parser.parse_args()
+    lines: list[Line] = []
+    print("| Cloud and ask | Trees | Verdict | Trees that fit | Processor time |")
+    print("|---|---:|---|---:|---:|")
+    for name, (cloud, request) in ASKS.items():
+        points: list[tuple[float, float]] = []
+        for hosts in options.sizes:
+            trees = size_of(name, hosts)
+            seconds, found = measured(snapshot_of(list(cloud(trees, Random(1)))), request)
+            points.append((trees, 1000 * seconds))
+            print(f"| {name} | {trees:,} | {found.verdict} | {found.feasible} | {1000 * seconds:.2g} ms |")
+        lines.append(Line(name.split(", ")[-2], points))
+    if options.picture is not None:
+        chart = Chart("Processor time of an explanation", "trees", "milliseconds", lines)
+        options.picture.write_text(svg(chart))
 
 
 if __name__ == "__main__":
