@@ -10,8 +10,6 @@ from uuid import uuid4
 import pytest
 from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
-from openstack import exceptions
-from openstack.connection import Connection
 
 pytestmark = [
     pytest.mark.journey,
@@ -23,6 +21,9 @@ pytestmark = [
 @pytest.fixture
 def placement(endpoint: str) -> Iterator[Any]:
     """The proxy. It asks the service which microversions there are."""
+    # Each test process would import the SDK to collect these tests, which takes longer than most tests.
+    from openstack.connection import Connection
+
     connection = Connection(session=Session(auth=Token(endpoint, "admin")))
     yield connection.placement
     connection.close()
@@ -43,6 +44,8 @@ def refused(words: str) -> Iterator[None]:
 
     The SDK leaves what Placement says to whoever reads the response.
     """
+    from openstack import exceptions
+
     with pytest.raises(exceptions.ConflictException) as caught:
         yield
     response = caught.value.response
@@ -75,6 +78,8 @@ def test_a_provider_is_created_found_changed_and_deleted(placement: Any) -> None
         placement.delete_resource_provider(root)
     placement.delete_resource_provider(child)
     placement.delete_resource_provider(root)
+    from openstack import exceptions
+
     with pytest.raises(exceptions.NotFoundException):
         placement.get_resource_provider(root.id)
 
@@ -126,6 +131,8 @@ def test_resource_classes_are_created_listed_and_deleted(placement: Any) -> None
     assert placement.get_resource_class(name).name == name
     assert {"VCPU", name} <= {found.name for found in placement.resource_classes()}
     placement.delete_resource_class(name)
+    from openstack import exceptions
+
     with pytest.raises(exceptions.NotFoundException):
         placement.get_resource_class(name)
 
@@ -158,6 +165,8 @@ def test_a_candidate_is_claimed_counted_and_released(placement: Any, host: Any) 
 
     placement.delete_allocation(consumer)
     assert placement.get_allocation(consumer).allocations == {}
+    from openstack import exceptions
+
     with pytest.raises(exceptions.NotFoundException):
         placement.delete_allocation(consumer, ignore_missing=False)
     # Of no usages at all the SDK makes one that is empty.

@@ -102,6 +102,7 @@ def costs(store: Store, service: Service) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_no_cost_grows_with_the_number_of_providers(store: Store, service: Service) -> None:
     fill(service, FEW)
     with_few = costs(store, service)

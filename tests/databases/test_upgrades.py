@@ -101,6 +101,7 @@ def test_a_database_that_a_newer_version_has_upgraded_is_left_alone(
     assert store.schema_version() == "9999"
 
 
+@pytest.mark.slow
 def test_an_upgrade_can_be_killed_at_any_statement_and_run_again(
     database_url: str, open_store: OpenStore
 ) -> None:

@@ -12,6 +12,8 @@ from random import Random
 from types import FrameType
 from typing import Any, Final
 
+import pytest
+
 from moorage.api.placement import allocation_candidates as candidate_body
 from moorage.model.errors import SearchLimitError
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchSettings
@@ -249,6 +251,7 @@ def operations(work: Callable[[], object]) -> int:
     return count
 
 
+@pytest.mark.slow
 @each("make", CASES)
 @each("randomize", [False, True])
 def test_a_step_is_a_bounded_number_of_operations(make: Callable[[], Case], randomize: bool) -> None:

@@ -53,6 +53,7 @@ def operations(command: Command[Any]) -> tuple[str, ...]:
     return OPERATIONS[type(command)]
 
 
+@pytest.mark.slow
 @pytest.mark.no_cover
 @given(st.data())
 def test_what_refuses_a_command_is_foreseen_for_its_operations(data: st.DataObject) -> None:

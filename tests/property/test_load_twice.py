@@ -75,6 +75,7 @@ def documents(draw: st.DrawFn) -> Document:
         return Document(())
 
 
+@pytest.mark.slow
 @examples(0.5)
 @given(st.lists(documents(), min_size=1, max_size=3), st.booleans())
 def test_second_run_of_any_file_writes_nothing(

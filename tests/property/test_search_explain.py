@@ -17,6 +17,8 @@ from tests.oracle.candidates import Canonical, Oracle, canonical
 from tests.oracle.explain import Measure, Trees, after, emptied, only, relaxed, with_amount, without
 from tests.property.strategies_search import CLASSES, TRAITS, crowded, examples, forests, requests
 
+pytestmark = pytest.mark.slow
+
 ALL = ExplainRequest(nearest=20, relaxations=100, alternatives=3)
 MOST_WAYS = 3_000
 """Ways of a tree that the twin measures one by one."""

@@ -59,6 +59,7 @@ def test_a_refreshed_index_equals_a_rebuilt_one(
     )
 
 
+@pytest.mark.slow
 @examples(2)
 @given(
     st.lists(forests(), min_size=1, max_size=3), requests(), st.randoms(use_true_random=False), st.booleans()
@@ -140,6 +141,7 @@ def test_records_may_come_one_by_one_in_any_order(records: Forest, random: Rando
     assert len(index) == 0
 
 
+@pytest.mark.slow
 @examples(2)
 @given(
     forests(),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def listed(records: list[ProviderRecord], found: Ranking) -> list[tuple[tuple[in
 scenes = st.one_of(st.tuples(forests(), requests()), st.tuples(forests(least=5), requests()), crowded())
 
 
+@pytest.mark.slow
 @examples(6)
 @given(scenes, orders(), st.integers(1, 12), st.booleans())
 def test_the_best_are_those_of_all_sorted(
@@ -96,6 +98,7 @@ def test_among_the_best_the_seed_draws(
     assert [rank for rank, _ in drawn[among:]] == [rank for rank, _ in plain[among:limit]]
 
 
+@pytest.mark.slow
 @examples(2)
 @given(st.lists(st.tuples(forests(least=3), st.integers(1, 5)), min_size=1, max_size=4), requests(), orders())
 def test_what_blocks_keep_changes_no_answer(

@@ -59,6 +59,7 @@ def _stage(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     Machine.stage.close()
 
 
+@pytest.mark.slow
 def test_no_schedule_of_faults_loses_doubles_or_misorders_a_write() -> None:
     Machine.schedules = Machine.struck = 0
     run_state_machine_as_test(Machine, settings=USUAL)

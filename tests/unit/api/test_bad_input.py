@@ -65,6 +65,7 @@ def assert_refused(client: Client, result: Result, why: object) -> None:
     assert [name for name, _ in client.service.calls if name != "provider"] == []
 
 
+@pytest.mark.slow
 @each("good", WITH_BODY)
 def test_a_wrong_value_anywhere_in_a_body_is_refused(good: Good) -> None:
     client = Client(FakeService())

@@ -57,6 +57,7 @@ def objects(schema: object, place: str = "") -> Iterator[tuple[str, Mapping[str,
             yield from objects(item, place)
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_openapi(document: Document) -> None:
     assert document.content["openapi"].startswith("3.1.")
     validate(document.content)
@@ -195,6 +196,7 @@ def test_a_body_with_something_more_or_less_is_not_what_the_document_says(
     assert found(None)
 
 
+@pytest.mark.slow
 @every_operation
 def test_every_foreseen_error_is_answered_as_the_document_says(document: Document, good: Good) -> None:
     kinds: list[type[model.MoorageError]] = [model.UnavailableError, model.OutcomeUnknownError]

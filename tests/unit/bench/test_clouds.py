@@ -91,6 +91,7 @@ def test_a_full_cloud_has_one_free_host_among_twenty_in_changing_places() -> Non
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "name", "hosts", "expected"),
     [

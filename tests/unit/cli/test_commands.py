@@ -427,6 +427,7 @@ def test_provider_that_is_deleted_while_it_is_read_is_made_anew() -> None:
 # Serving.
 
 
+@pytest.mark.slow
 def test_start_loads_the_sample_cloud_once_and_shows_a_claim_that_works() -> None:
     resolved = resolve(Chosen(), {}, serving=True)
     text = start_up(resolved, Served("http://127.0.0.1:8778"), demo=True)

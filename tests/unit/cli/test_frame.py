@@ -227,6 +227,7 @@ def test_help_tells_services_and_databases_apart() -> None:
     assert set.union(*listed.values()) == set(COMMANDS)
 
 
+@pytest.mark.slow
 @each(
     "arguments",
     [

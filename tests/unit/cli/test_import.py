@@ -152,6 +152,7 @@ def test_hint_names_the_option_that_failed(sqlite_url: str) -> None:
     assert "--url" not in result.stderr
 
 
+@pytest.mark.slow
 def test_database_that_holds_something_else_is_left_alone(world: World, open_service: OpenService) -> None:
     target = open_service(world.target)
     for number in range(4):
@@ -164,6 +165,7 @@ def test_database_that_holds_something_else_is_left_alone(world: World, open_ser
     assert provider_here(target, PROVIDERS[0]) is None
 
 
+@pytest.mark.slow
 def test_differences_are_told(
     world: World, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +201,7 @@ def compared(world: World, target: Service) -> list[str]:
         return list(copying.compared(source, target, Silent(), copying.Copied()))
 
 
+@pytest.mark.slow
 def test_comparison_sees_what_is_missing_and_what_is_too_much(
     world: World, open_service: OpenService
 ) -> None:
@@ -232,6 +235,7 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[[Edit], None]:
     return install
 
 
+@pytest.mark.slow
 def test_provider_that_is_changed_while_it_is_read_is_read_anew(
     world: World, edited: Callable[[Edit], None]
 ) -> None:
@@ -250,6 +254,7 @@ def test_provider_that_is_changed_while_it_is_read_is_read_anew(
     assert "changes while it is read: stop the services that write first" in problems
 
 
+@pytest.mark.slow
 def test_consumer_that_lets_go_meanwhile_is_left_out(world: World, edited: Callable[[Edit], None]) -> None:
     def edit(path: str, answer: Any) -> Any:
         return {"allocations": {}} if path == f"/allocations/{CONSUMERS[0]}" else answer
@@ -260,11 +265,13 @@ def test_consumer_that_lets_go_meanwhile_is_left_out(world: World, edited: Calla
     assert status == 0
 
 
+@pytest.mark.slow
 def test_service_without_consumer_types_is_told_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Source, "has_consumer_types", lambda _: False)
     assert "types of consumers (before 1.38)" in world.run()[1]
 
 
+@pytest.mark.slow
 def test_names_that_are_standard_there_and_unknown_here_show_where_they_are_used(
     world: World, edited: Callable[[Edit], None]
 ) -> None:
@@ -291,6 +298,7 @@ def test_names_that_are_standard_there_and_unknown_here_show_where_they_are_used
     assert (status, "No such trait(s): HW_FROM_THE_FUTURE." in problems) == (1, True)
 
 
+@pytest.mark.slow
 def test_custom_traits_that_nobody_has_come_too(world: World, open_service: OpenService) -> None:
     world.source.execute(CreateTrait("CUSTOM_LONELY"), ANYBODY)
     world.run()

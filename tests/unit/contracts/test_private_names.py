@@ -267,6 +267,7 @@ def test_every_distribution_of_which_such_names_are_used_has_an_upper_bound() ->
     assert unbound == set()
 
 
+@pytest.mark.slow
 def test_all_such_names_are_in_the_table() -> None:
     table = {name for names in USED.values() for name in names if "prometheus" not in name}
     assert private_uses(path.read_text() for path in package_files()) == table

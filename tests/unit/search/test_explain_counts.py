@@ -252,6 +252,7 @@ def test_an_empty_cloud_offers_nothing() -> None:
     assert (found.verdict, found.trees, found.nearest) == ("nobody_offers", 0, ())
 
 
+@pytest.mark.slow
 def test_an_explanation_whose_steps_end_says_so() -> None:
     whole = why(THREE_HOSTS, A_RED_ONE)
     verdicts = set()

@@ -67,6 +67,7 @@ LARGE_SHARES = CandidateRequest((group("_1", {"VF": 5}), group("_2", {"VF": 5}))
 """After the last way to serve it there is one more to try, in vain."""
 
 
+@pytest.mark.slow
 @each("truncate", [False, True])
 @each(
     "request_",

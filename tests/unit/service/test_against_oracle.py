@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +97,7 @@ def groups_of(side: Service | Account, project: str, user: str | None, kind: str
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(st.data())
 def test_the_service_does_what_its_twin_does_step_by_step(sqlite_template: Path, data: st.DataObject) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
@@ -88,6 +89,7 @@ def is_sound(client: NativeClient, method: str, path: str, **asked: Any) -> None
         problem(told)
 
 
+@pytest.mark.slow
 @CALM
 @given(BODIES)
 def test_any_body_is_explained_or_refused(sqlite_service: Service, body: object) -> None:
@@ -97,6 +99,7 @@ def test_any_body_is_explained_or_refused(sqlite_service: Service, body: object)
     is_sound(NativeClient(sqlite_service), "POST", "/moorage/v1/explanations", body=json.dumps(body).encode())
 
 
+@pytest.mark.slow
 @CALM
 @given(
     some.sampled_from(["providers", "claims", "overview"]),

@@ -215,6 +215,7 @@ def body_of(random: Random) -> dict[str, object]:
 Both = tuple[Random, Twin, Twin]
 
 
+@pytest.mark.slow
 def test_answers_of_clouds_that_differ_in_what_is_hidden_are_equal(twins: Both) -> None:
     random, alpha, beta = twins
     verdicts = set()
@@ -226,6 +227,7 @@ def test_answers_of_clouds_that_differ_in_what_is_hidden_are_equal(twins: Both) 
     assert {"fits", "no_room", "never_fits"} <= verdicts
 
 
+@pytest.mark.slow
 def test_kept_answers_of_such_clouds_are_equal(twins: Both) -> None:
     random, alpha, beta = twins
     statuses = set()

@@ -549,6 +549,7 @@ def test_refusal_is_told_in_words(arguments: list[str], told: str, host: Termina
     assert json.loads(host.run(*arguments, "--json").stderr)["detail"]
 
 
+@pytest.mark.slow
 @each(
     ("arguments", "told"),
     [
