@@ -90,7 +90,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "moorage", "serve", "--demo", "--port", url.rpartition(":")[2]],
+            # -P: with a new folder in its path, a process would look for all entry points again.
+            [sys.executable, "-P", "-m", "moorage", "serve", "--demo", "--port", url.rpartition(":")[2]],
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,

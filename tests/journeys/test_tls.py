@@ -27,7 +27,8 @@ def served(folder: Path, *options: str) -> Iterator[int]:
     log = folder / "serve.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moorage", "serve", "--port", "0", *options],
+            # -P: with a new folder in its path, a process would look for all entry points again.
+            [sys.executable, "-P", "-m", "moorage", "serve", "--port", "0", *options],
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,

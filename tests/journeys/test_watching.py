@@ -49,7 +49,8 @@ def test_a_scrape_is_right_with_several_workers_and_health_is_told(sqlite_url: s
     )
     with (tmp_path / "output").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moorage", "serve", "--port", str(port), "--workers", str(WORKERS)],
+            # -P: with a new folder in its path, a process would look for all entry points again.
+            [sys.executable, "-P", "-m", "moorage", "serve", "--port", str(port), "--workers", str(WORKERS)],
             cwd=tmp_path,
             env=os.environ | {"OS_PLACEMENT_CONFIG_DIR": str(tmp_path)},
             stdout=output,

@@ -30,7 +30,8 @@ class Server:
         self._log = folder / "serve.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "moorage", "serve", "--port", "0", *arguments],
+                # -P: with a new folder in its path, a process would look for all entry points again.
+                [sys.executable, "-P", "-m", "moorage", "serve", "--port", "0", *arguments],
                 cwd=folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
