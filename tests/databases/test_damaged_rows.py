@@ -225,6 +225,7 @@ LEFT = {
 """What answers as it is written, and only ``verify`` tells of."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", sorted(DAMAGE.keys() - TOLD_ELSEWHERE))
 def test_damage_is_named_until_it_is_healed(damage: str, sqlite_store: Store) -> None:
     write(sqlite_store, *SOUND, *DAMAGE[damage])

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,7 @@ def test_search_finds_what_its_slow_twin_finds(
     assert [stage.left for stage in result.stages if stage.left < 0] == []
 
 
+@pytest.mark.slow
 @examples(3)
 @given(crowded())
 def test_search_finds_what_its_twin_finds_where_groups_hardly_fit(
@@ -88,6 +90,7 @@ def test_a_limited_search_finds_some_of_all(
         assert told(result) == oracle.summaries(request, candidates)
 
 
+@pytest.mark.slow
 @examples(3)
 @given(forests(least=4), requests(), st.integers(1, 3), st.booleans(), st.booleans(), st.integers(-1, 4))
 def test_a_limited_search_of_an_older_client_shows_what_gives_in_candidates_that_were_left_out(

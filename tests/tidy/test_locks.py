@@ -93,6 +93,7 @@ def test_the_locks_satisfy_what_they_are_made_for(python: Minor) -> None:
     assert not {name: lines for name, lines in left.items() if lines}
 
 
+@pytest.mark.slow
 @each_python
 @pytest.mark.parametrize("name", ["run", "build", "test"])
 def test_a_lock_pins_all_that_its_distributions_need(name: str, python: Minor) -> None:

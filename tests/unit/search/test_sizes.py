@@ -106,6 +106,7 @@ def of_many_patterns(number: int) -> CandidateRequest:
     return CandidateRequest(wanted, group_policy="none", limit=60 + number)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("asked", [of_a_host, of_devices, of_many_groups, of_many_patterns])
 @pytest.mark.parametrize("shape", [(1, 30), (20, 5), (60, 1)])

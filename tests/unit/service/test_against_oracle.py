@@ -112,6 +112,7 @@ def test_the_service_does_what_its_twin_does_step_by_step(sqlite_template: Path,
         assert_equal(account, service, store)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(st.data())
 def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, data: st.DataObject) -> None:

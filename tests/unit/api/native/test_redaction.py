@@ -258,6 +258,7 @@ NAMED: Mapping[str, Callable[[str], dict[str, object]]] = {
 """Requests that name a tree."""
 
 
+@pytest.mark.slow
 def test_no_answer_says_whether_a_tree_that_is_named_is_there(twins: Both) -> None:
     random, alpha, _ = twins
     for kind, request in NAMED.items():
