@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from moorage.store import migrations
 from moorage.store.migrations import scripts
@@ -66,6 +67,9 @@ def _table(inspector: sa.Inspector, name: str) -> dict[str, Any]:
 
 
 def _kind(found: sa.types.TypeEngine[Any]) -> str:
+    if isinstance(found, mysql.MEDIUMTEXT):
+        # What other databases call a text has a name of its own for its length here.
+        return sa.Text.__name__
     kind = next(kind for kind in KINDS if isinstance(found, kind)).__name__
     length = getattr(found, "length", None)
     return f"{kind}({length})" if length and kind == "String" else kind

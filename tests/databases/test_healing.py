@@ -115,7 +115,7 @@ def test_a_consumer_whose_owner_is_lost_gets_the_one_for_such_consumers(
 def unadopted(store: Store) -> None:
     """As Placement had it, before this package was there."""
     with store.engines.write.begin() as connection:
-        ours = ("moorage_changes", "moorage_revision", "moorage_tokens", "moorage_unmet")
+        ours = ("moorage_changes", "moorage_revision", "moorage_tokens", "moorage_unmet", "moorage_keys")
         for table in (adoption.VERSION_TABLE, *ours):
             sa.Table(table, sa.MetaData()).drop(connection)
 

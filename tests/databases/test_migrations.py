@@ -146,6 +146,7 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
         "moorage_changes",
         "moorage_tokens",
         "moorage_unmet",
+        "moorage_keys",
     }
 
     service = open_service(store)

@@ -315,6 +315,9 @@ class Account:
     @_carry_out.register
     def _(self, command: commands.ReleaseClaims) -> commands.Released:
         named = list(dict.fromkeys(command.consumers))
+        for consumer in named:
+            if consumer not in self.holders and not command.absent_too:
+                raise errors.AllocationsNotFoundError(consumer)
         found = [consumer for consumer in named if self.holders.pop(consumer, None) is not None]
         return commands.Released(tuple(found), tuple(one for one in named if one not in found))
 

@@ -45,7 +45,7 @@ WORK = {
     "search.match.plan:Variable": "the plan of a search",
     "search.match.constraints:Matching": "placements in a tree",
     "service.committer:Committer": "writes that wait, one per thread",
-    "service.committer:Lookalikes": "a group of writes",
+    "service.lookalikes:Lookalikes": "a group of writes",
     "service.unmet:UnmetRecorder._handed": "searches that wait for the next round",
     "service.unmet:UnmetRecorder._repeats": "searches that wait for the next write",
     "service.unmet:UnmetRecorder._waiting": "searches that wait for their explanation",

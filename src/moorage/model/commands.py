@@ -43,12 +43,14 @@ class Command(Generic[ResultT_co]):
 class WriteOutcome(Generic[ResultT]):
     """What came of a command.
 
-    ``revision``: of its write; of the state if it wrote nothing, or if ``error`` refused it.
+    ``revision``: of its write; of the state if it wrote nothing, or if ``error`` refused it. ``replayed``:
+    what is remembered under its key. Then nothing was written, and ``revision`` is that of the first write.
     """
 
     revision: int
     result: ResultT | None = None
     error: MoorageError | None = None
+    replayed: str | None = None
 
 
 class Keep(Enum):
@@ -239,9 +241,13 @@ class Released:
 
 @valueclass(frozen=True, slots=True)
 class ReleaseClaims(Command[Released]):
-    """Take away all that several consumers hold, whatever their generations. Result: ``Released``."""
+    """Take away all that several consumers hold, whatever their generations. Result: ``Released``.
+
+    Unless ``absent_too``, a consumer that holds nothing refuses the command.
+    """
 
     consumers: tuple[str, ...]
+    absent_too: bool = True
 
 
 @valueclass(frozen=True, slots=True)

@@ -312,6 +312,13 @@ class EqualNameError(ConflictError):
 
 
 @dataclass(eq=False)
+class KeyReusedError(ConflictError):
+    """The idempotency key was used for another request."""
+
+    template = "The idempotency key was used for another request."
+
+
+@dataclass(eq=False)
 class EntriesRefusedError(ConflictError):
     """Too many entries of a request cannot be claimed. ``refused``: number of an entry, and its error."""
 

@@ -234,10 +234,15 @@ def touch_release(command: ReleaseClaims) -> Touch:
 
 
 def decide_release(state: State, command: ReleaseClaims) -> Changes[Released]:
-    """As ``decide_delete``, of all consumers that hold something."""
+    """As ``decide_delete``, of all consumers that hold something.
+
+    Raises AllocationsNotFoundError.
+    """
     named = tuple(dict.fromkeys(command.consumers))
     holding = tuple([consumer for consumer in named if state.held[consumer]])
     absent = tuple([consumer for consumer in named if not state.held[consumer]])
+    if absent and not command.absent_too:
+        raise AllocationsNotFoundError(absent[0])
     return _released(state, holding, Released(holding, absent))
 
 

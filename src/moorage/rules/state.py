@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from moorage.model.errors import ProviderNotFoundError, ResourceClassNotFoundError, StaleGenerationError
+from moorage.model.keys import RememberedAnswer
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory, Provider
 
@@ -87,7 +88,7 @@ class Touch:
     ``providers`` are locked. ``trees``: all providers in the trees of these providers are read too.
     ``consumers``: their rows, what they hold, and the providers that they hold it of, with their use.
     ``newcomers`` are the consumers that the client takes for new: a hint, which may be wrong.
-    ``kept_classes`` must not go before the command's transaction ends.
+    ``kept_classes`` must not go before the command's transaction ends. ``keys``: ids of idempotency keys.
     """
 
     providers: frozenset[str] = frozenset()
@@ -104,6 +105,7 @@ class Touch:
     resource_class_use: frozenset[str] = frozenset()
     trait_names: frozenset[str] = frozenset()
     trait_use: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
 
     def __or__(self, other: Touch) -> Touch:
         return Touch.union((self, other))
@@ -145,6 +147,8 @@ class AccountParts:
         by consumer uuid; empty for one that holds nothing.
     resource_classes, trait_names
         by name.
+    keys
+        what is remembered under idempotency keys, by their ids; None: nothing.
     """
 
     providers: MutableMapping[str, ProviderRow | None] = field(default_factory=dict, metadata=OF_PROVIDER)
@@ -157,6 +161,7 @@ class AccountParts:
     held: MutableMapping[str, Held] = field(default_factory=dict)
     resource_classes: MutableMapping[str, NameRow] = field(default_factory=dict)
     trait_names: MutableMapping[str, NameRow] = field(default_factory=dict)
+    keys: MutableMapping[str, RememberedAnswer | None] = field(default_factory=dict)
 
 
 _PARTS = tuple(item.name for item in fields(AccountParts))
@@ -233,7 +238,9 @@ class Changes(AccountParts, _Decided[ResultT]):
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.touched_providers() or self.consumers or self.held or self.changes_names)
+        return bool(
+            self.touched_providers() or self.consumers or self.held or self.changes_names or self.keys
+        )
 
     @classmethod
     def of_scratch(cls, scratch: State, result: ResultT, kind: str, *, changes_names: bool) -> Self:

@@ -17,10 +17,10 @@ import math
 import random
 import threading
 import time
-import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from uuid import uuid4
 
@@ -33,10 +33,13 @@ from moorage.model.errors import (
     UnavailableError,
     UnstorableError,
 )
+from moorage.model.keys import IdempotencyKey, RememberedAnswer
 from moorage.model.values import Requester
 from moorage.rules.decide import RULES
-from moorage.rules.state import State, Touch
+from moorage.rules.keys import once
+from moorage.rules.state import Changes, State, Touch
 from moorage.service.live_index import Announcer, Audience, SharedPoll
+from moorage.service.lookalikes import Lookalikes
 from moorage.service.observer import Observer, Setback
 from moorage.service.settings import CommitSettings
 from moorage.store.changes.news import OwnClaims
@@ -44,33 +47,6 @@ from moorage.store.nouns.noun import GroupWork
 from moorage.store.sql.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.store import Store
 from moorage.store.transaction import Write, WriteTransaction
-
-
-def folded(name: str) -> str:
-    """A key without case, accents and spaces at the end, which most collations ignore."""
-    if not name.isascii():
-        decomposed = unicodedata.normalize("NFKD", name)
-        name = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return name.casefold().rstrip(" ")
-
-
-class Lookalikes:
-    """Names of which no two look alike, unless they are the same."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-
-    def take(self, names: Iterable[str]) -> bool:
-        """Add all of ``names``, or none if one of them looks like another name. False: none."""
-        added: dict[str, str] = {}
-        for name in names:
-            key = folded(name)
-            if self._names.get(key, name) != name:
-                return False
-            added[key] = name
-        self._names.update(added)
-        return True
-
 
 ResultT = TypeVar("ResultT")
 
@@ -151,6 +127,7 @@ class Ticket:
     error: Exception | None = None
     answered: bool = False
     asks_revision: bool = False
+    key: IdempotencyKey | None = None
     revision: int | None = None
 
     def answer(self, result: object, error: Exception | None, revision: int | None = None) -> None:
@@ -233,20 +210,34 @@ class Committer:
             raise ticket.error
         return cast("ResultT", ticket.result)
 
-    def outcome(self, command: Command[ResultT], requester: Requester) -> WriteOutcome[ResultT]:
-        """As ``execute``, with the revision. Raises what leaves no outcome to tell, as UnavailableError."""
-        ticket = self._carried_out(command, requester, asks_revision=True)
-        error, revision = ticket.error, ticket.revision
+    def outcome(
+        self, command: Command[ResultT], requester: Requester, key: IdempotencyKey | None = None
+    ) -> WriteOutcome[ResultT]:
+        """As ``execute``, once for each ``key``, with the revision.
+
+        Raises what leaves no outcome to tell, as UnavailableError.
+        """
+        ticket = self._carried_out(command, requester, asks_revision=True, key=key)
+        result, error, revision = ticket.result, ticket.error, ticket.revision
         if revision is None or not (error is None or isinstance(error, MoorageError)):
             raise error or OutcomeUnknownError("the revision of a write is not known")
-        return WriteOutcome(revision, cast("ResultT | None", ticket.result), error)
+        if isinstance(result, RememberedAnswer):
+            return WriteOutcome(
+                revision if result.revision is None else result.revision, replayed=result.text
+            )
+        return WriteOutcome(revision, cast("ResultT | None", result), error)
 
     def _carried_out(
-        self, command: Command[Any], requester: Requester, *, asks_revision: bool = False
+        self,
+        command: Command[Any],
+        requester: Requester,
+        *,
+        asks_revision: bool = False,
+        key: IdempotencyKey | None = None,
     ) -> Ticket:
         deadline = time.monotonic() + self._settings.deadline_seconds
-        touch = RULES[type(command)].touches(command)
-        ticket = Ticket(command, requester, touch, deadline, asks_revision=asks_revision)
+        touch = _touch_of(command, key)
+        ticket = Ticket(command, requester, touch, deadline, asks_revision=asks_revision, key=key)
         with self._mutex:
             if len(self._waiting) >= self._settings.queue_length:
                 raise UnavailableError("too many writes are waiting")
@@ -318,7 +309,8 @@ class Committer:
     def _next_group(self) -> list[Ticket]:
         group: list[Ticket] = []
         later: list[Ticket] = []
-        names = Lookalikes()
+        names = Lookalikes() if self._store.ignores_case else None
+        keys: set[str] = set()
         while self._waiting and len(group) < self._settings.group_size:
             if self._waiting[0].command.stands_alone:
                 if not group:
@@ -327,11 +319,13 @@ class Committer:
             ticket = self._waiting.popleft()
             # Reading says which names the database holds equal to an existing one. It does not say so of a
             # group's new names: the second one waits until the first exists.
-            if self._store.ignores_case and not names.take(
-                {*ticket.touch.provider_names, *ticket.touch.consumers}
+            # A key is known to others once its group has ended: the second request of it waits as well.
+            if not keys.isdisjoint(ticket.touch.keys) or (
+                names is not None and not names.take({*ticket.touch.provider_names, *ticket.touch.consumers})
             ):
                 later.append(ticket)
             else:
+                keys |= ticket.touch.keys
                 group.append(ticket)
         self._waiting.extendleft(reversed(later))
         return group
@@ -451,7 +445,7 @@ class Committer:
         try:
             bind = self._binder.of_group()
         except MoorageError as refusal:
-            return [_Bound(ticket, ticket.command, Touch(), refusal) for ticket in late]
+            return [_refused(ticket, refusal) for ticket in late]
         return [_bound_by(bind, ticket) for ticket in late]
 
     def _settled(self, done: _Done, transaction_id: str) -> bool:
@@ -510,15 +504,25 @@ def _answer(done: _Done, *, follows: bool) -> None:
     _give(done)
 
 
+def _touch_of(command: Command[Any], key: IdempotencyKey | None) -> Touch:
+    touch = RULES[type(command)].touches(command)
+    return touch if key is None else replace(touch, keys=frozenset((key.id,)))
+
+
+def _refused(ticket: Ticket, error: Exception) -> _Bound:
+    """A ticket that was refused while it was bound. Its key may say that it was carried out before."""
+    return _Bound(ticket, ticket.command, Touch(keys=ticket.touch.keys), error)
+
+
 def _bound_by(bind: Bind, ticket: Ticket) -> _Bound:
     try:
         command = bind(ticket.command)
-        return _Bound(ticket, command, RULES[type(command)].touches(command))
+        return _Bound(ticket, command, _touch_of(command, ticket.key))
     except MoorageError as refusal:
-        return _Bound(ticket, ticket.command, Touch(), refusal)
+        return _refused(ticket, refusal)
     except Exception as fault:
         LOG.exception("A %s could not be bound.", type(ticket.command).__name__)
-        return _Bound(ticket, ticket.command, Touch(), fault)
+        return _refused(ticket, fault)
 
 
 def _all_touched(bound: Sequence[_Bound]) -> Touch:
@@ -545,12 +549,16 @@ def _decided(state: State, bound: Sequence[_Bound]) -> tuple[list[Answer], list[
     """Decide on the evolving state: each command sees what the commands before it did."""
     answers: list[Answer] = []
     writes: list[Write] = []
-    for ticket, command, _, error in bound:
-        if error is not None:
+    for each in bound:
+        ticket, command, _, error = each
+        if error is not None and ticket.key is None:
             answers.append((None, error, len(writes)))
             continue
         try:
-            changes = RULES[type(command)].decide(state, command)
+            if ticket.key is None:
+                changes = RULES[type(command)].decide(state, command)
+            else:
+                changes = once(state, ticket.key, partial(_changes, state, each))
         except MoorageError as refusal:
             answers.append((None, refusal, len(writes)))
         except Exception as fault:
@@ -559,9 +567,16 @@ def _decided(state: State, bound: Sequence[_Bound]) -> tuple[list[Answer], list[
         else:
             providers = state.take_over(changes)
             if providers is not None:
-                writes.append(Write(changes.kind, providers, changes.changes_names, ticket.requester))
+                key = None if ticket.key is None else ticket.key.id
+                writes.append(Write(changes.kind, providers, changes.changes_names, ticket.requester, key))
             answers.append((changes.result, None, len(writes)))
     return answers, writes
+
+
+def _changes(state: State, bound: _Bound) -> Changes[Any]:
+    if bound.error is not None:
+        raise bound.error
+    return RULES[type(bound.command)].decide(state, bound.command)
 
 
 def in_the_way(command: Command[Any], columns: Sequence[str]) -> MoorageError:

@@ -1,4 +1,4 @@
-"""The compactor: removes what no reader needs any more from the change log, a little at a time."""
+"""The compactor: removes what no reader needs any more from the change log, and old idempotency keys."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from moorage.model.errors import UnavailableError
 from moorage.service.settings import ChangeLogSettings
@@ -56,7 +57,7 @@ class Compactor:
         self._ending.set()
 
     def compact(self) -> int:
-        """One round: forget all that may be forgotten. Returns how many writes that were.
+        """One round: forget all writes and keys that may be forgotten. Returns how many writes that were.
 
         Raises UnavailableError, ConnectionLostError.
         """
@@ -77,7 +78,13 @@ class Compactor:
                 break
             forgotten += batch
             self._ending.wait(BATCH_PAUSE_SECONDS)
+        self._forget_keys()
         return forgotten
+
+    def _forget_keys(self) -> None:
+        with suppress(WriteConflictError):
+            while not self._ending.is_set() and self._store.forget_keys(self._settings.keys_kept_seconds):
+                self._ending.wait(BATCH_PAUSE_SECONDS)
 
     def _run(self) -> None:
         while not self._ending.wait(ROUND_SECONDS * self._random.uniform(0.5, 1.5)):

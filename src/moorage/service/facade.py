@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
 from moorage.model.commands import Command, WriteOutcome
 from moorage.model.errors import UnavailableError
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
+from moorage.model.keys import IdempotencyKey
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
 from moorage.model.unmet import UnmetFound, UnmetGroup
 from moorage.model.values import (
@@ -184,12 +185,19 @@ class Service:
         """
         return self._committer.execute(command, requester)
 
-    def outcome(self, command: Command[ResultT], requester: Requester) -> WriteOutcome[ResultT]:
+    def outcome(
+        self, command: Command[ResultT], requester: Requester, key: IdempotencyKey | None = None
+    ) -> WriteOutcome[ResultT]:
         """As ``execute``, but a refusal is part of the answer, and the answer has its revision.
 
-        Raises UnavailableError, OutcomeUnknownError.
+        With a ``key`` that was used before, the command is not carried out again: the answer is the
+        remembered one. Raises UnavailableError, OutcomeUnknownError.
         """
-        return self._committer.outcome(command, requester)
+        return self._committer.outcome(command, requester, key)
+
+    def generations(self, consumers: Collection[str]) -> dict[str, int]:
+        """Generations of the consumers that hold something."""
+        return self._store.generations(consumers)
 
     def provider(self, uuid: str) -> Provider:
         """Raises ProviderNotFoundError."""

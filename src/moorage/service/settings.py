@@ -29,11 +29,12 @@ class ChangeLogSettings:
     """How much the change log keeps: so many revisions, and none older than so many seconds.
 
     100,000 revisions are some tens of megabytes. A week is as far back as operators usually look for the
-    author of a change.
+    author of a change. ``keys_kept_seconds``: how long idempotency keys are known.
     """
 
     kept_revisions: int = 100_000
     kept_seconds: float = 7 * 24 * 3600.0
+    keys_kept_seconds: float = 24 * 3600.0
 
 
 @valueclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,6 +68,15 @@ def claim_of(connection: sa.Connection, consumer: str) -> ListedClaim | None:
     rows = connection.execute(_consumers.where(_holds, consumers.c.uuid == consumer)).all()
     # A collation may find a consumer that is called otherwise.
     return next(iter(_listed(connection, [row for row in rows if row.uuid == consumer])), None)
+
+
+def generations_of(connection: sa.Connection, wanted: Collection[str]) -> dict[str, int]:
+    """Generations of the consumers that hold something."""
+    found: dict[str, int] = {}
+    for batch in batches(wanted):
+        query = sa.select(consumers.c.uuid, consumers.c.generation).where(_holds, consumers.c.uuid.in_(batch))
+        found |= {row.uuid: row.generation for row in connection.execute(query)}
+    return found
 
 
 def _listed(connection: sa.Connection, shown: Sequence[Any]) -> list[ListedClaim]:

@@ -25,6 +25,7 @@ from moorage.store.everything import read_everything, read_many_trees
 from moorage.store.migrations import adoption
 from moorage.store.nouns import order, providers
 from moorage.store.nouns.inventories import totals
+from moorage.store.nouns.keys import forget_keys
 from moorage.store.registry import Registries
 from moorage.store.settings import SYNC_COMMAND, StoreSettings
 from moorage.store.sql.direct import DirectQuery
@@ -278,6 +279,15 @@ class Store:
         with translated(), self.engines.write.begin() as connection:
             return changelog.compact_some(connection, kept_revisions, before, settled)
 
+    def forget_keys(self, kept_seconds: float) -> int:
+        """Forget a batch of idempotency keys that are older; returns how many.
+
+        Raises WriteConflictError, ConnectionLostError, UnavailableError.
+        """
+        before = utcnow() - timedelta(seconds=kept_seconds)
+        with translated(), self.engines.write.begin() as connection:
+            return forget_keys(connection, before)
+
     def was_committed(self, transaction_id: str) -> bool:
         """Whether a transaction whose COMMIT got lost has happened. The answer is final.
 
@@ -340,6 +350,10 @@ class Store:
         return self.read(
             lambda connection: (changelog.current(connection), pages.claim_of(connection, consumer))
         )
+
+    def generations(self, consumers: Collection[str]) -> dict[str, int]:
+        """Generations of the consumers that hold something."""
+        return self.read(lambda connection: pages.generations_of(connection, consumers))
 
     def refresh(self, revision: int) -> Refresh | None:
         """What a reader that knows ``revision`` needs to be up to date.

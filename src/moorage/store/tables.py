@@ -7,6 +7,7 @@ started on one database. As in Placement, ``created_at`` and ``updated_at`` are 
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from moorage.store.sql.statements import utcnow
 
@@ -192,6 +193,18 @@ tokens = sa.Table(
     sa.Column("expires_at", sa.BigInteger),
     sa.Column("revoked_at", sa.BigInteger),
     comment="Tokens by their public part, with the digest of their secret. Times are seconds since 1970.",
+)
+
+keys = sa.Table(
+    "moorage_keys",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("answer", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
+    sa.Index("moorage_keys_created_at_idx", "created_at"),
+    comment="Answers to native writes by the digest of their idempotency keys, compressed if they are long.",
 )
 
 unmet = sa.Table(

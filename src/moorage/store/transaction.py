@@ -22,6 +22,7 @@ from moorage.rules.state import State, Touch
 from moorage.store.changes import changelog
 from moorage.store.changes.news import CLAIM_KINDS, OwnClaims
 from moorage.store.nouns import consumers, order, providers
+from moorage.store.nouns.keys import plan_keys
 from moorage.store.nouns.noun import GroupWork, NotNewError
 from moorage.store.sql import statements
 from moorage.store.sql.errors import DRIVER_ERRORS, translate
@@ -32,12 +33,13 @@ LOG = logging.getLogger(__name__)
 
 @valueclass(frozen=True, slots=True)
 class Write:
-    """One command's part of a transaction, for the change log."""
+    """One command's part of a transaction, for the change log. ``key``: id of its idempotency key."""
 
     kind: str
     providers: frozenset[str]
     changes_names: bool
     requester: Requester
+    key: str | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -149,12 +151,17 @@ class WriteTransaction:
                     noun.write(work, before, after)
             used = consumers.plan(work, before, after)
             providers.plan_generations(work, before, after)
-            work.planned += changelog.plan([self._entry(after, write) for write in writes], transaction_id)
-            *_, counting, _logging = statements.send(self._connection, work.planned)
+            counting, logging_ = changelog.plan(
+                [self._entry(after, write) for write in writes], transaction_id
+            )
+            remembering = plan_keys(after, [write.key for write in writes]) if after.keys else []
+            place = len(work.planned)
+            work.planned += (counting, *remembering, logging_)
+            counted = statements.send(self._connection, work.planned)[place]
             revision: int | None = None
             if work.locks:
                 consumers.check_absent(work, before, after)
-                revision = changelog.counted(self._connection, counting)
+                revision = changelog.counted(self._connection, counted)
             elif work.revision is not None:
                 # No other process has written since the revision was read.
                 revision = work.revision + len(writes)

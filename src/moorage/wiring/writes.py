@@ -52,6 +52,13 @@ WRITE_OPTIONS: Final[list[cfg.Opt]] = [
         min=1,
         help="Hours after which the change log deletes a write even if there are fewer of them.",
     ),
+    cfg.IntOpt(
+        "idempotency_hours",
+        default=int(_LOG.keys_kept_seconds) // SECONDS_PER_HOUR,
+        min=1,
+        help="Hours for which a native write is known by its idempotency key. Later the same request is "
+        "carried out again.",
+    ),
 ]
 
 
@@ -69,4 +76,5 @@ def change_log_settings_from(moorage: Callable[[str], Any]) -> ChangeLogSettings
     return ChangeLogSettings(
         kept_revisions=moorage("change_log_revisions"),
         kept_seconds=moorage("change_log_hours") * SECONDS_PER_HOUR,
+        keys_kept_seconds=moorage("idempotency_hours") * SECONDS_PER_HOUR,
     )

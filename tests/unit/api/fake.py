@@ -16,6 +16,7 @@ from moorage.auth.policy import Policy, default_policy
 from moorage.model import commands
 from moorage.model.commands import Command, WriteOutcome
 from moorage.model.errors import ProviderNotFoundError
+from moorage.model.keys import IdempotencyKey
 from moorage.model.requests import (
     Candidate,
     CandidateRequest,
@@ -76,7 +77,9 @@ class FakeService(Service):
         self._note("execute", command)
         return cast(ResultT, self._result(command) if self.result is None else self.result)
 
-    def outcome(self, command: Command[ResultT], requester: Requester) -> WriteOutcome[ResultT]:
+    def outcome(
+        self, command: Command[ResultT], requester: Requester, key: IdempotencyKey | None = None
+    ) -> WriteOutcome[ResultT]:
         return WriteOutcome(1, self.execute(command, requester))
 
     def _result(self, command: object) -> object:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from moorage.service.committer import Lookalikes, folded
+from moorage.service.lookalikes import Lookalikes, folded
 
 
 def test_names_that_differ_in_case_accents_or_spaces_at_the_end_look_alike() -> None:

@@ -105,6 +105,7 @@ commit_queue_length = 18
 commit_deadline_seconds = 19
 change_log_revisions = 20
 change_log_hours = 2
+idempotency_hours = 3
 max_body_bytes = 1024
 max_url_bytes = 1025
 max_header_bytes = 1026
@@ -134,7 +135,7 @@ one_processor_per_worker = false
     assert settings.api.limits == Limits(1024, 1025, 1026, 10, 22, 11, 12, 13, 14)
     assert settings.server == ServerSettings(15, 16, 21, False, 1025 + 1026)
     assert settings.service.commit == CommitSettings(17, 18, 19)
-    assert settings.service.change_log == ChangeLogSettings(20, 7200)
+    assert settings.service.change_log == ChangeLogSettings(20, 7200, 10800)
     assert settings.sync_on_startup
 
 

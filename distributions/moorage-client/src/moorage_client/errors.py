@@ -185,6 +185,12 @@ class UnsupportedMediaTypeError(ProblemError):
     code = "unsupported_media_type"
 
 
+class KeyReusedError(ProblemError):
+    """The idempotency key was used for another request."""
+
+    code = "key_reused"
+
+
 class TooHardError(ProblemError):
     """The search needs more steps than one request may take."""
 

@@ -25,7 +25,7 @@ from moorage.api.http.observer import RequestObserver
 from moorage.api.http.render import title
 from moorage.api.http.settings import Limits
 from moorage.api.http.wire_error import WireError
-from moorage.api.native import names, parameters, problems, strict
+from moorage.api.native import names, parameters, problems, strict, writes
 from moorage.api.native.endpoint import REVISION_HEADER, Endpoint, NativeCall, ReadQuery
 from moorage.api.native.endpoints import by_path
 from moorage.api.native.openapi import EVERYTHING
@@ -100,7 +100,11 @@ class NativeDesk:
             may=partial(self._may, identity),
             accept=request.get_header("accept"),
             query=parameters.read(endpoint.parameters, request.query_string),
+            name=endpoint.name,
         )
+        key = request.get_header(writes.KEY_HEADER) if endpoint.writes else None
+        if key is not None:
+            call.key = writes.key_in(key)
         if endpoint.body is not None:
             content = intake.read(request.env, self._limits.body_bytes)
             count = partial(intake.check_body, endpoint.counts, limits=self._limits)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from moorage.api.http import intake
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Schema, Validator
-from moorage.api.native import pages, problems
+from moorage.api.native import pages, problems, writes
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.parameters import Parameter
-from moorage.api.native.problems import NOT_FOUND, OUTCOME_UNKNOWN, REVISION, VERSION
-from moorage.api.native.shapes import INTEGER, TEXT, array, record, reference
-from moorage.model.commands import DeleteAllocations, ReleaseClaims
+from moorage.api.native.problems import KEY_REUSED, NOT_FOUND, OUTCOME_UNKNOWN, REVISION, VERSION
+from moorage.api.native.shapes import INTEGER, TEXT, array, record, reference, written
+from moorage.model.commands import ReleaseClaims
 from moorage.model.errors import AllocationsNotFoundError
 from moorage.model.values import ClaimSelection, ListedClaim
 
@@ -45,19 +46,25 @@ def show(call: NativeCall) -> Answer:
 def release(call: NativeCall) -> Answer:
     """Release one claim."""
     consumer = call.path["consumer"]
-    outcome = call.service.outcome(DeleteAllocations(consumer), call.requester)
-    if outcome.error is not None:
-        raise problems.refused(outcome.error, revision=outcome.revision)
-    return at_revision(outcome.revision, {"consumer": consumer})
+    return writes.carried_out(
+        call, ReleaseClaims((consumer,), absent_too=False), lambda _: {"consumer": consumer}, _left_nothing
+    )
 
 
 def release_many(call: NativeCall) -> Answer:
     """Release several claims at once."""
-    outcome = call.service.outcome(ReleaseClaims(tuple(call.body["consumers"])), call.requester)
-    if outcome.result is None:
-        raise problems.refused(outcome.error, revision=outcome.revision)
-    found = outcome.result
-    return at_revision(outcome.revision, {"released": list(found.released), "absent": list(found.absent)})
+    return writes.carried_out(
+        call,
+        ReleaseClaims(tuple(call.body["consumers"])),
+        lambda done: {"released": list(done.released), "absent": list(done.absent)},
+        _left_nothing,
+    )
+
+
+def _left_nothing(body: Mapping[str, Any]) -> dict[str, int]:
+    """The consumers of a release, none of which should hold anything."""
+    consumers = [body["consumer"]] if "consumer" in body else body["released"]
+    return dict.fromkeys(consumers, 0)
 
 
 def _shown(claim: ListedClaim) -> dict[str, object]:
@@ -145,8 +152,9 @@ ENDPOINTS: Final = (
         summary="Release what a consumer holds",
         rule="moorage:claims:delete",
         about="Takes away all that the consumer holds, whatever its generation, and the consumer with it.",
-        answer=record({REVISION: INTEGER, "consumer": TEXT}),
-        problems=(NOT_FOUND, OUTCOME_UNKNOWN),
+        writes=True,
+        answer=written({REVISION: INTEGER, "consumer": TEXT}),
+        problems=(NOT_FOUND, KEY_REUSED, OUTCOME_UNKNOWN),
         examples=("",),
     ),
     Endpoint(
@@ -158,8 +166,9 @@ ENDPOINTS: Final = (
         about="Consumers that hold nothing are named in `absent`; they are no reason to refuse the request.",
         body=Validator(RELEASES, BODY_FORMATS),
         counts=((intake.ALLOCATIONS, intake.part_size("consumers")),),
-        answer=record({REVISION: INTEGER, "released": array(TEXT), "absent": array(TEXT)}),
-        problems=(OUTCOME_UNKNOWN,),
+        writes=True,
+        answer=written({REVISION: INTEGER, "released": array(TEXT), "absent": array(TEXT)}),
+        problems=(KEY_REUSED, OUTCOME_UNKNOWN),
         examples=(
             {
                 "consumers": [

@@ -33,7 +33,8 @@ class NativeCall:
 
     ``may`` says whether the policy allows what a further rule names. ``prefix`` is the path that the service
     is mounted under ("" at the root of a host). ``query`` has a value for each parameter that is there.
-    ``body`` is the decoded JSON, valid by its schema. ``accept`` is the header of that name.
+    ``body`` is the decoded JSON, valid by its schema. ``accept`` is the header of that name. ``key`` is the
+    idempotency key, and ``name`` is the endpoint's.
     """
 
     service: Service
@@ -46,6 +47,8 @@ class NativeCall:
     may: Callable[[str], bool]
     accept: str | None
     query: Mapping[str, Any]
+    name: str
+    key: str | None = None
     body: Any = None
 
 
@@ -61,9 +64,9 @@ class Endpoint:
     rules that decide on parts of the answer.
 
     What it takes: ``parameters`` of the query string; ``body`` validates the JSON body, None if there is
-    none; ``counts`` says how to count what a body names. Whatever it does not list is refused.
-    ``projects``: the projects that the rule is asked for, of a request with its body; None if it depends on
-    none.
+    none; ``counts`` says how to count what a body names. Whatever it does not list is refused. ``writes``: it
+    takes an idempotency key. ``projects``: the projects that the rule is asked for, of a request with its
+    body; None if it depends on none.
 
     What it gives: ``status`` and ``answer`` are those of success; ``answer`` is a schema, None for a page.
     ``media_types`` are those of the answer. ``problems`` are those that it can raise beyond those of any
@@ -81,6 +84,7 @@ class Endpoint:
     body: Validator | None = None
     counts: BodyCounts = ()
     projects: Callable[[NativeCall], Iterable[str | None]] | None = None
+    writes: bool = False
     status: int = 200
     answer: Schema | None = None
     media_types: tuple[str, ...] = (JSON,)

@@ -45,6 +45,15 @@ _HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 
+KEY_PARAMETER: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A key for this request. Repeated with it, a request that succeeded gets its answer.",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+}
+"""The header that every write takes."""
+
 _FIELD: Final = re.compile(r"{(\w+)}")
 
 
@@ -125,6 +134,8 @@ def _operation(endpoint: Endpoint) -> Schema:
             for parameter in endpoint.parameters
         ],
     }
+    if endpoint.writes:
+        shown["parameters"].append(KEY_PARAMETER)
     if endpoint.rule is None:
         shown["security"] = []
     else:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Validator
-from moorage.api.native import entries, problems
-from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
+from moorage.api.native import entries, problems, writes
+from moorage.api.native.endpoint import Endpoint, NativeCall
 from moorage.api.native.entries import WantedClaim
 from moorage.api.native.problems import (
     ALREADY_HOLDS,
+    KEY_REUSED,
     NEVER_FITS,
     NO_ROOM,
     OUTCOME_UNKNOWN,
@@ -19,7 +20,7 @@ from moorage.api.native.problems import (
     UNKNOWN_NAME,
     VERSION,
 )
-from moorage.api.native.shapes import INTEGER, array, record, reference
+from moorage.api.native.shapes import INTEGER, array, reference, written
 from moorage.model.commands import GrantClaims
 from moorage.model.errors import EntriesRefusedError, MoorageError
 from moorage.model.placing import Granted, GrantedEntry
@@ -30,10 +31,18 @@ def create(call: NativeCall) -> Answer:
     wanted = entries.wanted(call.body)
     least = entries.least_of(call.body, len(wanted))
     command = GrantClaims(entries.exact(wanted, call.requester), least)
-    outcome = call.service.outcome(command, call.requester)
-    if outcome.result is None:
-        raise _refused(wanted, outcome.error, outcome.revision)
-    return at_revision(outcome.revision, _shown(wanted, outcome.result), status=201)
+    return writes.carried_out(
+        call,
+        command,
+        lambda granted: _shown(wanted, granted),
+        _left,
+        lambda outcome: _refused(wanted, outcome.error, outcome.revision),
+        status=201,
+    )
+
+
+def _left(body: Mapping[str, Any]) -> dict[str, int]:
+    return {claim["consumer"]: claim["generation"] for claim in body["claims"]}
 
 
 def _refused(wanted: Sequence[WantedClaim], error: MoorageError | None, revision: int) -> Exception:
@@ -89,15 +98,16 @@ ENDPOINTS: Final = (
         body=Validator(entries.SCHEMA, BODY_FORMATS),
         counts=entries.COUNTS,
         projects=lambda call: entries.owners(call.body, call.identity.project_id),
+        writes=True,
         status=201,
-        answer=record(
+        answer=written(
             {
                 REVISION: INTEGER,
                 "claims": array(reference("NewClaim")),
                 "unplaced": array(reference("Unplaced")),
             }
         ),
-        problems=(UNKNOWN_NAME, NO_ROOM, NEVER_FITS, ALREADY_HOLDS, OUTCOME_UNKNOWN),
+        problems=(UNKNOWN_NAME, NO_ROOM, NEVER_FITS, ALREADY_HOLDS, KEY_REUSED, OUTCOME_UNKNOWN),
         examples=(
             {
                 "claims": [

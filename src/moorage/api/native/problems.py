@@ -200,6 +200,13 @@ PROBLEMS: Final = (
         "Send Content-Type: application/json.",
     ),
     ProblemType(
+        "key_reused",
+        422,
+        "Key reused",
+        "The idempotency key was used for another request of the same project.",
+        "Use a new key for each request, and the same one only to repeat it.",
+    ),
+    ProblemType(
         "too_hard",
         422,
         "Too hard",
@@ -235,7 +242,8 @@ PROBLEMS: Final = (
         503,
         "Outcome unknown",
         "The connection to the database was lost: whether the request took effect is not known.",
-        "Read what the request would have changed, and decide then.",
+        "Send the same request with the same Idempotency-Key: it is carried out once. Without a key, read "
+        "what the request would have changed, and decide then.",
         Again.NOW,
         Effect.UNKNOWN,
     ),
@@ -251,6 +259,7 @@ NO_ROOM: Final = BY_CODE["no_room"]
 NEVER_FITS: Final = BY_CODE["never_fits"]
 GENERATION_CONFLICT: Final = BY_CODE["generation_conflict"]
 ALREADY_HOLDS: Final = BY_CODE["already_holds"]
+KEY_REUSED: Final = BY_CODE["key_reused"]
 TOO_HARD: Final = BY_CODE["too_hard"]
 INTERNAL_ERROR: Final = BY_CODE["internal_error"]
 UNAVAILABLE: Final = BY_CODE["unavailable"]
@@ -265,6 +274,7 @@ _OF_MODEL: Final[Mapping[type[model.MoorageError], ProblemType]] = {
     model.ResourceClassNotFoundError: UNKNOWN_NAME,
     model.TraitNotFoundError: UNKNOWN_NAME,
     model.SearchLimitError: TOO_HARD,
+    model.KeyReusedError: KEY_REUSED,
     model.CapacityExceededError: NO_ROOM,
     model.NoInventoryError: NEVER_FITS,
     model.UnitViolatedError: NEVER_FITS,

@@ -34,6 +34,12 @@ def record(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
     }
 
 
+def written(properties: Schema) -> Schema:
+    """As ``record``, of the answer to a write."""
+    more = {"replayed": {"type": "boolean"}, "state_now": {"enum": ["held", "changed", "released"]}}
+    return record({**properties, **more}, optional=("state_now",))
+
+
 def array(item: Schema) -> Schema:
     """A list."""
     return {"type": "array", "items": item}

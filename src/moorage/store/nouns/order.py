@@ -2,7 +2,7 @@
 
 Locks are taken in one order: providers by id, then consumers by id, then names. The transaction reads
 providers, then consumers, and then ``READ``. It writes ``WRITTEN``, and then consumers, the generations of
-providers and the change log.
+providers, the revision, idempotency keys and the change log.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from moorage.rules.audit import Facts
 from moorage.store.nouns.aggregates import AGGREGATES
 from moorage.store.nouns.consumers import CONSUMERS
 from moorage.store.nouns.inventories import INVENTORIES
+from moorage.store.nouns.keys import KEYS
 from moorage.store.nouns.noun import Noun
 from moorage.store.nouns.providers import Providers
 from moorage.store.nouns.resource_classes import RESOURCE_CLASSES
 from moorage.store.nouns.traits import TRAIT_NAMES, TRAITS_OF_PROVIDERS
 
-READ: Final[Sequence[Noun]] = (TRAITS_OF_PROVIDERS, AGGREGATES, RESOURCE_CLASSES, TRAIT_NAMES)
+READ: Final[Sequence[Noun]] = (TRAITS_OF_PROVIDERS, AGGREGATES, RESOURCE_CLASSES, TRAIT_NAMES, KEYS)
 """What is read after providers and consumers."""
 
 _OF_PROVIDERS: Final[Sequence[Noun]] = (INVENTORIES, TRAITS_OF_PROVIDERS, AGGREGATES)

@@ -64,6 +64,7 @@ def test_a_claim_holds_what_its_entry_says(
             }
         ],
         "unplaced": [],
+        "replayed": False,
     }
     shown = client.get(f"{PATH}/{consumer}").json
     assert (shown["project_id"], shown["user_id"], shown["consumer_type"]) == ("p1", "u1", "INSTANCE")

@@ -60,6 +60,7 @@ def test_a_release_is_a_revision_of_its_own(sqlite_service: Service, client: Nat
     assert told(client, "DELETE", f"/moorage/v1/claims/{first}") == {
         "revision": before + 1,
         "consumer": first,
+        "replayed": False,
     }
     assert sqlite_service.revision() == before + 1
     assert sqlite_service.claim(first) == (before + 1, None)
@@ -77,6 +78,7 @@ def test_several_are_released_in_one_commit_and_absent_ones_named(
         "revision": before + 1,
         "released": consumers[:2],
         "absent": [absent],
+        "replayed": False,
     }
     assert [sqlite_service.claim(each)[1] is None for each in consumers] == [True, True, False]
 
@@ -87,7 +89,7 @@ def test_a_release_of_what_nobody_holds_is_answered_with_the_present_revision(
     claimed(sqlite_service)
     before, absent = sqlite_service.revision(), new_uuid()
     answer = told(client, "POST", "/moorage/v1/releases", {"consumers": [absent]})
-    assert answer == {"revision": before, "released": [], "absent": [absent]}
+    assert answer == {"revision": before, "released": [], "absent": [absent], "replayed": False}
     assert sqlite_service.revision() == before
 
 

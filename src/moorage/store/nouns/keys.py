@@ -1,0 +1,85 @@
+"""Idempotency keys, with the answers that are remembered under them.
+
+Keys are written after the revision was raised. So the revision's lock orders them, and no two processes wait
+for each other's keys. A process that has not seen another one's key meets it as a row in the way.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar, Final
+
+import sqlalchemy as sa
+
+from moorage.model.keys import RememberedAnswer
+from moorage.rules.state import State, Touch
+from moorage.store.changes.changelog import CURRENT
+from moorage.store.nouns.noun import GroupWork, Noun
+from moorage.store.sql.statements import Insertion, Planned, Selection, batches
+from moorage.store.tables import keys
+
+REMEMBERED: Final = Selection(
+    sa.select(keys.c.id, keys.c.fingerprint, keys.c.revision, keys.c.answer), keys.c.id
+)
+NEW_KEYS: Final = Insertion(keys, "revision", "id", "fingerprint", "answer", origin=CURRENT)
+
+FORGOTTEN_TOGETHER: Final = 1_000
+"""Keys that one transaction forgets."""
+
+SHORT: Final = 1024
+"""Characters of an answer that is kept as it is; a longer one is compressed."""
+
+COMPRESSED: Final = "z"
+"""First character of a compressed answer. No JSON begins with it."""
+
+
+def packed_text(text: str) -> str:
+    """An answer as the table keeps it."""
+    if len(text) <= SHORT:
+        return text
+    return COMPRESSED + b64encode(zlib.compress(text.encode())).decode()
+
+
+def unpacked_text(kept: str) -> str:
+    """The answer that was kept."""
+    if not kept.startswith(COMPRESSED):
+        return kept
+    return zlib.decompress(b64decode(kept[1:])).decode()
+
+
+class Keys(Noun):
+    """See the module."""
+
+    touched: ClassVar[tuple[str, ...]] = ("keys",)
+
+    def read(self, work: GroupWork, state: State, touch: Touch) -> None:
+        """See ``Noun``."""
+        found: dict[str, RememberedAnswer | None] = dict.fromkeys(touch.keys)
+        for id_, fingerprint, revision, answer in REMEMBERED.tuples(work.connection, sorted(touch.keys)):
+            found[id_] = RememberedAnswer(fingerprint, unpacked_text(answer), revision)
+        state.keys.update(found)
+
+
+KEYS: Final = Keys()
+
+
+def plan_keys(after: State, used: Sequence[str | None]) -> list[Planned]:
+    """Plan to remember the answers of a group's writes, of those that have one of the keys ``used``."""
+    rows = [
+        (offset, key, known.fingerprint, packed_text(known.text))
+        for offset, key in enumerate(used, 1 - len(used))
+        if key is not None and (known := after.keys[key]) is not None
+    ]
+    return [(NEW_KEYS, rows)] if rows else []
+
+
+def forget_keys(connection: sa.Connection, before: datetime) -> int:
+    """Forget some of the keys that were made before a time; returns how many."""
+    old = sa.select(keys.c.id).where(keys.c.created_at < before).limit(FORGOTTEN_TOGETHER)
+    ids = list(connection.execute(old).scalars())
+    for batch in batches(ids):
+        connection.execute(keys.delete().where(keys.c.id.in_(batch)))
+    return len(ids)
