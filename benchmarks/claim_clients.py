@@ -38,6 +38,17 @@ SEARCH = request(
 DRAIN_SECONDS = 60.0
 """How long answers are waited for once time is up: whoever has none by then does not know its outcome."""
 
+MANY = 100
+"""Claims of one request of ``place_many``."""
+
+FLAVORS = [
+    {"VCPU": cores, "MEMORY_MB": cores * memory, "DISK_GB": disk}
+    for cores in (1, 2, 3, 4, 6)
+    for memory in (512, 1024, 2048, 4096)
+    for disk in (1, 2, 5, 10, 20)
+]
+"""A hundred different asks."""
+
 CLAIMING, SEARCHING, FREEING = "claim", "search", "free"
 UNANSWERED = "unanswered"
 CLOSED = "closed"
@@ -214,6 +225,21 @@ class Behaviour:
             if mine and (consumer is None or len(mine) > 2):
                 yield from self._free(mine.pop(0))
 
+    def place(self) -> Steps:
+        """Claim for flavors, drawn by chance, wherever the service places them."""
+        yield from self._place(1)
+
+    def place_many(self) -> Steps:
+        """The same, as many claims in one request."""
+        yield from self._place(MANY)
+
+    def _place(self, claims: int) -> Steps:
+        while True:
+            entry = {"count": claims, "ask": {"groups": {"": {"resources": self._chance.choice(FLAVORS)}}}}
+            reply = yield CLAIMING, request("POST", "/moorage/v1/claims", orjson.dumps({"claims": [entry]}))
+            if reply.succeeded:
+                self._note(claims)
+
     def _claim(self, allocations: Mapping[str, Any]) -> Generator[Request, Reply, str | None]:
         consumer = random_uuid(self._chance)
         reply = yield CLAIMING, request("PUT", f"/allocations/{consumer}", claim_body(allocations))
@@ -242,6 +268,8 @@ BEHAVIOURS: Mapping[str, Callable[[Behaviour], Steps]] = {
     "claim": Behaviour.claim,
     "cycle": Behaviour.cycle,
     "compete": Behaviour.compete,
+    "place": Behaviour.place,
+    "place_many": Behaviour.place_many,
 }
 
 

@@ -12,7 +12,8 @@ from moorage.model.valueclass import valueclass
 from moorage.rules.capacity import has_room
 from moorage.rules.decide import RULES, Rule, decide
 from moorage.rules.state import Touch
-from moorage.service.committer import Bind, Committer
+from moorage.service.binding import Bind
+from moorage.service.committer import Committer
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.service.settings import CommitSettings

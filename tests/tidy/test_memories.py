@@ -22,6 +22,7 @@ HEAD = "| What | Where | Key | Bytes at most | Ends |"
 WORK = {
     "api.placement.encode:_NOTHING_GIVEN": "a default that stays empty",
     "api.http.wire_error:WireError": "a refusal",
+    "api.native.placing:Teller._explained": "a request",
     "auth.identity:UnauthorisedError": "a refusal",
     "auth.keystone:_Answer": "a request",
     "cli.client.drawing:Node": "a command",
@@ -46,6 +47,7 @@ WORK = {
     "search.match.constraints:Matching": "placements in a tree",
     "service.committer:Committer": "writes that wait, one per thread",
     "service.lookalikes:Lookalikes": "a group of writes",
+    "service.placing:_Group._places": "a group of writes",
     "service.unmet:UnmetRecorder._handed": "searches that wait for the next round",
     "service.unmet:UnmetRecorder._repeats": "searches that wait for the next write",
     "service.unmet:UnmetRecorder._waiting": "searches that wait for their explanation",

@@ -12,7 +12,8 @@ from enum import Enum
 from typing import ClassVar, Final, Generic, TypeVar
 
 from moorage.model.errors import MoorageError
-from moorage.model.placing import Granted
+from moorage.model.placing import Choice, ChosenOn, Granted
+from moorage.model.requests import CandidateRequest
 from moorage.model.valueclass import valueclass
 from moorage.model.values import (
     Inventory,
@@ -224,10 +225,26 @@ class DeleteAllocations(Command[None]):
 class GrantClaims(Command[Granted]):
     """Claims that are decided one after the other: at least ``least`` of them, or none.
 
-    Result: ``Granted``.
+    ``places`` may have for each claim how its place was chosen, or why there is none. Result: ``Granted``.
     """
 
     claims: tuple[Claim, ...]
+    least: int
+    places: tuple[Choice | MoorageError | None, ...] = ()
+    decision: ChosenOn | None = None
+
+
+@valueclass(frozen=True, slots=True)
+class PlaceClaims(Command[Granted]):
+    """As ``GrantClaims``, but the service chooses what a claim holds, by its request.
+
+    A claim whose request is None holds its own allocations. The others have none.
+    """
+
+    binds_late: ClassVar[bool] = True
+
+    claims: tuple[Claim, ...]
+    requests: tuple[CandidateRequest | None, ...]
     least: int
 
 

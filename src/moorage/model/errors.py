@@ -319,6 +319,38 @@ class KeyReusedError(ConflictError):
 
 
 @dataclass(eq=False)
+class NothingFitsError(ConflictError):
+    """No tree can serve a request. ``found_on``: the snapshot on which nothing was found."""
+
+    revision: int
+    request: object
+    found_on: object
+    template = "No tree can serve the request now."
+
+
+@dataclass(eq=False)
+class ChoiceGoneError(ConflictError):
+    """A chosen place was taken meanwhile, by another process or by an earlier write of the same group."""
+
+    template = "The chosen place was taken meanwhile."
+
+
+@dataclass(eq=False)
+class GangTooHardError(ConflictError):
+    """Claims that must be placed together fit in none of the orders that were tried."""
+
+    orders: int
+    template = "The claims fit in none of {orders} orders. There may be another way to place them."
+
+
+@dataclass(eq=False)
+class HardToPlaceError(ConflictError):
+    """A place cannot be chosen in the few steps that a group of writes can wait for."""
+
+    template = "The search takes too long for a group of writes."
+
+
+@dataclass(eq=False)
 class EntriesRefusedError(ConflictError):
     """Too many entries of a request cannot be claimed. ``refused``: number of an entry, and its error."""
 

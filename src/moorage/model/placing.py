@@ -9,16 +9,37 @@ from moorage.model.valueclass import valueclass
 
 
 @valueclass(frozen=True, slots=True)
+class Choice:
+    """How the service has served an ask: the providers of each group."""
+
+    mappings: Mapping[str, tuple[str, ...]]
+
+
+@valueclass(frozen=True, slots=True)
 class GrantedEntry:
     """A claim that holds: amounts by provider and class, and the generation of its consumer."""
 
     consumer: str
     generation: int
     allocations: Mapping[str, Mapping[str, int]]
+    choice: Choice | None = None
+
+
+@valueclass(frozen=True, slots=True)
+class ChosenOn:
+    """The state on which places were chosen: that at ``revision``, and the first ``after`` writes of the same
+    transaction."""
+
+    revision: int
+    after: int = 0
 
 
 @valueclass(frozen=True, slots=True)
 class Granted:
-    """What became of each entry, in their order: a claim, or why it is none."""
+    """What became of each entry, in their order: a claim, or why it is none.
+
+    ``decision`` is there if the service has chosen places.
+    """
 
     entries: tuple[GrantedEntry | MoorageError, ...]
+    decision: ChosenOn | None = None

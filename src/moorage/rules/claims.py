@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from itertools import zip_longest
+from typing import Final, TypeVar
 
 from moorage.model.commands import (
     KEEP,
     Claim,
     DeleteAllocations,
     GrantClaims,
+    PlaceClaims,
     ReleaseClaims,
     Released,
     ReplaceAllocations,
@@ -22,13 +24,17 @@ from moorage.model.commands import (
 from moorage.model.errors import (
     AllocationProviderNotFoundError,
     AllocationsNotFoundError,
+    CapacityExceededError,
+    ChoiceGoneError,
     ConsumerGenerationError,
     EntriesRefusedError,
     EqualNameError,
     MoorageError,
     NoInventoryError,
+    ResourceClassNotFoundError,
+    UnitViolatedError,
 )
-from moorage.model.placing import Granted, GrantedEntry
+from moorage.model.placing import Choice, Granted, GrantedEntry
 from moorage.rules.capacity import misfit_of
 from moorage.rules.state import (
     Changes,
@@ -87,15 +93,20 @@ def touch_grant(command: GrantClaims) -> Touch:
 def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
     """Each claim as ``decide_replace`` does, on the state that the claims before it leave.
 
-    Raises EntriesRefusedError once fewer than ``least`` can succeed.
+    Raises EntriesRefusedError once fewer than ``least`` can succeed, ChoiceGoneError if a chosen place cannot
+    be had.
     """
     scratch = state.scratch()
     entries: list[GrantedEntry | MoorageError] = []
     refused: list[tuple[int, MoorageError]] = []
-    for number, claim in enumerate(command.claims):
+    for number, (claim, place) in enumerate(zip_longest(command.claims, command.places)):
         try:
+            if isinstance(place, MoorageError):
+                raise place
             changes = _replaced(scratch, (claim,))
         except MoorageError as error:
+            if isinstance(place, Choice) and isinstance(error, GONE):
+                raise ChoiceGoneError from error
             refused.append((number, error))
             if len(command.claims) - len(refused) < command.least:
                 raise EntriesRefusedError(tuple(refused)) from error
@@ -104,8 +115,29 @@ def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
             scratch.apply(changes)
             row = changes.consumers[claim.consumer]
             assert row is not None, "a claim that holds something has a consumer"
-            entries.append(GrantedEntry(claim.consumer, row.generation, claim.allocations))
-    return Changes.of_scratch(scratch, Granted(tuple(entries)), "allocations.replace", changes_names=False)
+            entries.append(GrantedEntry(claim.consumer, row.generation, claim.allocations, place))
+    granted = Granted(tuple(entries), command.decision)
+    return Changes.of_scratch(scratch, granted, "allocations.replace", changes_names=False)
+
+
+GONE: Final = (
+    AllocationProviderNotFoundError,
+    CapacityExceededError,
+    NoInventoryError,
+    ResourceClassNotFoundError,
+    UnitViolatedError,
+)
+"""Why a place cannot be had, though it was there when it was chosen."""
+
+
+def touch_place(command: PlaceClaims) -> Touch:
+    """What is known before places are chosen."""
+    return touch_claims(command.claims)
+
+
+def decide_place(_state: State, command: PlaceClaims) -> Changes[Granted]:
+    """A fault of the program: the command has to be bound first."""
+    raise TypeError(f"no places were chosen for {len(command.claims)} claims")
 
 
 def check_claims(state: State, claims: Iterable[Claim]) -> None:

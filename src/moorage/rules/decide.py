@@ -59,6 +59,7 @@ RULES: dict[type[Command[Any]], Rule] = {
     commands.DeleteResourceClass: Rule(names.touch_delete_class, names.decide_delete_class),
     commands.ReplaceAllocations: Rule(claims.touch_replace, claims.decide_replace),
     commands.GrantClaims: Rule(claims.touch_grant, claims.decide_grant),
+    commands.PlaceClaims: Rule(claims.touch_place, claims.decide_place),
     commands.DeleteAllocations: Rule(claims.touch_delete, claims.decide_delete),
     commands.ReleaseClaims: Rule(claims.touch_release, claims.decide_release),
     commands.Reshape: Rule(reshape.touch_reshape, reshape.decide_reshape),

@@ -18,14 +18,15 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 from moorage.model.commands import Batch, Command, CreateProvider, UpdateProvider, WriteOutcome
 from moorage.model.errors import (
+    ChoiceGoneError,
     EqualNameError,
     MoorageError,
     OutcomeUnknownError,
@@ -38,6 +39,7 @@ from moorage.model.values import Requester
 from moorage.rules.decide import RULES
 from moorage.rules.keys import once
 from moorage.rules.state import Changes, State, Touch
+from moorage.service.binding import Binder, Bound, NoBinder, bound_late, changes_of, touch_of
 from moorage.service.live_index import Announcer, Audience, SharedPoll
 from moorage.service.lookalikes import Lookalikes
 from moorage.service.observer import Observer, Setback
@@ -66,29 +68,6 @@ row since the read, and may do so several times in a row."""
 GRACE_SECONDS = 5.0
 """How long a command waits for its leader beyond its deadline. A database that does not answer at all may
 block the leader. Then the command fails with the error that its outcome is not known."""
-
-
-Bind = Callable[[Command[Any]], Command[Any]]
-"""Makes an ordinary command of one that binds late. Raises a ``MoorageError`` that refuses it."""
-
-
-class Binder(Protocol):
-    """Binds the late commands of one group after the other."""
-
-    def of_group(self) -> Bind:
-        """What binds the commands of the group that begins now, one after the other.
-
-        The last group is committed, and the index knows it. Raises a ``MoorageError`` that refuses all of
-        them, and what ``LiveIndex.now`` raises.
-        """
-        ...
-
-
-class _NoBinder:
-    """Stands in where no command binds late."""
-
-    def of_group(self) -> Bind:
-        raise TypeError("no binder was given")
 
 
 class _NoAudience(SharedPoll):
@@ -145,15 +124,6 @@ Answer = tuple[object, Exception | None, int]
 """Result or refusal of one command, and the number of the group's writes up to it, its own included."""
 
 
-class _Bound(NamedTuple):
-    """A ticket with the ordinary command that is decided. ``error`` refused it while it was bound."""
-
-    ticket: Ticket
-    command: Command[Any]
-    touch: Touch
-    error: Exception | None = None
-
-
 @dataclass(eq=False, slots=True)
 class _Done:
     """A group that was decided, its answers, and the announcer of its revision.
@@ -189,7 +159,7 @@ class Committer:
         """``audience`` learns what was committed before the next group begins."""
         self._store = store
         self._audience = audience or _NoAudience()
-        self._binder = binder or _NoBinder()
+        self._binder = binder or NoBinder()
         self._observer = observer
         self._settings = settings
         # Guards the waiting commands and whether a thread leads; held for moments only.
@@ -236,18 +206,21 @@ class Committer:
         key: IdempotencyKey | None = None,
     ) -> Ticket:
         deadline = time.monotonic() + self._settings.deadline_seconds
-        touch = _touch_of(command, key)
+        touch = RULES[type(command)].touches(command) if key is None else touch_of(command, key)
         ticket = Ticket(command, requester, touch, deadline, asks_revision=asks_revision, key=key)
         with self._mutex:
             if len(self._waiting) >= self._settings.queue_length:
                 raise UnavailableError("too many writes are waiting")
             self._waiting.append(ticket)
-            ticket.leads = not self._led
+            leads = ticket.leads = not self._led
             self._led = True
-        if not ticket.leads:
-            self._wait(ticket)
-        if not ticket.answered:
-            self._lead()
+        while not ticket.answered:
+            if not leads:
+                self._wait(ticket)
+            if not ticket.answered:
+                self._lead()
+            # Its own group may have put it off.
+            leads = False
         return ticket
 
     def _wait(self, ticket: Ticket) -> None:
@@ -297,6 +270,8 @@ class Committer:
                 raise
         finally:
             waiting = len(self._waiting)
+            if done is not None and len(done.group) < len(group):
+                self._put_off(group, done)
             # The next group can be on its way to the database while the clients of this one are answered.
             follows = self._hand_over()
             if done is not None:
@@ -305,6 +280,16 @@ class Committer:
                 self._audience.rest()
             if self._observer is not None:
                 self._observer.group_ended(len(group), waiting, time.perf_counter() - begun)
+
+    def _put_off(self, group: Sequence[Ticket], done: _Done) -> None:
+        """Let tickets of a group that it has left out lead the next group. Late ones are refused."""
+        decided = set(map(id, done.group))
+        left = [ticket for ticket in group if not ticket.answered and id(ticket) not in decided]
+        left = _in_time(left, UnavailableError("other writes kept taking the place"))
+        with self._mutex:
+            for ticket in left:
+                ticket.leads = False
+            self._waiting.extendleft(reversed(left))
 
     def _next_group(self) -> list[Ticket]:
         group: list[Ticket] = []
@@ -411,8 +396,8 @@ class Committer:
             with WriteTransaction(self._store) as transaction:
                 state = transaction.read(_all_touched(bound))
                 announcer.learned(transaction.revision)
-                answers, writes = _decided(state, bound)
-                done = _Done([each.ticket for each in bound], answers, announcer)
+                decided, answers, writes = _decided(state, bound)
+                done = _Done(decided, answers, announcer)
                 if writes:
                     writer = transaction.write(state, writes, transaction_id)
                     raised = transaction.raised
@@ -429,7 +414,7 @@ class Committer:
             raise
         return done
 
-    def _bound(self, group: Sequence[Ticket]) -> list[_Bound]:
+    def _bound(self, group: Sequence[Ticket]) -> list[Bound]:
         """The group in the order in which it is decided, with its ordinary commands.
 
         Commands that bind late come first: only the locks show what the others will do, but any order of
@@ -437,16 +422,9 @@ class Committer:
         """
         late = [ticket for ticket in group if ticket.command.binds_late]
         ordinary = [
-            _Bound(ticket, ticket.command, ticket.touch) for ticket in group if not ticket.command.binds_late
+            Bound(ticket, ticket.command, ticket.touch) for ticket in group if not ticket.command.binds_late
         ]
-        return [*self._bound_late(late), *ordinary] if late else ordinary
-
-    def _bound_late(self, late: Sequence[Ticket]) -> list[_Bound]:
-        try:
-            bind = self._binder.of_group()
-        except MoorageError as refusal:
-            return [_refused(ticket, refusal) for ticket in late]
-        return [_bound_by(bind, ticket) for ticket in late]
+        return [*bound_late(self._binder, late), *ordinary] if late else ordinary
 
     def _settled(self, done: _Done, transaction_id: str) -> bool:
         """Whether a lost COMMIT happened; if so, the group is answered.
@@ -504,28 +482,7 @@ def _answer(done: _Done, *, follows: bool) -> None:
     _give(done)
 
 
-def _touch_of(command: Command[Any], key: IdempotencyKey | None) -> Touch:
-    touch = RULES[type(command)].touches(command)
-    return touch if key is None else replace(touch, keys=frozenset((key.id,)))
-
-
-def _refused(ticket: Ticket, error: Exception) -> _Bound:
-    """A ticket that was refused while it was bound. Its key may say that it was carried out before."""
-    return _Bound(ticket, ticket.command, Touch(keys=ticket.touch.keys), error)
-
-
-def _bound_by(bind: Bind, ticket: Ticket) -> _Bound:
-    try:
-        command = bind(ticket.command)
-        return _Bound(ticket, command, _touch_of(command, ticket.key))
-    except MoorageError as refusal:
-        return _refused(ticket, refusal)
-    except Exception as fault:
-        LOG.exception("A %s could not be bound.", type(ticket.command).__name__)
-        return _refused(ticket, fault)
-
-
-def _all_touched(bound: Sequence[_Bound]) -> Touch:
+def _all_touched(bound: Sequence[Bound]) -> Touch:
     return bound[0].touch if len(bound) == 1 else Touch.union(each.touch for each in bound)
 
 
@@ -545,38 +502,52 @@ def _commit(transaction: WriteTransaction, writer: GroupWork, done: _Done) -> No
         raise _LostInCommitError(done) from error
 
 
-def _decided(state: State, bound: Sequence[_Bound]) -> tuple[list[Answer], list[Write]]:
-    """Decide on the evolving state: each command sees what the commands before it did."""
+def _decided(state: State, bound: Sequence[Bound]) -> tuple[list[Ticket], list[Answer], list[Write]]:
+    """Decide on the evolving state: each command sees what the commands before it did.
+
+    A command that was bound late is left out if its choice is gone. So is one that follows a late one that
+    has not done what it was bound to. Both wait for the next group.
+    """
+    decided: list[Ticket] = []
     answers: list[Answer] = []
     writes: list[Write] = []
+    astray = False
     for each in bound:
-        ticket, command, _, error = each
-        if error is not None and ticket.key is None:
-            answers.append((None, error, len(writes)))
+        if astray and each.is_late:
             continue
-        try:
-            if ticket.key is None:
-                changes = RULES[type(command)].decide(state, command)
-            else:
-                changes = once(state, ticket.key, partial(_changes, state, each))
-        except MoorageError as refusal:
-            answers.append((None, refusal, len(writes)))
-        except Exception as fault:
+        ticket, found = each.ticket, _decision(state, each)
+        if isinstance(found, Exception):
+            astray |= each.is_late
+            if each.is_late and isinstance(found, ChoiceGoneError):
+                continue
+            decided.append(ticket)
+            answers.append((None, found, len(writes)))
+            continue
+        providers = state.take_over(found)
+        if providers is not None:
+            key = None if ticket.key is None else ticket.key.id
+            writes.append(Write(found.kind, providers, found.changes_names, ticket.requester, key))
+        astray |= each.is_late and providers is None
+        decided.append(ticket)
+        answers.append((found.result, None, len(writes)))
+    return decided, answers, writes
+
+
+def _decision(state: State, bound: Bound) -> Changes[Any] | Exception:
+    """What a command changes, or what refuses it."""
+    ticket, command, _, error, _ = bound
+    if ticket.key is None and error is not None:
+        return error
+    try:
+        if ticket.key is None:
+            return RULES[type(command)].decide(state, command)
+        return once(state, ticket.key, partial(changes_of, state, bound))
+    except MoorageError as refusal:
+        return refusal
+    except Exception as fault:
+        if fault is not error:
             LOG.exception("A %s could not be decided.", type(command).__name__)
-            answers.append((None, fault, len(writes)))
-        else:
-            providers = state.take_over(changes)
-            if providers is not None:
-                key = None if ticket.key is None else ticket.key.id
-                writes.append(Write(changes.kind, providers, changes.changes_names, ticket.requester, key))
-            answers.append((changes.result, None, len(writes)))
-    return answers, writes
-
-
-def _changes(state: State, bound: _Bound) -> Changes[Any]:
-    if bound.error is not None:
-        raise bound.error
-    return RULES[type(bound.command)].decide(state, bound.command)
+        return fault
 
 
 def in_the_way(command: Command[Any], columns: Sequence[str]) -> MoorageError:

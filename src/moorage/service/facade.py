@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from moorage.model.commands import Command, WriteOutcome
-from moorage.model.errors import UnavailableError
+from moorage.model.commands import Command, PlaceClaims, WriteOutcome
+from moorage.model.errors import (
+    ChoiceGoneError,
+    EntriesRefusedError,
+    GangTooHardError,
+    HardToPlaceError,
+    NothingFitsError,
+    UnavailableError,
+)
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
 from moorage.model.keys import IdempotencyKey
+from moorage.model.placing import Granted
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
 from moorage.model.unmet import UnmetFound, UnmetGroup
 from moorage.model.values import (
@@ -45,6 +54,7 @@ from moorage.service.compactor import Compactor
 from moorage.service.follower import Follower
 from moorage.service.live_index import LiveIndex
 from moorage.service.observer import Observer
+from moorage.service.placing import Chooser, Placer, searched
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
 from moorage.store.nouns import aggregates, inventories, providers, resource_classes, traits, usages
@@ -57,6 +67,9 @@ ResultT = TypeVar("ResultT")
 
 MOST_EXPLANATIONS: Final = 2
 """Explanations at a time. Each takes as long as several searches, and other requests go on meanwhile."""
+
+REFUSAL_STEPS: Final = 80_000
+"""Steps of explaining why a claim found no place: twenty milliseconds."""
 
 EXPLAIN_PATIENCE_SECONDS: Final = 5.0
 """How long a request for an explanation waits for its turn."""
@@ -125,9 +138,11 @@ class Service:
         # Where candidates are shuffled, each answer has an order of its own.
         self._kept = KeptAnswers(0 if settings.search.randomize else settings.search.kept_bytes)
         self._index = LiveIndex(store, observer, self._kept.forget)
-        self._committer = Committer(store, settings.commit, observer, self._index)
         self._explaining = threading.BoundedSemaphore(MOST_EXPLANATIONS)
         self._memory = Memory()
+        self._chooser = Chooser(self._memory)
+        placer = Placer(self._index, self._chooser)
+        self._committer = Committer(store, settings.commit, observer, self._index, placer)
         self._compactor = Compactor(store, settings.change_log)
         self._follower = Follower(self._index)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
@@ -194,6 +209,49 @@ class Service:
         remembered one. Raises UnavailableError, OutcomeUnknownError.
         """
         return self._committer.outcome(command, requester, key)
+
+    def place(
+        self, command: PlaceClaims, requester: Requester, key: IdempotencyKey | None = None
+    ) -> WriteOutcome[Granted]:
+        """As ``outcome``. A place that takes many steps to find is searched here, and not while others wait.
+
+        Raises also SearchLimitError.
+        """
+        outcome = self._committer.outcome(command, requester, key)
+        deadline = time.monotonic() + self._settings.commit.deadline_seconds
+        while isinstance(outcome.error, HardToPlaceError | ChoiceGoneError):
+            if time.monotonic() > deadline:
+                raise UnavailableError("other writes kept taking the place")
+            revision, snapshot = self._index.ask_at(lambda snapshot: snapshot)
+            choose = self._chooser.within(self._settings.search.step_limit)
+            try:
+                placed = searched(revision, snapshot, choose, command)
+            except (EntriesRefusedError, GangTooHardError) as refusal:
+                return WriteOutcome(revision, error=refusal)
+            outcome = self._committer.outcome(placed, requester, key)
+        return outcome
+
+    def explain_refusal(
+        self, refusal: NothingFitsError, requester: Requester, *, holders: bool
+    ) -> Explained | None:
+        """Why nothing fitted, on the snapshot of the refusal; None if too many are being explained.
+
+        The explanation takes a bounded time, and may be cut short. A whole one follows in the background.
+        """
+        request, snapshot = refusal.request, refusal.found_on
+        assert isinstance(request, CandidateRequest), "a request was refused"
+        assert isinstance(snapshot, Snapshot), "it was refused on a snapshot"
+        if self._unmet is not None:
+            self._unmet.offer(refusal.revision, snapshot, request, requester)
+        if not self._explaining.acquire(blocking=False):
+            return None
+        try:
+            explanation = explain(snapshot, request, step_limit=REFUSAL_STEPS)
+            names = names_of(snapshot, _providers_in(explanation))
+        finally:
+            self._explaining.release()
+        found = _explained(refusal.revision, explanation, names)
+        return self._with_holders(found) if holders else found
 
     def generations(self, consumers: Collection[str]) -> dict[str, int]:
         """Generations of the consumers that hold something."""

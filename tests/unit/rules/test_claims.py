@@ -12,6 +12,7 @@ from moorage.model.commands import (
     DeleteAllocations,
     GrantClaims,
     Keep,
+    PlaceClaims,
     ReleaseClaims,
     Released,
     ReplaceAllocations,
@@ -21,13 +22,14 @@ from moorage.model.errors import (
     AllocationProviderNotFoundError,
     AllocationsNotFoundError,
     CapacityExceededError,
+    ChoiceGoneError,
     ConsumerGenerationError,
     EntriesRefusedError,
     NoInventoryError,
     ResourceClassNotFoundError,
     UnitViolatedError,
 )
-from moorage.model.placing import GrantedEntry
+from moorage.model.placing import Choice, ChosenOn, GrantedEntry
 from moorage.model.values import Inventory
 from moorage.rules.decide import touch
 from moorage.rules.state import ConsumerRow
@@ -407,3 +409,25 @@ def test_if_enough_claims_fit_the_others_are_told_why_not(memory: Memory) -> Non
     ]
     assert memory.used("north") == {"VCPU": 7}
     assert memory.used("south") == {}
+
+
+def test_a_chosen_place_that_is_gone_refuses_all(memory: Memory) -> None:
+    memory.execute(one("ship", {"north": {"VCPU": 5}}))
+    claims = (claim("boat", {"south": {"VCPU": 1}}), claim("raft", {"north": {"VCPU": 5}}))
+    for gone in (claims[1].allocations, {"nowhere": {"VCPU": 1}}, {"south": {"CUSTOM_NO": 1}}):
+        chosen = (claims[0], claim("raft", gone))
+        refused = refusal(memory, GrantClaims(chosen, 1, (None, Choice({}))))
+        assert isinstance(refused, ChoiceGoneError)
+    granted = memory.execute(GrantClaims(claims, 1, (None, CapacityExceededError("x", "y")), ChosenOn(7)))
+    assert granted.decision == ChosenOn(7)
+    assert isinstance(granted.entries[1], CapacityExceededError)
+    refused = refusal(memory, GrantClaims((claim("ship", {"south": {"VCPU": 1}}),), 1, (Choice({}),)))
+    assert isinstance(refused, EntriesRefusedError)
+    assert isinstance(refused.refused[0][1], ConsumerGenerationError)
+
+
+def test_claims_without_a_place_cannot_be_decided(memory: Memory) -> None:
+    command = PlaceClaims((claim("boat", {}),), (None,), 1)
+    assert touch(command).consumers == {"boat"}
+    with pytest.raises(TypeError):
+        memory.execute(command)

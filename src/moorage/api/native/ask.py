@@ -165,7 +165,11 @@ class DecodedAsk:
     notes: tuple[str, ...] = ()
 
 
-def decode(ask: Mapping[str, Any], read_query: ReadQuery, limits: Limits, at: str = "ask") -> DecodedAsk:
+Place = tuple[object, ...]
+"""Where something stands in a body."""
+
+
+def decode(ask: Mapping[str, Any], read_query: ReadQuery, limits: Limits, at: Place = ("ask",)) -> DecodedAsk:
     """Decode an Ask that is valid by ``SCHEMA``. ``at`` is its place in the body.
 
     Raises WireError (400).
@@ -174,7 +178,7 @@ def decode(ask: Mapping[str, Any], read_query: ReadQuery, limits: Limits, at: st
         return DecodedAsk(_request(ask, at))
     others = sorted(ask.keys() - {"query"})
     if others:
-        raise fault(f"query is the whole Ask: {others[0]} must not stand beside it.", at, others[0])
+        raise fault(f"query is the whole Ask: {others[0]} must not stand beside it.", *at, others[0])
     return _pasted(ask["query"], read_query, limits, at)
 
 
@@ -208,7 +212,7 @@ def query_in(text: str) -> str:
     return _ENDS.split(text, maxsplit=1)[0].rstrip(",.;)]}")
 
 
-def _pasted(text: str, read_query: ReadQuery, limits: Limits, at: str) -> DecodedAsk:
+def _pasted(text: str, read_query: ReadQuery, limits: Limits, at: Place) -> DecodedAsk:
     query = query_in(text)
     kept = [pair for pair in re.split("[&;]", query) if pair.partition("=")[0] != "limit"]
     notes = [LIMIT_IGNORED] if len(kept) < len(re.split("[&;]", query)) else []
@@ -218,16 +222,16 @@ def _pasted(text: str, read_query: ReadQuery, limits: Limits, at: str) -> Decode
         request = read_query("&".join(kept), limits)
     except WireError as error:
         # The first line says what is wrong; the rest is a schema.
-        raise fault(error.message.partition("\n")[0], at, "query") from None
+        raise fault(error.message.partition("\n")[0], *at, "query") from None
     return DecodedAsk(request, tuple(notes))
 
 
 # An Ask as JSON
 
 
-def _request(ask: Mapping[str, Any], at: str) -> CandidateRequest:
+def _request(ask: Mapping[str, Any], at: Place) -> CandidateRequest:
     if "groups" not in ask:
-        raise fault("An Ask has groups, or a query.", at)
+        raise fault("An Ask has groups, or a query.", *at)
     groups = {suffix: _group(suffix, group, at) for suffix, group in ask["groups"].items()}
     subtrees = tuple(frozenset(subtree) for subtree in ask.get("same_subtree", ()))
     _check_groups(groups, subtrees, at)
@@ -235,7 +239,7 @@ def _request(ask: Mapping[str, Any], at: str) -> CandidateRequest:
     root_forbidden = frozenset(ask.get("root_forbidden", ()))
     both = sorted(root_required & root_forbidden)
     if both:
-        raise fault(f"root_required and root_forbidden both name {both[0]}.", at, "root_forbidden")
+        raise fault(f"root_required and root_forbidden both name {both[0]}.", *at, "root_forbidden")
     found = CandidateRequest(
         groups=tuple(groups.values()),
         group_policy=ISOLATE if ask.get("group_policy") == ISOLATE else None,
@@ -246,13 +250,13 @@ def _request(ask: Mapping[str, Any], at: str) -> CandidateRequest:
     return found.in_order()
 
 
-def _group(suffix: str, group: Mapping[str, Any], at: str) -> RequestGroup:
+def _group(suffix: str, group: Mapping[str, Any], at: Place) -> RequestGroup:
     required = tuple(_chosen(choice) for choice in group.get("required", ()))
     forbidden = frozenset(group.get("forbidden", ()))
     for number, choice in enumerate(required):
         if choice <= forbidden:
             names = quoting.bounded(" or ".join(sorted(choice)), MAX_QUOTE)
-            raise fault(f"The group requires and forbids {names}.", at, "groups", suffix, "required", number)
+            raise fault(f"The group requires and forbids {names}.", *at, "groups", suffix, "required", number)
     return RequestGroup(
         suffix=suffix,
         resources={name: min(amount, MAX_INT + 1) for name, amount in group.get("resources", {}).items()},
@@ -268,23 +272,25 @@ def _chosen(choice: str | Mapping[str, list[str]]) -> frozenset[str]:
     return frozenset({choice} if isinstance(choice, str) else choice["any"])
 
 
-def _check_groups(groups: Mapping[str, RequestGroup], subtrees: tuple[frozenset[str], ...], at: str) -> None:
+def _check_groups(
+    groups: Mapping[str, RequestGroup], subtrees: tuple[frozenset[str], ...], at: Place
+) -> None:
     for number, subtree in enumerate(subtrees):
         for suffix in sorted(subtree):
             if suffix == "":
                 detail = "same_subtree names groups that one provider serves: the unsuffixed group is none."
-                raise fault(detail, at, "same_subtree", number)
+                raise fault(detail, *at, "same_subtree", number)
             if suffix not in groups:
                 near = nearest(suffix, groups)
                 said = quoting.quoted(suffix, MAX_QUOTE)
-                raise fault(f"There is no group {said}.", at, "same_subtree", number, nearest=near)
+                raise fault(f"There is no group {said}.", *at, "same_subtree", number, nearest=near)
     if not any(group.resources for group in groups.values()):
-        raise fault("At least one group must have resources.", at, "groups")
+        raise fault("At least one group must have resources.", *at, "groups")
     named = frozenset[str]().union(*subtrees)
     for suffix, group in groups.items():
         if not group.resources and suffix not in named:
             detail = "A group without resources must stand in same_subtree."
-            raise fault(detail, at, "groups", suffix)
+            raise fault(detail, *at, "groups", suffix)
 
 
 # A request as an Ask

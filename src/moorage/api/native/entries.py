@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 from moorage.api.http import intake
 from moorage.api.http.intake import items, part, size
+from moorage.api.http.settings import Limits
 from moorage.api.http.validation import Schema
+from moorage.api.native import ask
+from moorage.api.native.ask import DecodedAsk
+from moorage.api.native.endpoint import ReadQuery
 from moorage.api.native.strict import fault
 from moorage.model.commands import Claim
 from moorage.model.valueclass import valueclass
@@ -77,11 +81,17 @@ ENTRY: Final[Schema] = {
         ),
         "project_id": _about("Owner of the claims; the requester's project by default.", OWNER),
         "user_id": _about("User of the claims; the requester by default.", OWNER),
+        "ask": {
+            **ask.SCHEMA,
+            "description": "What each claim of the entry needs: see [the Ask](#the-ask). The service chooses "
+            "its place.",
+        },
         "allocations": _about(
-            "What each claim of the entry holds: amounts by class, by the UUID of the provider.", ALLOCATIONS
+            "What each claim of the entry holds, in place of `ask`: amounts by class, by the UUID of the "
+            "provider.",
+            ALLOCATIONS,
         ),
     },
-    "required": ["allocations"],
     "additionalProperties": False,
 }
 
@@ -109,16 +119,26 @@ SCHEMA: Final[Schema] = {
                 ]
             },
         ),
+        "explain": _about(
+            "Whether to say why an ask finds no place: `auto`, the default, or `never`.",
+            {"type": "string", "enum": ["auto", "never"]},
+        ),
     },
     "required": ["claims"],
     "additionalProperties": False,
 }
 
-COUNTS: Final = (
+
+def _of_asks(count: Callable[[object], int]) -> Callable[[object], int]:
+    return lambda body: sum(count(part(entry, "ask")) for entry in items(part(body, "claims")))
+
+
+COUNTS: Final[intake.BodyCounts] = (
     (
         intake.ALLOCATIONS,
         lambda body: sum(size(part(entry, "allocations")) or 1 for entry in items(part(body, "claims"))),
     ),
+    *((what, _of_asks(count)) for what, count in ask.COUNTS),
 )
 
 
@@ -173,19 +193,34 @@ def owners(body: Mapping[str, Any], own: str | None) -> Iterator[str | None]:
     yield from dict.fromkeys([entry.get("project_id", own) for entry in body["claims"]])
 
 
-def exact(wanted: Sequence[WantedClaim], requester: Requester) -> tuple[Claim, ...]:
-    """The claims of entries that name what they hold. Raises WireError (400)."""
-    return tuple([_exact(each, requester) for each in wanted])
+Asked = Mapping[int, DecodedAsk]
+"""The decoded asks of a body, by the number of their entry."""
 
 
-def _exact(wanted: WantedClaim, requester: Requester) -> Claim:
+def asked(body: Mapping[str, Any], read_query: ReadQuery, limits: Limits) -> Asked:
+    """All asks of a body. Raises WireError (400), also for an entry that does not have one thing to claim."""
+    found: dict[int, DecodedAsk] = {}
+    for number, entry in enumerate(body["claims"]):
+        if ("ask" in entry) == ("allocations" in entry):
+            raise fault("An entry has either an ask or allocations.", "claims", number)
+        if "ask" in entry:
+            found[number] = ask.decode(entry["ask"], read_query, limits, ("claims", number, "ask"))
+    return found
+
+
+def claims_of(wanted: Sequence[WantedClaim], requester: Requester) -> tuple[Claim, ...]:
+    """The claims of entries; without allocations where they ask. Raises WireError (400)."""
+    return tuple([_claim(each, requester) for each in wanted])
+
+
+def _claim(wanted: WantedClaim, requester: Requester) -> Claim:
     entry = wanted.body
     project_id = entry.get("project_id", requester.project_id)
     if not project_id:
         raise fault("The token has no project, so the entry needs one.", "claims", wanted.entry, "project_id")
     return Claim(
         wanted.consumer,
-        {provider: given["resources"] for provider, given in entry["allocations"].items()},
+        {provider: given["resources"] for provider, given in entry.get("allocations", {}).items()},
         project_id,
         entry.get("user_id", requester.user_id),
         consumer_type=entry.get("consumer_type"),

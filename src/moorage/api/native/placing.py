@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Validator
-from moorage.api.native import entries, problems, writes
+from moorage.api.native import entries, explanation_body, problems, writes
 from moorage.api.native.endpoint import Endpoint, NativeCall
 from moorage.api.native.entries import WantedClaim
+from moorage.api.native.explanations import SEE_HOLDERS, SEE_NAMES
 from moorage.api.native.problems import (
     ALREADY_HOLDS,
     KEY_REUSED,
@@ -17,27 +19,45 @@ from moorage.api.native.problems import (
     NO_ROOM,
     OUTCOME_UNKNOWN,
     REVISION,
+    TOO_HARD,
     UNKNOWN_NAME,
     VERSION,
+    ProblemType,
 )
 from moorage.api.native.shapes import INTEGER, array, reference, written
-from moorage.model.commands import GrantClaims
-from moorage.model.errors import EntriesRefusedError, MoorageError
+from moorage.model.commands import GrantClaims, PlaceClaims
+from moorage.model.errors import EntriesRefusedError, MoorageError, NothingFitsError
+from moorage.model.explanations import CUT_SHORT, NOBODY_OFFERS
+from moorage.model.explanations import NEVER_FITS as NEVER
 from moorage.model.placing import Granted, GrantedEntry
+
+MOST_EXPLAINED: Final = 3
+"""Different asks of one request whose refusals are explained."""
 
 
 def create(call: NativeCall) -> Answer:
     """Claim."""
     wanted = entries.wanted(call.body)
+    asked = entries.asked(call.body, call.read_query, call.limits)
     least = entries.least_of(call.body, len(wanted))
-    command = GrantClaims(entries.exact(wanted, call.requester), least)
+    claims = entries.claims_of(wanted, call.requester)
+    teller = Teller(call, wanted, asked)
+    if not asked:
+        return _carried_out(call, GrantClaims(claims, least), teller)
+    by_entry = {number: replace(found.request, limit=1) for number, found in asked.items()}
+    requests = tuple([by_entry.get(each.entry) for each in wanted])
+    return _carried_out(call, PlaceClaims(claims, requests, least), teller)
+
+
+def _carried_out(call: NativeCall, command: GrantClaims | PlaceClaims, teller: Teller) -> Answer:
     return writes.carried_out(
         call,
         command,
-        lambda granted: _shown(wanted, granted),
+        teller.shown,
         _left,
-        lambda outcome: _refused(wanted, outcome.error, outcome.revision),
+        lambda outcome: teller.refused(outcome.error, outcome.revision),
         status=201,
+        perform=call.service.place if isinstance(command, PlaceClaims) else None,
     )
 
 
@@ -45,27 +65,87 @@ def _left(body: Mapping[str, Any]) -> dict[str, int]:
     return {claim["consumer"]: claim["generation"] for claim in body["claims"]}
 
 
-def _refused(wanted: Sequence[WantedClaim], error: MoorageError | None, revision: int) -> Exception:
-    """The first refusal, with the claim that it is about, and all others in ``unplaced``."""
-    if not isinstance(error, EntriesRefusedError):
-        return problems.refused(error, revision=revision)
-    (first, why), *_ = error.refused
-    unplaced = [_unplaced(wanted[number], each) for number, each in error.refused]
-    return problems.refused(why, **wanted[first].shown(), unplaced=unplaced, revision=revision)
+class Teller:
+    """Makes an answer of what became of the claims of a request."""
 
+    def __init__(self, call: NativeCall, wanted: Sequence[WantedClaim], asked: entries.Asked) -> None:
+        self._call = call
+        self._wanted = wanted
+        self._asked = asked
+        self._explains = call.body.get("explain", "auto") != "never"
+        self._explained: dict[int, tuple[ProblemType, Mapping[str, object] | None]] = {}
 
-def _shown(wanted: Sequence[WantedClaim], granted: Granted) -> dict[str, object]:
-    claims, unplaced = [], []
-    for each, became in zip(wanted, granted.entries, strict=True):
-        if isinstance(became, GrantedEntry):
-            claims.append(_claim(each, became))
-        else:
-            unplaced.append(_unplaced(each, became))
-    return {"claims": claims, "unplaced": unplaced}
+    def shown(self, granted: Granted) -> dict[str, object]:
+        """The body of a success."""
+        claims, unplaced = [], []
+        for each, became in zip(self._wanted, granted.entries, strict=True):
+            if isinstance(became, GrantedEntry):
+                claims.append(_claim(each, became))
+            else:
+                unplaced.append(self._unplaced(each, became))
+        body: dict[str, object] = {"claims": claims, "unplaced": unplaced}
+        if granted.decision is not None:
+            body[writes.DECIDED_AT] = [granted.decision.revision, granted.decision.after]
+        return body
+
+    def refused(self, error: MoorageError | None, revision: int) -> Exception:
+        """The first refusal, with the claim that it is about, and all others in ``unplaced``."""
+        if not isinstance(error, EntriesRefusedError):
+            return problems.refused(error, revision=revision)
+        (first, why), *_ = error.refused
+        unplaced = [self._unplaced(self._wanted[number], each) for number, each in error.refused]
+        facts = {**self._wanted[first].shown(), "unplaced": unplaced, "revision": revision}
+        if not isinstance(why, NothingFitsError):
+            return problems.refused(why, **facts)
+        problem, explanation = self._reason(self._wanted[first].entry, why)
+        facts["revision"] = why.revision
+        if explanation is not None:
+            facts["explanation"] = explanation
+        return problems.refusal(problem, problem.means, **facts)
+
+    def _unplaced(self, wanted: WantedClaim, error: MoorageError) -> dict[str, object]:
+        if not isinstance(error, NothingFitsError):
+            return {**wanted.shown(), "code": problems.problem_of(error).code, "detail": str(error)}
+        problem, explanation = self._reason(wanted.entry, error)
+        shown = {**wanted.shown(), "code": problem.code, "detail": problem.means}
+        return shown if explanation is None else {**shown, "explanation": explanation}
+
+    def _reason(self, entry: int, error: NothingFitsError) -> tuple[ProblemType, Mapping[str, object] | None]:
+        """The problem of an ask that found nothing, and its explanation, once for each entry."""
+        known = self._explained.get(entry)
+        if known is None:
+            known = NO_ROOM, None
+            if len(self._explained) < MOST_EXPLAINED:
+                known = self._explain(entry, error)
+            self._explained[entry] = known
+        return known
+
+    def _explain(
+        self, entry: int, error: NothingFitsError
+    ) -> tuple[ProblemType, Mapping[str, object] | None]:
+        call, ask = self._call, self._asked[entry]
+        sees_holders = call.may(SEE_HOLDERS)
+        found = call.service.explain_refusal(error, call.requester, holders=sees_holders and self._explains)
+        later = {"later": f"{call.prefix}{VERSION}/explanations/{call.requester.request_id}"}
+        if found is None:
+            return NO_ROOM, later if self._explains else None
+        verdict = found.explanation.verdict
+        problem = NEVER_FITS if verdict in (NEVER, NOBODY_OFFERS) else NO_ROOM
+        # Counts of a single tree would say how much of it is free.
+        names_a_tree = any(group.in_tree for group in ask.request.groups)
+        if not self._explains or (names_a_tree and not sees_holders):
+            return problem, None
+        if verdict == CUT_SHORT:
+            return problem, later
+        explanation = replace(found.explanation, notes=(*ask.notes, *found.explanation.notes))
+        found = replace(found, explanation=explanation)
+        if not sees_holders:
+            return problem, explanation_body.redacted(found)
+        return problem, explanation_body.whole(found, with_names=call.may(SEE_NAMES))
 
 
 def _claim(wanted: WantedClaim, granted: GrantedEntry) -> dict[str, object]:
-    return {
+    shown: dict[str, object] = {
         **wanted.shown(),
         "consumer": granted.consumer,
         "generation": granted.generation,
@@ -73,11 +153,9 @@ def _claim(wanted: WantedClaim, granted: GrantedEntry) -> dict[str, object]:
             provider: {"resources": resources} for provider, resources in granted.allocations.items()
         },
     }
-
-
-def _unplaced(wanted: WantedClaim, error: MoorageError) -> dict[str, object]:
-    problem = problems.problem_of(error)
-    return {**wanted.shown(), "code": problem.code, "detail": str(error)}
+    if granted.choice is not None:
+        shown["mappings"] = granted.choice.mappings
+    return shown
 
 
 _UUIDS: Final = ("5f0f2a55-8f6e-4d0e-9a35-6f6a1e0b7c22", "7d3c0a52-52b5-4a0c-9f6f-0c0ffee00009")
@@ -89,11 +167,16 @@ ENDPOINTS: Final = (
         create,
         summary="Claim for new consumers",
         rule="moorage:claims:create",
+        asks_also=(SEE_HOLDERS, SEE_NAMES),
         about=(
-            "Each entry of `claims` makes one claim, or `count` equal ones. All of them are decided one by "
-            "one, in one commit. A refused request has changed nothing. Its problem is that of the "
-            "first claim that does not fit, with `entry`, `name` and `index` of it; `unplaced` has all that "
-            "were found not to fit. The policy is asked for the project of every entry."
+            "Each entry of `claims` makes one claim, or `count` equal ones, and has an `ask` or exact "
+            "`allocations`. For an ask the service chooses the place and claims it, in one step. No other "
+            "write comes in between. All claims are decided one by one, in one commit. `decided_at` is the "
+            "revision of the state on which places were chosen: the last one before the claim, unless "
+            "another process has written meanwhile. An ask finds no room only if nothing fitted at one "
+            "revision, and `explanation` says why. A refused request has changed nothing. Its problem is "
+            "that of the first claim that does not fit, with `entry`, `name` and `index` of it. `unplaced` "
+            "has all that were found not to fit. The policy is asked for the project of every entry."
         ),
         body=Validator(entries.SCHEMA, BODY_FORMATS),
         counts=entries.COUNTS,
@@ -103,11 +186,13 @@ ENDPOINTS: Final = (
         answer=written(
             {
                 REVISION: INTEGER,
+                writes.DECIDED_AT: INTEGER,
                 "claims": array(reference("NewClaim")),
                 "unplaced": array(reference("Unplaced")),
-            }
+            },
+            optional=(writes.DECIDED_AT,),
         ),
-        problems=(UNKNOWN_NAME, NO_ROOM, NEVER_FITS, ALREADY_HOLDS, KEY_REUSED, OUTCOME_UNKNOWN),
+        problems=(UNKNOWN_NAME, NO_ROOM, NEVER_FITS, ALREADY_HOLDS, KEY_REUSED, TOO_HARD, OUTCOME_UNKNOWN),
         examples=(
             {
                 "claims": [
@@ -125,6 +210,11 @@ ENDPOINTS: Final = (
                     {"name": "worker", "count": 3, "allocations": {_UUIDS[1]: {"resources": {"VCPU": 1}}}}
                 ],
                 "mode": {"at_least": 2},
+            },
+            {
+                "claims": [
+                    {"name": "any", "count": 2, "ask": {"groups": {"": {"resources": {"VCPU": 1}}}}},
+                ]
             },
         ),
     ),

@@ -210,7 +210,8 @@ PROBLEMS: Final = (
         "too_hard",
         422,
         "Too hard",
-        "The search needs more steps than one request may take. steps is the limit.",
+        "The search needs more steps than one request may take; steps is the limit. Or claims that must be "
+        "placed together fit in none of the ways that were tried; searched says how many.",
         "Ask for fewer or narrower groups, or let an operator raise search_step_limit in [moorage].",
     ),
     ProblemType(
@@ -275,6 +276,8 @@ _OF_MODEL: Final[Mapping[type[model.MoorageError], ProblemType]] = {
     model.TraitNotFoundError: UNKNOWN_NAME,
     model.SearchLimitError: TOO_HARD,
     model.KeyReusedError: KEY_REUSED,
+    model.NothingFitsError: NO_ROOM,
+    model.GangTooHardError: TOO_HARD,
     model.CapacityExceededError: NO_ROOM,
     model.NoInventoryError: NEVER_FITS,
     model.UnitViolatedError: NEVER_FITS,
@@ -298,6 +301,8 @@ def of_model(error: model.MoorageError) -> WireError | None:
         return None
     if isinstance(error, model.SearchLimitError):
         return refusal(problem, str(error), steps=error.limit)
+    if isinstance(error, model.GangTooHardError):
+        return refusal(problem, str(error), searched=f"{error.orders} orders")
     # Why the service cannot answer is for its log: the reason may name the database.
     return refusal(problem, problem.means if problem.status >= 500 else str(error))
 

@@ -34,10 +34,10 @@ def record(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
     }
 
 
-def written(properties: Schema) -> Schema:
+def written(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
     """As ``record``, of the answer to a write."""
     more = {"replayed": {"type": "boolean"}, "state_now": {"enum": ["held", "changed", "released"]}}
-    return record({**properties, **more}, optional=("state_now",))
+    return record({**properties, **more}, optional=(*optional, "state_now"))
 
 
 def array(item: Schema) -> Schema:
@@ -113,10 +113,20 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "consumer": TEXT,
             "generation": INTEGER,
             "allocations": mapping(record({"resources": mapping(AMOUNT)})),
-        }
+            "mappings": mapping(array(TEXT)),
+        },
+        optional=("mappings",),
     ),
     "Unplaced": record(
-        {"entry": AMOUNT, "name": nullable(TEXT), "index": AMOUNT, "code": TEXT, "detail": TEXT}
+        {
+            "entry": AMOUNT,
+            "name": nullable(TEXT),
+            "index": AMOUNT,
+            "code": TEXT,
+            "detail": TEXT,
+            "explanation": {"type": "object"},
+        },
+        optional=("explanation",),
     ),
     "Explanation": record(
         {

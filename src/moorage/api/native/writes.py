@@ -19,6 +19,7 @@ from moorage.api.native.endpoint import NativeCall, at_revision
 from moorage.api.native.problems import INVALID_REQUEST
 from moorage.model.commands import Command, WriteOutcome
 from moorage.model.keys import IdempotencyKey
+from moorage.model.values import Requester
 
 KEY_HEADER: Final = "idempotency-key"
 REPLAYED_HEADER: Final = "idempotency-replayed"
@@ -26,6 +27,9 @@ REPLAYED_HEADER: Final = "idempotency-replayed"
 REPLAYED: Final = "replayed"
 STATE_NOW: Final = "state_now"
 """Fields of an answer: whether it is one that was given before, and what has become of the claims since."""
+
+DECIDED_AT: Final = "decided_at"
+"""Field of an answer. What is remembered of it are two numbers, since the revision is not known by then."""
 
 HELD: Final = "held"
 CHANGED: Final = "changed"
@@ -79,16 +83,18 @@ def carried_out(
     left: Left,
     refused: Callable[[WriteOutcome[ResultT]], Exception] | None = None,
     status: int = 200,
+    perform: Callable[[Any, Requester, IdempotencyKey | None], WriteOutcome[ResultT]] | None = None,
 ) -> Answer:
     """The answer to a write: ``form`` makes it of the result.
 
     ``left`` says what an answer has left behind: generations of consumers by UUID, 0 for one that should hold
-    nothing. ``refused`` makes the exception to raise for a refusal.
+    nothing. ``refused`` makes the exception to raise for a refusal. ``perform`` carries the command out, in
+    place of ``Service.outcome``.
     """
-    outcome = call.service.outcome(command, call.requester, _key_of(call, form))
+    outcome = (perform or call.service.outcome)(command, call.requester, _key_of(call, form))
     if outcome.replayed is not None:
         body = orjson.loads(outcome.replayed)
-        again = {**body, REPLAYED: True, STATE_NOW: _state_now(call, left(body))}
+        again = {**_decided(outcome.revision, body), REPLAYED: True, STATE_NOW: _state_now(call, left(body))}
         answer = at_revision(outcome.revision, again, status)
         return answer._replace(headers={**answer.headers, REPLAYED_HEADER: "true"})
     if outcome.error is not None or outcome.result is None:
@@ -97,7 +103,21 @@ def carried_out(
             if refused is None
             else refused(outcome)
         )
-    return at_revision(outcome.revision, {**form(outcome.result), REPLAYED: False}, status)
+    body = _decided(outcome.revision, form(outcome.result))
+    return at_revision(outcome.revision, {**body, REPLAYED: False}, status)
+
+
+def _decided(revision: int, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of an answer at ``revision``, with the revision of the state that places were chosen on.
+
+    That is the one before, unless other processes have written since the index was asked.
+    """
+    shown = dict(body)
+    decision = shown.pop(DECIDED_AT, None)
+    if decision is None:
+        return shown
+    known, after = decision
+    return {DECIDED_AT: revision - 1 if known + after == revision - 1 else known, **shown}
 
 
 def _state_now(call: NativeCall, left: Mapping[str, int]) -> str:

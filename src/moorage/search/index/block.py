@@ -362,8 +362,36 @@ class Block:
             {name: self.columns[name].with_used(len(self), rows) for name, rows in entries.items()}, changed
         )
 
+    def with_more(self, more: Mapping[int, Mapping[str, int]]) -> Block:
+        """A block with ``more`` in use, by offset and class; less where the amount is below 0.
+
+        A class that the entry has no inventory of is left out. The block keeps no texts.
+        """
+        entries: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for offset, amounts in more.items():
+            has = self.classes[offset]
+            for name, amount in amounts.items():
+                if name in has:
+                    entries[name].append((offset, self.columns[name].used_at(offset) + amount))
+        columns = {name: self.columns[name].with_used(len(self), rows) for name, rows in entries.items()}
+        block = self._of_columns({**self.columns, **columns})
+        # What does not depend on use is found once for all blocks that come of this one.
+        block._full_uuids = self.has_full_uuids
+        block._show_steps = self.show_steps
+        block._show_ends = self.show_ends
+        return block
+
     def emptied(self, classes: Collection[str]) -> Block:
         """The block with nothing of some classes in use."""
+        return self._of_columns(
+            {
+                name: column.emptied(len(self)) if name in classes else column
+                for name, column in self.columns.items()
+            }
+        )
+
+    def _of_columns(self, columns: dict[str, ClassColumn]) -> Block:
+        """A block with the same entries and these columns."""
         return Block(
             self.ids,
             self.parent_ids,
@@ -373,27 +401,13 @@ class Block:
             self.traits,
             self.aggregates,
             self.classes,
-            {
-                name: column.emptied(len(self)) if name in classes else column
-                for name, column in self.columns.items()
-            },
+            columns,
             self.trees,
         )
 
     def _with_columns(self, columns: Mapping[str, ClassColumn], changed: Iterable[int]) -> Block:
         """A block with the same entries and new ``columns``, which differ only at the offsets ``changed``."""
-        block = Block(
-            self.ids,
-            self.parent_ids,
-            self.root_ids,
-            self.uuids,
-            self.names,
-            self.traits,
-            self.aggregates,
-            self.classes,
-            {**self.columns, **columns},
-            self.trees,
-        )
+        block = self._of_columns({**self.columns, **columns})
         block._full_uuids = self._full_uuids
         block._show_steps = self._show_steps
         block._show_ends = self._show_ends

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, pairwise
@@ -68,6 +68,26 @@ class Snapshot:
         """The same providers with nothing of some classes in use."""
         blocks = tuple([block.emptied(classes) for block in self.blocks])
         return Snapshot(blocks, self.resource_class_names, self.trait_names)
+
+    def with_more(
+        self, more: Mapping[str, Mapping[str, int]], places: MutableMapping[str, Place | None]
+    ) -> Snapshot:
+        """The same providers with ``more`` in use, by uuid and class; less where the amount is below 0.
+
+        A provider that is not there is left out. The cost is that of the blocks of these providers.
+        ``places`` remembers where providers are, from one snapshot to the next that is made of it like this.
+        """
+        changed: dict[int, dict[int, Mapping[str, int]]] = defaultdict(dict)
+        for uuid, amounts in more.items():
+            if uuid not in places:
+                places[uuid] = self.find_uuid(uuid)
+            place = places[uuid]
+            if place is not None:
+                changed[place[0]][place[1]] = amounts
+        blocks = list(self.blocks)
+        for number, of_block in changed.items():
+            blocks[number] = blocks[number].with_more(of_block)
+        return Snapshot(tuple(blocks), self.resource_class_names, self.trait_names)
 
     def note_kept(self, size: int, most: int) -> None:
         """Count ``size`` more bytes kept with blocks. When there are more than ``most``, drop all of them.

@@ -10,6 +10,7 @@ from moorage.api.native.application import create
 from moorage.api.placement.query import newest_request
 from moorage.auth.identity import Authenticator
 from moorage.auth.noauth import NoAuth
+from moorage.auth.policy import Policy
 from moorage.service.facade import Service
 from tests.unit.api.fake import Client, Result, usual_policy
 
@@ -18,10 +19,14 @@ class NativeClient(Client):
     """As ``Client``: somebody who may do all. No request names a microversion."""
 
     def __init__(
-        self, service: Service, limits: Limits | None = None, authenticator: Authenticator | None = None
+        self,
+        service: Service,
+        limits: Limits | None = None,
+        authenticator: Authenticator | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.app = create(
-            service, newest_request, limits or Limits(), authenticator or NoAuth(), usual_policy()
+            service, newest_request, limits or Limits(), authenticator or NoAuth(), policy or usual_policy()
         )
 
     def get(self, path: str, **headers: str | None) -> Result:

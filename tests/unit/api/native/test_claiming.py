@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from moorage.api.native.explanations import SEE_HOLDERS
+from moorage.api.native.kept_explanations import KeptForms
 from moorage.auth.identity import Identity
 from moorage.auth.noauth import NoAuth
+from moorage.auth.policy import ForbiddenError
 from moorage.model.commands import DeleteProvider
-from moorage.service.facade import Service
+from moorage.service import facade
+from moorage.service.facade import MOST_EXPLANATIONS, Service
+from moorage.store.store import Store
 from tests.databases.orders import add_provider, claim, new_uuid, order
 from tests.table import each
 from tests.unit.api.fake import FakeService
@@ -147,7 +152,10 @@ ONE, TWO = "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11", "5f0f2a55-8f6e-4d0e-9a35-6f6a
 @each(
     ("entry", "pointer"),
     [
-        ({}, "/claims/0/allocations"),
+        ({}, "/claims/0"),
+        (holding(ONE, 1, ask={"groups": {"": {"resources": {"VCPU": 1}}}}), "/claims/0"),
+        ({"ask": {}}, "/claims/0/ask"),
+        ({"ask": {"groups": {"": {}}}}, "/claims/0/ask/groups"),
         ({"allocations": {}}, "/claims/0/allocations"),
         (holding("x", 1), "/claims/0/allocations/x"),
         (holding(ONE, 0), f"/claims/0/allocations/{ONE}/resources/VCPU"),
@@ -180,3 +188,124 @@ def test_a_token_without_a_project_must_name_one(sqlite_service: Service, provid
     client = NativeClient(sqlite_service, authenticator=Nowhere())
     assert refused(client, holding(provider, 1))["pointer"] == "/claims/0/project_id"
     assert made(client, holding(provider, 1, project_id="p"))["claims"]
+
+
+def asking(amount: int, **more: object) -> dict[str, object]:
+    """An entry that asks for VCPU anywhere."""
+    return {"ask": {"groups": {"": {"resources": {"VCPU": amount}}}}, **more}
+
+
+def test_an_ask_is_placed(sqlite_service: Service, client: NativeClient, provider: str) -> None:
+    before = sqlite_service.revision()
+    told = made(client, asking(3, name="w", count=2))
+    assert (told["revision"], told["decided_at"]) == (before + 1, before)
+    assert [(one["name"], one["index"], one["mappings"]) for one in told["claims"]] == [
+        ("w", 0, {"": [provider]}),
+        ("w", 1, {"": [provider]}),
+    ]
+    assert told["claims"][0]["allocations"] == {provider: {"resources": {"VCPU": 3}}}
+    again = made(client, {"ask": {"query": "resources=VCPU:1&limit=5"}}, holding(provider, 1))
+    assert again["decided_at"] == before + 1
+
+
+def test_a_replay_says_where_it_was_decided(client: NativeClient, provider: str) -> None:
+    def ask() -> Any:
+        told = client.ask("POST", PATH, value={"claims": [asking(1)]}, headers={"idempotency-key": "k"})
+        return told.json
+
+    first = ask()
+    made(client, asking(1))
+    assert ask() == {**first, "replayed": True, "state_now": "held"}
+
+
+def test_what_finds_no_room_is_explained(
+    sqlite_service: Service, client: NativeClient, provider: str
+) -> None:
+    made(client, holding(provider, 6))
+    before = sqlite_service.revision()
+    told = refused(client, asking(3, name="w"))
+    assert (told["status"], told["code"], told["retry"]) == (409, "no_room", {"when": "state_changes"})
+    assert (told["revision"], told["entry"], told["name"], told["index"]) == (before, 0, "w", 0)
+    assert told["explanation"]["verdict"] == "no_room"
+    (near,) = told["explanation"]["nearest"]
+    assert near["missing"][0]["short"] == 1
+    assert near["held_by"][0]["resources"] == {"VCPU": 6}
+    assert [each["op"] for each in told["explanation"]["relaxations"][0]["changes"]] == ["amount"]
+
+
+def test_what_never_fits_has_a_code_of_its_own(client: NativeClient, provider: str) -> None:
+    told = refused(client, asking(9))
+    assert (told["code"], told["explanation"]["verdict"]) == ("never_fits", "never_fits")
+    told = refused(client, {"ask": {"groups": {"": {"resources": {"PGPU": 1}}}}})
+    assert (told["code"], told["explanation"]["verdict"]) == ("never_fits", "nobody_offers")
+    told = refused(client, {"ask": {"groups": {"": {"resources": {"CUSTOM_NO": 1}}}}})
+    assert told["code"] == "unknown_name"
+
+
+def test_without_explanations_there_is_a_code_all_the_same(client: NativeClient, provider: str) -> None:
+    told = refused(client, asking(9), explain="never")
+    assert told["code"] == "never_fits"
+    assert "explanation" not in told
+    assert "explanation" not in told["unplaced"][0]
+
+
+def test_what_could_not_be_placed_is_explained_once_for_each_entry(
+    client: NativeClient, provider: str
+) -> None:
+    told = made(client, asking(5, count=3), *(asking(amount) for amount in (6, 7, 8, 9)), mode="each")
+    assert len(told["claims"]) == 1
+    codes = [one["code"] for one in told["unplaced"]]
+    assert codes == ["no_room"] * 6
+    assert ["explanation" in one for one in told["unplaced"]] == [True, True, True, True, False, False]
+
+
+def test_without_the_rule_holders_and_single_trees_are_not_shown(
+    sqlite_service: Service, provider: str
+) -> None:
+    client = NativeClient(sqlite_service, policy=Blind())
+    made(client, holding(provider, 6))
+    told = refused(client, asking(3))
+    assert told["explanation"]["verdict"] == "no_room"
+    assert "nearest" not in told["explanation"]
+    one_tree = {"ask": {"groups": {"": {"resources": {"VCPU": 3}, "in_tree": provider}}}}
+    told = refused(client, one_tree)
+    assert (told["code"], "explanation" in told) == ("no_room", False)
+
+
+class Blind:
+    """Allows all but to see holders."""
+
+    def authorise(self, identity: Identity, rule: str, target: Any = None) -> None:
+        if rule == SEE_HOLDERS:
+            raise ForbiddenError("no")
+
+
+def test_if_too_much_is_explained_the_explanation_comes_later(
+    sqlite_service: Service, client: NativeClient, provider: str
+) -> None:
+    for _ in range(MOST_EXPLANATIONS):
+        sqlite_service._explaining.acquire()
+    told = refused(client, asking(9))
+    assert (told["code"], told["explanation"]) == (
+        "no_room",
+        {"later": f"/moorage/v1/explanations/{told['request_id']}"},
+    )
+    assert "explanation" not in refused(client, asking(9), explain="never")
+
+
+def test_an_explanation_that_takes_too_long_comes_later(
+    client: NativeClient, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facade, "REFUSAL_STEPS", 1)
+    assert "later" in refused(client, asking(9))["explanation"]
+
+
+def test_a_refused_claim_is_kept_as_what_was_not_found(sqlite_store: Store) -> None:
+    service = Service(sqlite_store, unmet_forms=KeptForms())
+    client = NativeClient(service)
+    provider = add_provider(service, VCPU=8)
+    told = refused(client, asking(9))
+    service.settle_unmet()
+    kept = client.get(f"/moorage/v1/explanations/{told['request_id']}")
+    assert kept.json["verdict"] == "never_fits"
+    assert provider in str(kept.json)

@@ -1,0 +1,271 @@
+"""Placing: the leader of a group of writes chooses places for claims, one after the other.
+
+It chooses on an overlay: the index as the last group left it, with what this group has placed so far. So the
+claims of a group come out as if they had been placed alone, one after the other.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice, permutations
+from typing import Any, Final
+
+from moorage.model.commands import Command, GrantClaims, PlaceClaims
+from moorage.model.errors import (
+    EntriesRefusedError,
+    GangTooHardError,
+    HardToPlaceError,
+    MoorageError,
+    NothingFitsError,
+    SearchLimitError,
+)
+from moorage.model.placing import Choice, ChosenOn
+from moorage.model.requests import Candidate, CandidateRequest, SearchSettings
+from moorage.search.index.index import Place, Snapshot
+from moorage.search.match.candidates import find
+from moorage.search.match.outcomes import Memory
+from moorage.service.binding import Bind, PutOffError
+from moorage.service.live_index import LiveIndex
+
+STEPS_IN_GROUP: Final = 20_000
+"""Steps of choosing one place while a group of writes waits, some five milliseconds. A search that needs more
+takes place in the thread of its own request."""
+
+Choose = Callable[[Snapshot, CandidateRequest], Candidate | None]
+"""The best candidate on a snapshot; None if there is none. Raises SearchLimitError, and NotFoundErrors for
+unknown names."""
+
+
+def limited(request: CandidateRequest) -> CandidateRequest:
+    """A request for one candidate. A caller that needs it often keeps it."""
+    return request if request.limit == 1 else replace(request, limit=1)
+
+
+class Chooser:
+    """Chooses the first candidate of a request."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._random = random.Random(0)  # noqa: S311 - nothing is drawn from it
+
+    def within(self, step_limit: int) -> Choose:
+        """The choice of a search that may take so many steps."""
+        settings = SearchSettings(step_limit=step_limit)
+
+        def choose(snapshot: Snapshot, request: CandidateRequest) -> Candidate | None:
+            found = find(snapshot, limited(request), settings, self._random, memory=self._memory)
+            return found.candidates[0] if found.candidates else None
+
+        return choose
+
+
+class UnsettledError(Exception):
+    """A gang does not fit in one order. In another one it might."""
+
+
+def is_gang(command: PlaceClaims) -> bool:
+    """Whether several claims must have places together."""
+    return command.least == len(command.claims) > 1
+
+
+def largest_first(requests: Sequence[CandidateRequest | None]) -> list[int]:
+    """Numbers of requests, the one that asks for most first; equal ones in their order.
+
+    What is asked of a class counts by its part of the most that one of the requests asks. Claims without a
+    request come first.
+    """
+    asked = [Counter[str]() for _ in requests]
+    for amounts, request in zip(asked, requests, strict=True):
+        for group in () if request is None else request.groups:
+            amounts.update(group.resources)
+    most: Counter[str] = Counter()
+    for amounts in asked:
+        most |= amounts
+    sizes = [
+        math.inf if request is None else sum(amount / most[name] for name, amount in amounts.items())
+        for amounts, request in zip(asked, requests, strict=True)
+    ]
+    return sorted(range(len(requests)), key=lambda number: -sizes[number])
+
+
+ORDERS: Final = 8
+"""Orders in which a gang is tried."""
+
+FEW: Final = 5
+"""Claims of a gang of which all orders are looked at."""
+
+
+def orders(requests: Sequence[CandidateRequest | None]) -> Iterator[list[int]]:
+    """Different orders of a gang, the largest first and then by chance; of few claims all that there are."""
+    order = largest_first(requests)
+    if len(order) <= FEW:
+        seen = set()
+        for each in permutations(order):
+            asked = tuple([requests[number] for number in each])
+            if asked not in seen:
+                seen.add(asked)
+                yield list(each)
+        return
+    chance = random.Random(0)  # noqa: S311 - the same orders each time
+    while True:
+        yield list(order)
+        chance.shuffle(order)
+
+
+def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceClaims) -> GrantClaims:
+    """Places for a command, in the time of its own request.
+
+    If claims take from one provider each, some order places a gang that fits at all. Raises
+    EntriesRefusedError, SearchLimitError, and GangTooHardError if a gang fits in no order that was tried.
+    """
+    chosen_on = ChosenOn(revision)
+    try:
+        return Placement(revision, snapshot, choose).of(command, chosen_on)
+    except UnsettledError:
+        pass
+    refusal: EntriesRefusedError | None = None
+    each_alone = True
+    ways = orders(command.requests)
+    for order in islice(ways, ORDERS):
+        placement = Placement(revision, snapshot, choose)
+        try:
+            return placement.in_order(command, order, chosen_on)
+        except EntriesRefusedError as error:
+            refusal = refusal or error
+            each_alone &= not placement.spread
+    if refusal is not None and each_alone and next(ways, None) is None:
+        raise refusal
+    raise GangTooHardError(ORDERS)
+
+
+class Placement:
+    """Places for the claims of one command, on a snapshot that is at ``revision``."""
+
+    def __init__(
+        self,
+        revision: int,
+        snapshot: Snapshot,
+        choose: Choose,
+        places: dict[str, Place | None] | None = None,
+    ) -> None:
+        """``places``: where providers are, as far as that is known of this snapshot."""
+        self.snapshot = snapshot
+        # Whether a claim takes from several providers, so that an order does not settle where equal ones fit.
+        self.spread = False
+        self.refused: list[tuple[int, MoorageError]] = []
+        self._revision = revision
+        self._choose = choose
+        self._places: dict[str, Place | None] = {} if places is None else places
+
+    def of(self, command: PlaceClaims, decision: ChosenOn) -> GrantClaims:
+        """The command with places; of a gang the largest asks are placed first.
+
+        Raises EntriesRefusedError once too few claims can have a place, UnsettledError if another order might
+        place a gang, SearchLimitError.
+        """
+        if not is_gang(command):
+            return self.in_order(command, range(len(command.claims)), decision)
+        clean = self.snapshot
+        try:
+            return self.in_order(command, largest_first(command.requests), decision)
+        except EntriesRefusedError as refusal:
+            [(number, error)] = refusal.refused
+            request = command.requests[number]
+            if isinstance(error, NothingFitsError) and request is not None:
+                if self._choose(clean, request) is None:
+                    alone = NothingFitsError(self._revision, request, clean)
+                    raise EntriesRefusedError(((number, alone),)) from None
+                if self.spread or len(set(command.requests)) > 1:
+                    raise UnsettledError from None
+            raise
+
+    def in_order(self, command: PlaceClaims, order: Iterable[int], decision: ChosenOn) -> GrantClaims:
+        """As ``of``, with claims placed in this order."""
+        claims = list(command.claims)
+        places: list[Choice | MoorageError | None] = [None] * len(claims)
+        for number in order:
+            request = command.requests[number]
+            if request is None:
+                self._take(claims[number].allocations)
+                continue
+            try:
+                candidate = self._choice(request)
+            except MoorageError as error:
+                if isinstance(error, SearchLimitError):
+                    raise
+                places[number] = error
+                self.refused.append((number, error))
+                if len(claims) - len(self.refused) < command.least:
+                    raise EntriesRefusedError(tuple(self.refused)) from error
+            else:
+                self._take(candidate.allocations)
+                self.spread |= len(candidate.allocations) > 1
+                claims[number] = replace(claims[number], allocations=candidate.allocations)
+                places[number] = Choice(candidate.mappings)
+        return GrantClaims(tuple(claims), command.least, tuple(places), decision)
+
+    def _choice(self, request: CandidateRequest) -> Candidate:
+        candidate = self._choose(self.snapshot, request)
+        if candidate is None:
+            raise NothingFitsError(self._revision, request, self.snapshot)
+        return candidate
+
+    def _take(self, allocations: Mapping[str, Mapping[str, int]]) -> None:
+        self.snapshot = self.snapshot.with_more(allocations, self._places)
+
+
+class Placer:
+    """Binds the claims of a group to places; see ``service.binding.Binder``."""
+
+    def __init__(self, index: LiveIndex, chooser: Chooser, steps: int = STEPS_IN_GROUP) -> None:
+        self._index = index
+        self._choose = chooser.within(steps)
+
+    def of_group(self) -> Bind:
+        """See ``Binder``. Raises UnavailableError."""
+        at = self._index.now()
+        return _Group(at.revision, at.snapshot, self._choose).bind
+
+
+class _Group:
+    """The commands of one group so far. ``_writes`` of them will be written, if truth allows."""
+
+    def __init__(self, revision: int, snapshot: Snapshot, choose: Choose) -> None:
+        self._revision = revision
+        self._clean = snapshot
+        self._snapshot = snapshot
+        self._choose = choose
+        self._places: dict[str, Place | None] = {}
+        self._writes = 0
+
+    def bind(self, command: Command[Any]) -> GrantClaims:
+        """See ``Bind``."""
+        assert isinstance(command, PlaceClaims), "no other command binds late"
+        placement = Placement(self._revision, self._snapshot, self._choose, self._places)
+        decision = ChosenOn(self._revision, self._writes)
+        try:
+            bound = placement.of(command, decision)
+        except (SearchLimitError, UnsettledError):
+            raise HardToPlaceError from None
+        except EntriesRefusedError:
+            if not self._writes:
+                raise
+            self._refuse_for_sure(command)
+            raise PutOffError from None
+        if placement.refused and self._writes:
+            # What was placed before it in this group is not decided yet.
+            raise PutOffError
+        self._snapshot = placement.snapshot
+        self._writes += 1
+        return bound
+
+    def _refuse_for_sure(self, command: PlaceClaims) -> None:
+        """Raises EntriesRefusedError if the command cannot be placed on what is committed, either."""
+        try:
+            Placement(self._revision, self._clean, self._choose).of(command, ChosenOn(self._revision))
+        except (SearchLimitError, UnsettledError):
+            raise HardToPlaceError from None
