@@ -225,20 +225,24 @@ class DeleteAllocations(Command[None]):
 class GrantClaims(Command[Granted]):
     """Claims that are decided one after the other: at least ``least`` of them, or none.
 
-    ``places`` may have for each claim how its place was chosen, or why there is none. Result: ``Granted``.
+    ``places`` may have for each claim how its place was chosen, or why there is none. ``passed_on`` may have
+    for each claim that of another consumer, which takes over what the claim's consumer held: both or none.
+    Result: ``Granted``.
     """
 
     claims: tuple[Claim, ...]
     least: int
     places: tuple[Choice | MoorageError | None, ...] = ()
     decision: ChosenOn | None = None
+    passed_on: tuple[Claim | None, ...] = ()
 
 
 @valueclass(frozen=True, slots=True)
 class PlaceClaims(Command[Granted]):
     """As ``GrantClaims``, but the service chooses what a claim holds, by its request.
 
-    A claim whose request is None holds its own allocations. The others have none.
+    A claim whose request is None holds its own allocations. The others have none. ``freed`` may have for each
+    claim what its consumer holds until then, by provider and class: that counts as free for its place.
     """
 
     binds_late: ClassVar[bool] = True
@@ -246,6 +250,8 @@ class PlaceClaims(Command[Granted]):
     claims: tuple[Claim, ...]
     requests: tuple[CandidateRequest | None, ...]
     least: int
+    freed: tuple[Mapping[str, Mapping[str, int]] | None, ...] = ()
+    passed_on: tuple[Claim | None, ...] = ()
 
 
 @valueclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _replaced(state: State, claims: tuple[Claim, ...]) -> Changes[None]:
 
 def touch_grant(command: GrantClaims) -> Touch:
     """See ``touch_claims``."""
-    return touch_claims(command.claims)
+    return touch_claims((*command.claims, *filter(None, command.passed_on)))
 
 
 def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
@@ -99,11 +99,12 @@ def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
     scratch = state.scratch()
     entries: list[GrantedEntry | MoorageError] = []
     refused: list[tuple[int, MoorageError]] = []
-    for number, (claim, place) in enumerate(zip_longest(command.claims, command.places)):
+    parts = zip_longest(command.claims, command.places, command.passed_on)
+    for number, (claim, place, passed_on) in enumerate(parts):
         try:
             if isinstance(place, MoorageError):
                 raise place
-            changes = _replaced(scratch, (claim,))
+            changes = _replaced(scratch, (claim,) if passed_on is None else (claim, passed_on))
         except MoorageError as error:
             if isinstance(place, Choice) and isinstance(error, GONE):
                 raise ChoiceGoneError from error

@@ -189,6 +189,8 @@ class Placement:
         places: list[Choice | MoorageError | None] = [None] * len(claims)
         for number in order:
             request = command.requests[number]
+            if command.freed and command.freed[number]:
+                self._take(_negative(command.freed[number]))
             if request is None:
                 self._take(claims[number].allocations)
                 continue
@@ -206,7 +208,7 @@ class Placement:
                 self.spread |= len(candidate.allocations) > 1
                 claims[number] = replace(claims[number], allocations=candidate.allocations)
                 places[number] = Choice(candidate.mappings)
-        return GrantClaims(tuple(claims), command.least, tuple(places), decision)
+        return GrantClaims(tuple(claims), command.least, tuple(places), decision, command.passed_on)
 
     def _choice(self, request: CandidateRequest) -> Candidate:
         candidate = self._choose(self.snapshot, request)
@@ -216,6 +218,13 @@ class Placement:
 
     def _take(self, allocations: Mapping[str, Mapping[str, int]]) -> None:
         self.snapshot = self.snapshot.with_more(allocations, self._places)
+
+
+def _negative(held: Mapping[str, Mapping[str, int]] | None) -> dict[str, dict[str, int]]:
+    return {
+        provider: {name: -amount for name, amount in amounts.items()}
+        for provider, amounts in (held or {}).items()
+    }
 
 
 class Placer:

@@ -431,3 +431,17 @@ def test_claims_without_a_place_cannot_be_decided(memory: Memory) -> None:
     assert touch(command).consumers == {"boat"}
     with pytest.raises(TypeError):
         memory.execute(command)
+
+
+def test_what_a_consumer_held_is_passed_on(memory: Memory) -> None:
+    memory.execute(one("ship", {"north": {"VCPU": 5}}))
+    moved, old = claim("ship", {"south": {"VCPU": 4}}, 1), claim("wake", {"north": {"VCPU": 5}})
+    granted = memory.execute(GrantClaims((moved,), 1, passed_on=(old,)))
+    assert granted.entries == (GrantedEntry("ship", 2, moved.allocations),)
+    assert memory.held["wake"] == {("north", "VCPU"): 5}
+    assert memory.held["ship"] == {("south", "VCPU"): 4}
+    # Both or none.
+    back = claim("ship", {"north": {"VCPU": 4}}, 2)
+    refused = refusal(memory, GrantClaims((back,), 1, passed_on=(claim("raft", {"south": {"VCPU": 4}}),)))
+    assert isinstance(refused, EntriesRefusedError)
+    assert memory.held["ship"] == {("south", "VCPU"): 4}

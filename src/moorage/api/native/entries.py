@@ -10,13 +10,16 @@ from moorage.api.http import intake
 from moorage.api.http.intake import items, part, size
 from moorage.api.http.settings import Limits
 from moorage.api.http.validation import Schema
+from moorage.api.http.wire_error import WireError
 from moorage.api.native import ask
 from moorage.api.native.ask import DecodedAsk
 from moorage.api.native.endpoint import ReadQuery
+from moorage.api.native.problems import GENERATION_CONFLICT, refusal
 from moorage.api.native.strict import fault
 from moorage.model.commands import Claim
+from moorage.model.errors import ConsumerGenerationError
 from moorage.model.valueclass import valueclass
-from moorage.model.values import Requester
+from moorage.model.values import ListedClaim, Requester
 
 MOST_CLAIMS: Final = 1000
 """Claims of one request at most."""
@@ -74,6 +77,20 @@ ENTRY: Final[Schema] = {
         "consumers": _about(
             "UUIDs of the new consumers, as many as `count`. The service makes them if they are missing.",
             _nullable({"type": "array", "items": CONSUMER, "minItems": 1}),
+        ),
+        "consumer": _about(
+            "UUID of a consumer that holds something. Instead of a new claim, what it holds is replaced.",
+            CONSUMER,
+        ),
+        "generation": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Generation of `consumer`, as it was shown.",
+        },
+        "keep_old_as": _about(
+            "UUID of a new consumer that takes over what `consumer` held, in the same commit. Otherwise that "
+            "is freed, and counts as free for the new place.",
+            _nullable(CONSUMER),
         ),
         "consumer_type": _about(
             "Type of the consumers; null by default.",
@@ -163,7 +180,8 @@ def wanted(body: Mapping[str, Any]) -> tuple[WantedClaim, ...]:
     seen: set[str] = set()
     for number, entry in enumerate(body["claims"]):
         count = entry.get("count", 1)
-        consumers = entry.get("consumers") or [str(uuid4()) for _ in range(count)]
+        moved = moved_by(entry, number)
+        consumers = moved or entry.get("consumers") or [str(uuid4()) for _ in range(count)]
         if len(consumers) != count:
             detail = f"There are {len(consumers)} consumers for {count} claims."
             raise fault(detail, "claims", number, "consumers")
@@ -175,6 +193,61 @@ def wanted(body: Mapping[str, Any]) -> tuple[WantedClaim, ...]:
         if len(found) > MOST_CLAIMS:
             raise fault(f"One request may make {MOST_CLAIMS} claims at most.", "claims", number)
     return tuple(found)
+
+
+Stale = tuple[WantedClaim, ConsumerGenerationError]
+"""A move of a consumer that has changed since the client read it."""
+
+
+def moved_by(entry: Mapping[str, Any], number: int) -> list[str]:
+    """The consumer that an entry moves, if it moves one. Raises WireError (400, 409)."""
+    if "consumer" not in entry:
+        for field in ("generation", "keep_old_as"):
+            if field in entry:
+                raise fault("Only an entry with a consumer has this.", "claims", number, field)
+        return []
+    for field in ("consumers", "count"):
+        if field in entry:
+            raise fault("An entry with a consumer is for this one.", "claims", number, field)
+    if "generation" not in entry:
+        raise refusal(GENERATION_CONFLICT, "A consumer that holds something comes with its generation.")
+    return [entry["consumer"]]
+
+
+Holders = Mapping[str, ListedClaim]
+"""What the consumers hold that a request moves."""
+
+
+def holders(
+    wanted: Sequence[WantedClaim], read: Callable[[str], tuple[int, ListedClaim | None]]
+) -> tuple[Holders, Stale | None]:
+    """What the consumers hold that entries move, and the first one that is not as its entry says."""
+    found: dict[str, ListedClaim] = {}
+    stale: Stale | None = None
+    for each in wanted:
+        if "consumer" in each.body:
+            _, held = read(each.consumer)
+            actual, given = None if held is None else held.generation, each.body["generation"]
+            if held is not None:
+                found[each.consumer] = held
+            if actual != given and stale is None:
+                stale = each, ConsumerGenerationError(each.consumer, actual, given)
+    return found, stale
+
+
+def passed_on(wanted: WantedClaim, held: Holders) -> Claim | None:
+    """The claim of the consumer that takes over what a moved one held."""
+    kept_as = wanted.body.get("keep_old_as")
+    if kept_as is None:
+        return None
+    old = held[wanted.consumer]
+    return Claim(kept_as, old.held, old.project_id, old.user_id, None, old.consumer_type)
+
+
+def freed(wanted: WantedClaim, held: Holders) -> Mapping[str, Mapping[str, int]] | None:
+    """What a move frees for its new place."""
+    moved = held.get(wanted.consumer)
+    return None if moved is None or wanted.body.get("keep_old_as") is not None else moved.held
 
 
 def least_of(body: Mapping[str, Any], count: int) -> int:
@@ -208,20 +281,26 @@ def asked(body: Mapping[str, Any], read_query: ReadQuery, limits: Limits) -> Ask
     return found
 
 
-def claims_of(wanted: Sequence[WantedClaim], requester: Requester) -> tuple[Claim, ...]:
-    """The claims of entries; without allocations where they ask. Raises WireError (400)."""
-    return tuple([_claim(each, requester) for each in wanted])
+def claims_of(wanted: Sequence[WantedClaim], requester: Requester, held: Holders) -> tuple[Claim, ...]:
+    """The claims of entries; without allocations where they ask. Raises WireError (400, 403)."""
+    return tuple([_claim(each, requester, held.get(each.consumer)) for each in wanted])
 
 
-def _claim(wanted: WantedClaim, requester: Requester) -> Claim:
+def _claim(wanted: WantedClaim, requester: Requester, moved: ListedClaim | None) -> Claim:
     entry = wanted.body
     project_id = entry.get("project_id", requester.project_id)
     if not project_id:
         raise fault("The token has no project, so the entry needs one.", "claims", wanted.entry, "project_id")
+    if moved is not None and moved.project_id != project_id:
+        raise WireError(403, "The consumer belongs to another project: name that in project_id.")
+    usual_user, usual_type = requester.user_id, None
+    if moved is not None:
+        usual_user, usual_type = moved.user_id, moved.consumer_type
     return Claim(
         wanted.consumer,
         {provider: given["resources"] for provider, given in entry.get("allocations", {}).items()},
         project_id,
-        entry.get("user_id", requester.user_id),
-        consumer_type=entry.get("consumer_type"),
+        entry.get("user_id", usual_user),
+        entry.get("generation"),
+        entry.get("consumer_type", usual_type),
     )

@@ -1,4 +1,4 @@
-"""``POST /moorage/v1/claims``: claims for new consumers."""
+"""``POST /moorage/v1/claims``: claims for new consumers, and moves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from moorage.api.native.entries import WantedClaim
 from moorage.api.native.explanations import SEE_HOLDERS, SEE_NAMES
 from moorage.api.native.problems import (
     ALREADY_HOLDS,
+    GENERATION_CONFLICT,
     KEY_REUSED,
     NEVER_FITS,
     NO_ROOM,
@@ -25,7 +26,7 @@ from moorage.api.native.problems import (
     ProblemType,
 )
 from moorage.api.native.shapes import INTEGER, array, reference, written
-from moorage.model.commands import GrantClaims, PlaceClaims
+from moorage.model.commands import Claim, GrantClaims, PlaceClaims
 from moorage.model.errors import EntriesRefusedError, MoorageError, NothingFitsError
 from moorage.model.explanations import CUT_SHORT, NOBODY_OFFERS
 from moorage.model.explanations import NEVER_FITS as NEVER
@@ -40,13 +41,21 @@ def create(call: NativeCall) -> Answer:
     wanted = entries.wanted(call.body)
     asked = entries.asked(call.body, call.read_query, call.limits)
     least = entries.least_of(call.body, len(wanted))
-    claims = entries.claims_of(wanted, call.requester)
+    held, stale = entries.holders(wanted, call.service.claim)
+    if stale is not None:
+        # Refused where its key is looked up: the change may be this very request's.
+        moved, error = stale
+        nothing = Claim(moved.consumer, {}, "", "")
+        return _carried_out(call, GrantClaims((nothing,), 1, (error,)), Teller(call, (moved,), asked))
+    claims = entries.claims_of(wanted, call.requester, held)
+    passed_on = tuple([entries.passed_on(each, held) for each in wanted]) if held else ()
     teller = Teller(call, wanted, asked)
     if not asked:
-        return _carried_out(call, GrantClaims(claims, least), teller)
+        return _carried_out(call, GrantClaims(claims, least, passed_on=passed_on), teller)
     by_entry = {number: replace(found.request, limit=1) for number, found in asked.items()}
     requests = tuple([by_entry.get(each.entry) for each in wanted])
-    return _carried_out(call, PlaceClaims(claims, requests, least), teller)
+    freed = tuple([entries.freed(each, held) for each in wanted]) if held else ()
+    return _carried_out(call, PlaceClaims(claims, requests, least, freed, passed_on), teller)
 
 
 def _carried_out(call: NativeCall, command: GrantClaims | PlaceClaims, teller: Teller) -> Answer:
@@ -165,7 +174,7 @@ ENDPOINTS: Final = (
         "POST",
         f"{VERSION}/claims",
         create,
-        summary="Claim for new consumers",
+        summary="Find and claim, for new consumers, or move what one holds",
         rule="moorage:claims:create",
         asks_also=(SEE_HOLDERS, SEE_NAMES),
         about=(
@@ -176,7 +185,8 @@ ENDPOINTS: Final = (
             "another process has written meanwhile. An ask finds no room only if nothing fitted at one "
             "revision, and `explanation` says why. A refused request has changed nothing. Its problem is "
             "that of the first claim that does not fit, with `entry`, `name` and `index` of it. `unplaced` "
-            "has all that were found not to fit. The policy is asked for the project of every entry."
+            "has all that were found not to fit. With `consumer` and `generation` an entry moves or resizes "
+            "what a consumer holds. The policy is asked for the project of every entry."
         ),
         body=Validator(entries.SCHEMA, BODY_FORMATS),
         counts=entries.COUNTS,
@@ -192,7 +202,16 @@ ENDPOINTS: Final = (
             },
             optional=(writes.DECIDED_AT,),
         ),
-        problems=(UNKNOWN_NAME, NO_ROOM, NEVER_FITS, ALREADY_HOLDS, KEY_REUSED, TOO_HARD, OUTCOME_UNKNOWN),
+        problems=(
+            UNKNOWN_NAME,
+            NO_ROOM,
+            NEVER_FITS,
+            ALREADY_HOLDS,
+            GENERATION_CONFLICT,
+            KEY_REUSED,
+            TOO_HARD,
+            OUTCOME_UNKNOWN,
+        ),
         examples=(
             {
                 "claims": [

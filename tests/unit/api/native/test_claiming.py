@@ -165,6 +165,10 @@ ONE, TWO = "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11", "5f0f2a55-8f6e-4d0e-9a35-6f6a
         (holding(ONE, 1, consumers=[TWO.upper()]), "/claims/0/consumers"),
         (holding(ONE, 1, count=2, consumers=[TWO, TWO]), "/claims/0/consumers/1"),
         (holding(ONE, 1, project_id=""), "/claims/0/project_id"),
+        (holding(ONE, 1, generation=1), "/claims/0/generation"),
+        (holding(ONE, 1, keep_old_as=TWO), "/claims/0/keep_old_as"),
+        (holding(ONE, 1, consumer=TWO, generation=1, count=1), "/claims/0/count"),
+        (holding(ONE, 1, consumer=TWO, generation=1, consumers=[TWO]), "/claims/0/consumers"),
     ],
 )
 def test_a_malformed_entry_is_refused_with_its_place(entry: object, pointer: str) -> None:
@@ -309,3 +313,76 @@ def test_a_refused_claim_is_kept_as_what_was_not_found(sqlite_store: Store) -> N
     kept = client.get(f"/moorage/v1/explanations/{told['request_id']}")
     assert kept.json["verdict"] == "never_fits"
     assert provider in str(kept.json)
+
+
+def moving(consumer: str, generation: int, **more: object) -> dict[str, object]:
+    """An entry that moves a consumer."""
+    return {"consumer": consumer, "generation": generation, "project_id": "project", **more}
+
+
+@pytest.fixture
+def consumer(sqlite_service: Service, provider: str) -> str:
+    """A consumer that holds 6 of 8 VCPU of ``provider``."""
+    made = new_uuid()
+    order(sqlite_service, claim(made, {provider: {"VCPU": 6}}, None, "INSTANCE"))
+    return made
+
+
+def test_what_a_move_frees_counts_for_its_new_place(
+    sqlite_service: Service, client: NativeClient, provider: str, consumer: str
+) -> None:
+    before = sqlite_service.revision()
+    told = made(client, moving(consumer, 1, **asking(8)))
+    assert told["revision"] == before + 1
+    assert (told["claims"][0]["consumer"], told["claims"][0]["generation"]) == (consumer, 2)
+    shown = client.get(f"{PATH}/{consumer}").json
+    assert (shown["project_id"], shown["user_id"], shown["consumer_type"]) == ("project", "user", "INSTANCE")
+    assert shown["providers"] == {provider: {"VCPU": 8}}
+    told = made(client, moving(consumer, 2, **holding(provider, 3), user_id="other", consumer_type=None))
+    shown = client.get(f"{PATH}/{consumer}").json
+    assert (shown["user_id"], shown["consumer_type"]) == ("other", None)
+    assert sqlite_service.provider_usages(provider).usages == {"VCPU": 3}
+
+
+def test_what_it_held_may_be_kept_for_another_consumer(
+    sqlite_service: Service, client: NativeClient, provider: str, consumer: str
+) -> None:
+    other, migration = add_provider(sqlite_service, VCPU=8), new_uuid()
+    before = sqlite_service.revision()
+    told = made(client, moving(consumer, 1, keep_old_as=migration, **asking(6)))
+    assert told["revision"] == sqlite_service.revision() == before + 1
+    shown = {each: client.get(f"{PATH}/{each}").json for each in (consumer, migration)}
+    assert shown[consumer]["providers"] == {other: {"VCPU": 6}}
+    assert shown[migration]["providers"] == {provider: {"VCPU": 6}}
+    assert (shown[migration]["project_id"], shown[migration]["generation"]) == ("project", 1)
+    again = new_uuid()
+    told = refused(client, moving(consumer, 2, keep_old_as=again, **holding(provider, 3)))
+    assert (told["code"], sqlite_service.claim(again)[1]) == ("no_room", None)
+    taken = refused(client, moving(consumer, 2, keep_old_as=migration, **holding(provider, 1)))
+    assert taken["code"] == "already_holds"
+
+
+def test_a_move_needs_the_present_generation(
+    sqlite_service: Service, client: NativeClient, provider: str, consumer: str
+) -> None:
+    before = sqlite_service.revision()
+    for entry in (
+        moving(consumer, 2, **asking(1)),
+        moving(new_uuid(), 1, **asking(1)),
+        {"consumer": consumer, **holding(provider, 1)},
+    ):
+        told = refused(client, asking(1), entry)
+        assert (told["status"], told["code"]) == (409, "generation_conflict")
+    told = refused(client, moving(consumer, 1, project_id="other", **asking(1)))
+    assert (told["status"], told["code"]) == (403, "forbidden")
+    assert sqlite_service.revision() == before
+
+
+def test_a_move_that_was_made_is_answered_again(client: NativeClient, consumer: str) -> None:
+    def ask() -> Any:
+        value = {"claims": [moving(consumer, 1, **asking(8))]}
+        return client.ask("POST", PATH, value=value, headers={"idempotency-key": "k"})
+
+    first, again = ask(), ask()
+    assert (first.status, again.status) == (201, 201)
+    assert again.json == {**first.json, "replayed": True, "state_now": "held"}
