@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.api.http.validation import Validator, approver
+from moorage.api.native.openapi import EVERYTHING
 from moorage.api.placement import schemas
 from moorage.api.placement.routes import ROUTES
 from moorage.api.placement.versions import NEWEST, Since
@@ -27,6 +28,7 @@ VALIDATORS: list[Validator] = list(
         if (validator := table.at(minor)) is not None
     }.values()
 )
+VALIDATORS += [endpoint.body for endpoint in EVERYTHING if endpoint.body is not None]
 
 UUID = "0f7aebb8-5a0a-4d0c-8f3e-2b6a3c1d9e77"
 TEXTS = ["", "A\n", "vcpu", "VCPU", UUID, UUID + "\n", UUID[:-1], UUID.replace("-", ""), "x" * 300]
@@ -92,7 +94,7 @@ def test_what_clients_send_is_approved_of_at_once(good: Any) -> None:
         {},
         {"type": "unheard"},
         {"type": ["integer", "null"], "minimum": 1},
-        {"type": "null", "description": "x"},
+        {"type": "null", "deprecated": True},
         {"type": "integer", "multipleOf": 1},
         {"type": "string", "format": "date"},
         {"type": "string", "contentEncoding": "x"},
@@ -111,6 +113,7 @@ def test_a_schema_with_what_is_not_known_leaves_everything_in_doubt(schema: Any,
     ("schema", "instance", "expected"),
     [
         ({"type": "array"}, [1, None], True),
+        ({"type": "null", "description": "nothing"}, None, True),
         ({"type": "object"}, {"a": 1}, True),
         ({"type": "object", "additionalProperties": {"type": "null"}}, {"a": None}, True),
         ({"type": "object", "additionalProperties": {"type": "null"}}, {"a": 1}, False),
