@@ -30,12 +30,13 @@ def test_all_files_of_the_reference_are_there() -> None:
     assert {name for content in contents for name in content["fixtures"]} == SETTINGS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
         SQLITE,
-        pytest.param(POSTGRESQL, marks=[pytest.mark.databases, pytest.mark.slow]),
-        pytest.param(MARIADB, marks=[pytest.mark.databases, pytest.mark.slow]),
+        pytest.param(POSTGRESQL, marks=pytest.mark.databases),
+        pytest.param(MARIADB, marks=pytest.mark.databases),
     ],
 )
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.stem)
