@@ -102,6 +102,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:providers:list": "List resource providers with all that they have.",
     "moorage:overview:show": "Show what all trees have and what is used of it.",
+    "moorage:candidates:list": "List the best candidates for a request, in order.",
     "moorage:claims:list": "List consumers of any project with what they hold.",
     "moorage:claims:show": "Show what a consumer of any project holds.",
     "moorage:claims:create": "Claim for consumers of a project: that of each entry.",

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Final
 
-from moorage.model.requests import Candidate
+from moorage.model.requests import Candidate, ProviderSummary
 from moorage.model.valueclass import valueclass
 
 FIRST: Final = "first"
@@ -30,11 +30,14 @@ SCALE: Final = 1_000_000_000
 MOST_WEIGHT: Final = 1_000_000
 """The largest weight. Sums of weights then stay far below what a score's integer can hold."""
 
-MOST_WISHES: Final = 100
-"""Traits and providers that an order may prefer, and as many that it may avoid."""
+MOST_NAMED: Final = 100
+"""Names in each part of an order: traits and providers to prefer, to avoid, classes with weights."""
 
-MOST_WEIGHTS: Final = 100
-"""Resource classes that an order may give weights to."""
+MOST_RARE: Final = 10_000
+"""Traits and classes that an order may call rare."""
+
+MOST_CAPACITY: Final = 1e300
+"""The largest capacity to compare with: more than any inventory has, and its sums are finite."""
 
 MOST_SEED: Final = (1 << 53) - 1
 """The largest seed, and the largest ``tie``: every JSON reader keeps such a number exactly."""
@@ -115,16 +118,19 @@ class Order:
     def _check(self) -> None:
         if self.strategy not in STRATEGIES:
             raise ValueError(f"unknown strategy {self.strategy!r}")
-        for weight in (*self.weights.values(), *self.largest.values(), self.spare_special):
+        for weight in (*self.weights.values(), self.spare_special):
             check_weight(weight)
+        if not all(0 <= capacity <= MOST_CAPACITY for capacity in self.largest.values()):
+            raise ValueError(f"a capacity must be from 0 to {MOST_CAPACITY}")
+        if len(self.rare or ()) > MOST_RARE:
+            raise ValueError(f"rare may have {MOST_RARE} names")
         if not 0 <= self.seed <= MOST_SEED:
             raise ValueError(f"seed must be from 0 to {MOST_SEED}")
         if not 1 <= self.among_best <= MOST_AMONG:
             raise ValueError(f"among_best must be from 1 to {MOST_AMONG}")
-        if max(len(self.prefer), len(self.avoid)) > MOST_WISHES:
-            raise ValueError(f"prefer and avoid may have {MOST_WISHES} entries each")
-        if max(len(self.weights), len(self.largest)) > MOST_WEIGHTS:
-            raise ValueError(f"weights and largest may name {MOST_WEIGHTS} classes each")
+        named = (self.prefer, self.avoid, self.weights, self.largest)
+        if max(map(len, named)) > MOST_NAMED:
+            raise ValueError(f"each part of an order may have {MOST_NAMED} names")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Order) and self.key == other.key
@@ -176,6 +182,7 @@ class Ranking:
 
     ``feasible_trees`` are all trees that can serve the request. ``exact``: no better candidate was left out.
     ``largest`` and ``rare`` are what the order was decided by; empty, or None, where it needs none.
+    ``summaries`` are of all trees that the candidates take from, if they were asked for.
     """
 
     candidates: Sequence[Ranked]
@@ -183,6 +190,7 @@ class Ranking:
     exact: bool = True
     largest: Mapping[str, float] = field(default_factory=dict)
     rare: frozenset[str] | None = None
+    summaries: Sequence[ProviderSummary] = ()
 
 
 def wishes(traits: Mapping[str, float], providers: Iterable[tuple[str, float]] = ()) -> tuple[Wish, ...]:

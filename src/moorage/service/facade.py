@@ -21,6 +21,7 @@ from moorage.model.errors import (
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
 from moorage.model.keys import IdempotencyKey
 from moorage.model.placing import Granted
+from moorage.model.orders import Order, Ranking
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
 from moorage.model.unmet import UnmetFound, UnmetGroup
 from moorage.model.values import (
@@ -49,6 +50,7 @@ from moorage.search.listing import called, names_of, overview_of, page_of
 from moorage.search.match.answers import KeptAnswers
 from moorage.search.match.candidates import find, providers_matching
 from moorage.search.match.outcomes import Memory
+from moorage.search.order.ranking import OrderMemory, best
 from moorage.service.committer import Committer
 from moorage.service.compactor import Compactor
 from moorage.service.follower import Follower
@@ -143,6 +145,7 @@ class Service:
         self._chooser = Chooser(self._memory)
         placer = Placer(self._index, self._chooser)
         self._committer = Committer(store, settings.commit, observer, self._index, placer)
+        self._orders = OrderMemory(self._memory)
         self._compactor = Compactor(store, settings.change_log)
         self._follower = Follower(self._index)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
@@ -425,6 +428,40 @@ class Service:
     def unmet_kept(self) -> int:
         """How many searches that found nothing are kept; 0 for none."""
         return self._settings.unmet_kept
+
+    def ranking(
+        self,
+        request: CandidateRequest,
+        order: Order,
+        limit: int,
+        *,
+        all_of_tree: bool = False,
+        summaries: bool = False,
+        requester: Requester = UNKNOWN,
+    ) -> tuple[int, Ranking]:
+        """The best ``limit`` candidates, and the revision that they are best at; see ``ranking.best``.
+
+        Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names, SearchLimitError. A request
+        that finds nothing is explained later.
+        """
+        settings = self._settings.search
+
+        def answer(snapshot: Snapshot) -> tuple[Snapshot, Ranking]:
+            return snapshot, best(
+                snapshot,
+                request,
+                order,
+                limit,
+                all_of_tree=all_of_tree,
+                summaries=summaries,
+                memory=self._orders,
+                step_limit=settings.step_limit,
+            )
+
+        revision, (snapshot, found) = self._index.ask_at(answer)
+        if not found.candidates and self._unmet is not None:
+            self._unmet.offer(revision, snapshot, request, requester)
+        return revision, found
 
     def candidates(self, request: CandidateRequest, requester: Requester = UNKNOWN) -> SearchResult:
         """Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names, SearchLimitError.

@@ -27,9 +27,11 @@ def test_an_order_takes_more_bytes_the_more_it_names() -> None:
     [
         {"strategy": "packed"},
         {"weights": {"VCPU": -1}},
+        {"weights": {"VCPU": MOST_WEIGHT + 1}},
         {"weights": {"VCPU": math.nan}},
         {"weights": {f"CUSTOM_{number}": 1 for number in range(101)}},
-        {"largest": {"VCPU": MOST_WEIGHT + 1}},
+        {"rare": frozenset([f"CUSTOM_{number}" for number in range(10_001)])},
+        {"largest": {"VCPU": math.inf}},
         {"spare_special": math.inf},
         {"seed": -1},
         {"seed": MOST_SEED + 1},

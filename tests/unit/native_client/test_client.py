@@ -688,6 +688,20 @@ def test_the_service_says_what_a_claim_would_take(moorage: Moorage, busy: Termin
     assert "limit in the query was ignored" in found.notes
 
 
+def test_the_best_candidates_come_first(moorage: Moorage, busy: Terminal) -> None:
+    busy.does("provider", "create", "host2")
+    busy.does("inventory", "set", "host2", "VCPU=8")
+    assert moorage.supports("order")
+    found = moorage.candidates(Ask.of({"VCPU": 2}), order={"strategy": "spread"}, limit=1, summaries=True)
+    assert found.best is not None
+    assert (found.best.score, found.best.parts) == (0.75, {"spread": 0.75})
+    assert list(found.best.allocations.values()) == [{"VCPU": 2}]
+    assert (found.feasible_trees, found.exact, found.per_tree) == (2, True, "best")
+    assert found.summaries.keys() == {found.best.root}
+    assert moorage.candidates("resources=VCPU:2", order=found.order).candidates[0] == found.best
+    assert moorage.candidates("resources=VCPU:9").best is None
+
+
 def test_an_unknown_class_and_an_unknown_provider_are_errors(moorage: Moorage, busy: Terminal) -> None:
     with pytest.raises(UnknownNameError) as refused:
         moorage.explain("resources=VCPUS:1")
@@ -708,6 +722,7 @@ def test_an_unknown_class_and_an_unknown_provider_are_errors(moorage: Moorage, b
         (COMPONENTS["NearMiss"]["properties"]["missing"]["items"], moorage_client.Missing, set()),
         (COMPONENTS["NearMiss"]["properties"]["held_by"]["items"], moorage_client.Holder, set()),
         (COMPONENTS["Candidate"], moorage_client.Candidate, set()),
+        (COMPONENTS["RankedCandidate"], moorage_client.RankedCandidate, set()),
         (
             COMPONENTS["Explanation"]["properties"]["unlocked_by"]["items"]["items"],
             moorage_client.Event,

@@ -383,3 +383,20 @@ def test_trees_that_only_seem_to_fit_are_left_out_where_providers_share() -> Non
     )
     two = CandidateRequest((group("1", {"DISK_GB": 1}), group("2", {"DISK_GB": 1})), group_policy="isolate")
     assert best(index.snapshot(), two, PACK, 10) == Ranking([], 0)
+
+
+def test_trees_that_candidates_take_from_are_shown_if_asked_for() -> None:
+    request = CandidateRequest((group("", {"VCPU": 4, "DISK_GB": 2}),))
+    snapshot = sharing_scene().snapshot()
+    assert best(snapshot, request, PACK, 3).summaries == ()
+    assert [each.uuid for each in best(snapshot, request, Order("spread"), 1, summaries=True).summaries] in (
+        ["p2", "p5"],
+        ["p3", "p5"],
+    )
+    only = CandidateRequest((group("", {"DISK_GB": 2}),))
+    found = best(snapshot, only, Order("spread"), 1, summaries=True)
+    assert [each.uuid for each in found.summaries] == ["p5"]
+    root = provider(1, {"VCPU": 8})
+    index = index_of(root, provider(2, {"VCPU": 8}, below=root), provider(3, {"VCPU": 8}))
+    some = best(index.snapshot(), ONE_VCPU, Order(), 2, all_of_tree=True, summaries=True)
+    assert [each.uuid for each in some.summaries] == ["p1", "p2"]

@@ -53,6 +53,7 @@ from moorage_client.explanation import (
     Relaxation,
     UnmetAsk,
 )
+from moorage_client.ranking import RankedCandidate, Ranking
 
 __version__ = "0.1.0"
 
@@ -98,6 +99,8 @@ __all__ = [
     "Page",
     "ProblemError",
     "Provider",
+    "RankedCandidate",
+    "Ranking",
     "Relaxation",
     "Retry",
     "Token",

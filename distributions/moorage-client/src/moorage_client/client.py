@@ -14,6 +14,7 @@ from moorage_client.ask import Question, as_json
 from moorage_client.auth import Auth, NoAuth
 from moorage_client.errors import NoNativeApiError
 from moorage_client.explanation import Explanation, UnmetAsk
+from moorage_client.ranking import Ranking
 from moorage_client.transport import OK, Transport
 
 ItemT = TypeVar("ItemT")
@@ -183,6 +184,31 @@ class Moorage:
         body = {"ask": as_json(ask), "at": at, "count": count, "project_id": project_id, **options}
         given = {name: value for name, value in body.items() if value is not None}
         return Explanation.of(self._json("POST", f"{V1}/explanations", given))
+
+    def candidates(
+        self,
+        ask: Question,
+        *,
+        order: Json | None = None,
+        limit: int | None = None,
+        per_tree: str | None = None,
+        summaries: bool | None = None,
+    ) -> Ranking:
+        """The best candidates for a request, in order.
+
+        ``ask`` is as in ``explain``. ``order`` is the JSON of an Order, such as ``{"strategy": "pack",
+        "prefer": [{"trait": "CUSTOM_NVME", "weight": 2}]}``. ``per_tree`` is ``best`` (each tree once, the
+        default) or ``all``. ``summaries``: show the providers of the candidates' trees.
+        """
+        body = {
+            "ask": as_json(ask),
+            "order": order,
+            "limit": limit,
+            "per_tree": per_tree,
+            "summaries": summaries,
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        return Ranking.of(self._json("POST", f"{V1}/candidates", given))
 
     def explanation(self, request_id: str) -> Explanation:
         """The explanation that the service has kept of a search that found nothing.

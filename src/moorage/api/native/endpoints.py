@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from moorage.api.native import claims, discovery, explanations, overview, placing, providers, unmet
+from moorage.api.native import (
+    candidates,
+    claims,
+    discovery,
+    explanations,
+    overview,
+    placing,
+    providers,
+    unmet,
+)
 from moorage.api.native.endpoint import Endpoint
 
 ENDPOINTS: Final = (
     *discovery.ENDPOINTS,
     *providers.ENDPOINTS,
     *overview.ENDPOINTS,
+    *candidates.ENDPOINTS,
     *claims.ENDPOINTS,
     *placing.ENDPOINTS,
     *explanations.ENDPOINTS,

@@ -270,6 +270,24 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         },
         optional=("names",),
     ),
+    "RankedCandidate": record(
+        {
+            "allocations": mapping(mapping(AMOUNT)),
+            "mappings": mapping(array(TEXT)),
+            "root": TEXT,
+            "score": {"type": "number"},
+            "parts": mapping({"type": "number"}),
+            "tie": AMOUNT,
+        }
+    ),
+    "ProviderSummary": record(
+        {
+            "root": TEXT,
+            "parent": nullable(TEXT),
+            "resources": mapping(record({"capacity": INTEGER, "used": INTEGER})),
+            "traits": array(TEXT),
+        }
+    ),
     "Problem": record(
         {
             "type": TEXT,

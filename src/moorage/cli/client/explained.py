@@ -19,7 +19,9 @@ UNMET: Final = "/moorage/v1/unmet"
 
 EXPLAIN_FEATURE: Final = "explain"
 UNMET_FEATURE: Final = "unmet"
-"""Features of a version of the native API: it explains; it keeps searches that found nothing."""
+ORDER_FEATURE: Final = "order"
+"""Features of a version of the native API: it explains; it keeps searches that found nothing; it puts
+candidates in order."""
 
 NOT_FOUND_CODE: Final = "not_found"
 """Code of a native answer of status 404."""
@@ -44,24 +46,24 @@ def pasted(query: Query) -> Json:
 def explanation(service: ServiceConnection, ask: Json, **options: object) -> Any:
     """The service's explanation. Raises ServiceError if it gives none, RefusedError if it refuses."""
     given = {name: value for name, value in options.items() if value is not None}
-    with _needed(service, EXPLAIN_FEATURE):
+    with needed(service, EXPLAIN_FEATURE):
         return service.post(EXPLANATIONS, {"ask": ask, **given})
 
 
 def kept_explanation(service: ServiceConnection, request_id: str) -> Any:
     """Why the search of this request found nothing. Raises as ``explanation``."""
-    with _needed(service, UNMET_FEATURE):
+    with needed(service, UNMET_FEATURE):
         return service.get(f"{EXPLANATIONS}/{quote(request_id, safe='')}")
 
 
 def unmet(service: ServiceConnection, since: str | None, limit: int | None) -> Any:
     """What searches did not find. Raises as ``explanation``."""
-    with _needed(service, UNMET_FEATURE):
+    with needed(service, UNMET_FEATURE):
         return service.get(UNMET, {"since": since, "limit": str(limit) if limit else None})
 
 
 @contextmanager
-def _needed(service: ServiceConnection, feature: str) -> Iterator[None]:
+def needed(service: ServiceConnection, feature: str, lacks: str = "explains nothing") -> Iterator[None]:
     """Say so if the service refuses this block because it lacks the feature."""
     try:
         yield
@@ -70,8 +72,8 @@ def _needed(service: ServiceConnection, feature: str) -> Iterator[None]:
             raise
         if refusal.code != NOT_FOUND_CODE:
             raise ServiceError(
-                f"{service.url} explains nothing: it has no native API. It is OpenStack Placement, or a "
-                "Moorage without this API."
+                f"{service.url} {lacks}: it has no native API. It is OpenStack Placement, or a Moorage "
+                "without this API."
             ) from refusal
         if feature not in _features(service):
             raise ServiceError(f"{service.url} cannot do this: it is an older Moorage.") from refusal

@@ -54,6 +54,14 @@ def amounts(text: str) -> dict[str, int]:
     return found
 
 
+def weighted(text: str) -> tuple[str, float]:
+    """``NAME=WEIGHT`` as a name and a weight, which is 1 if it is left out. Raises BadParameter."""
+    name, sign, weight = _pair(text)
+    if not name:
+        raise _bad(f"'{text}' is not NAME=WEIGHT, as in CUSTOM_NVME=2.")
+    return name, float(number(weight, float)) if sign else 1.0
+
+
 def _items(text: str) -> list[str]:
     return [item for part in text.split(",") if (item := part.strip())]
 

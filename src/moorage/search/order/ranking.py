@@ -12,7 +12,7 @@ import numpy as np
 from moorage.model.cache import MIB, Cache
 from moorage.model.errors import SearchLimitError
 from moorage.model.orders import MOST_SEED, SCALE, Order, Ranked, Ranking
-from moorage.model.requests import DEFAULT_STEP_LIMIT, CandidateRequest, Row
+from moorage.model.requests import DEFAULT_STEP_LIMIT, CandidateRequest, ProviderSummary, Row
 from moorage.model.valueclass import valueclass
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.match.candidates import Search
@@ -76,6 +76,7 @@ def best(
     limit: int,
     *,
     all_of_tree: bool = False,
+    summaries: bool = False,
     memory: OrderMemory | None = None,
     step_limit: int = DEFAULT_STEP_LIMIT,
     work: Work | None = None,
@@ -83,7 +84,8 @@ def best(
     """The best ``limit`` candidates (1 or more) for ``request``, whose own limit does not count.
 
     Each tree is there once, with its best placement, or with each placement if ``all_of_tree``. A placement
-    that several trees share is there once. A step is a quarter of a microsecond; a ``step_limit`` below 0
+    that several trees share is there once. With ``summaries`` the trees that the candidates take from are
+    shown. A step is a quarter of a microsecond; a ``step_limit`` below 0
     means no bound. ``memory`` makes repeated questions faster, and changes neither the answer nor the counted
     steps. Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names of the request,
     SearchLimitError.
@@ -91,7 +93,8 @@ def best(
     work = Work() if work is None else work
     work.most = step_limit if step_limit >= 0 else NO_BOUND
     try:
-        return _Ranker(snapshot, request, order, memory, work).best(limit, all_of_tree=all_of_tree)
+        ranker = _Ranker(snapshot, request, order, memory, work)
+        return ranker.best(limit, all_of_tree=all_of_tree, summaries=summaries)
     except OutOfStepsError:
         raise SearchLimitError(step_limit) from None
 
@@ -134,15 +137,31 @@ class _Ranker:
         finder = None if memory is None else self._knowledge.owner
         self._search = Search(self._plan, work, self._knowledge, finder)
 
-    def best(self, limit: int, *, all_of_tree: bool) -> Ranking:
+    def best(self, limit: int, *, all_of_tree: bool, summaries: bool) -> Ranking:
         """See ``best``."""
         among = self._order.among_best
         most = max(limit, among) if among > 1 else limit
-        ranked, feasible, exact = (self._shared if self._plan.sharing else self._by_block)(most, all_of_tree)
+        found, feasible, exact = (self._shared if self._plan.sharing else self._by_block)(most, all_of_tree)
         if among > 1:
-            drawn = sorted(ranked[:among], key=lambda each: (self._draw(each), each.root))
-            ranked = [*drawn, *ranked[among:]][:limit]
-        return Ranking(ranked, feasible, exact, self._measure.largest, self._measure.rare)
+            drawn = sorted(found[:among], key=lambda each: (self._draw(each.ranked), each.ranked.root))
+            found = [*drawn, *found[among:]][:limit]
+        return Ranking(
+            [each.ranked for each in found],
+            feasible,
+            exact,
+            self._measure.largest,
+            self._measure.rare,
+            self._summaries(found) if summaries else (),
+        )
+
+    def _summaries(self, found: Sequence[_Found]) -> Sequence[ProviderSummary]:
+        """Summaries of all trees that candidates take from."""
+        told: list[ProviderSummary] = []
+        for number, tree in sorted({tree for each in found for tree in each.trees}):
+            block = self._snapshot.blocks[number]
+            self._work.spend(block.steps_to_show([tree]))
+            told += block.summaries(*block.trees.bounds(tree))
+        return told
 
     def _draw(self, ranked: Ranked) -> int:
         [drawn] = ties(digests(as_uuids([ranked.root])), self._order.seed + AMONG_STREAM).tolist()
@@ -150,7 +169,7 @@ class _Ranker:
 
     # Trees that no other tree gives anything
 
-    def _by_block(self, most: int, all_of_tree: bool) -> tuple[list[Ranked], int, bool]:
+    def _by_block(self, most: int, all_of_tree: bool) -> tuple[list[_Found], int, bool]:
         standings = list(self._standings(most))
         if not standings:
             return [], 0, True
@@ -158,7 +177,7 @@ class _Ranker:
         tied = np.concatenate([standing.ties for _, standing in standings])
         root_ids = np.concatenate([standing.root_ids for _, standing in standings])
         ends = np.cumsum([len(standing.units) for _, standing in standings])
-        found: list[Ranked] = []
+        found: list[_Found] = []
         for place in best_of(units, tied, root_ids, most).tolist():
             number = int(np.searchsorted(ends, place, side="right"))
             survey, standing = standings[number]
@@ -183,7 +202,7 @@ class _Ranker:
             if known.feasible:
                 yield survey, known
 
-    def _of_tree(self, survey: Survey, standing: Standing, position: int, most: int) -> Iterator[Ranked]:
+    def _of_tree(self, survey: Survey, standing: Standing, position: int, most: int) -> Iterator[_Found]:
         """Placements of a tree of a standing, ``most`` at most."""
         tree = int(standing.trees[position])
         start, stop = survey.block.trees.bounds(tree)
@@ -198,11 +217,12 @@ class _Ranker:
         for outcome in islice(outcomes, most):
             self._work.spend(CANDIDATE_STEPS + len(outcome.positions))
             candidate = self._knowledge.forms.patterns[outcome.form].candidate(outcome.pick(uuids))
-            yield Ranked(candidate, root, score, parts, tie)
+            trees = ((survey.number, tree),) if outcome.inside else ()
+            yield _Found(Ranked(candidate, root, score, parts, tie), trees)
 
     # Trees that other trees give something
 
-    def _shared(self, most: int, all_of_tree: bool) -> tuple[list[Ranked], int, bool]:
+    def _shared(self, most: int, all_of_tree: bool) -> tuple[list[_Found], int, bool]:
         placements: list[_Placement] = []
         feasible, exact = 0, True
         for survey in self._search.surveys():
@@ -215,7 +235,7 @@ class _Ranker:
         placements.sort(key=lambda placement: placement.rank)
         trees: set[Place] = set()
         rows: set[tuple[int, Row]] = set()
-        found: list[Ranked] = []
+        found: list[_Found] = []
         for placement in placements:
             if len(found) == most:
                 break
@@ -243,28 +263,42 @@ class _Ranker:
                 (-units, tie, root_id),
                 (view.views.survey.number, view.tree),
                 (outcome.form, outcome.pick(uuids)),
+                (*((view.views.survey.number, view.tree) for _ in outcome.inside[:1]), *outcome.homes),
                 {name: float(values[0]) for name, values in scores.parts.items()},
             )
 
-    def _ranked(self, placement: _Placement) -> Ranked:
+    def _ranked(self, placement: _Placement) -> _Found:
         form, row = placement.row
         number, tree = placement.tree
         block = self._snapshot.blocks[number]
         self._work.spend(CANDIDATE_STEPS + len(row))
-        return Ranked(
+        ranked = Ranked(
             self._knowledge.forms.patterns[form].candidate(row),
             bytes(block.uuids[block.trees.roots[tree]]).decode(),
             -placement.rank[0] / SCALE,
             placement.parts,
             placement.rank[1],
         )
+        return _Found(ranked, placement.gives)
+
+
+@valueclass(frozen=True, slots=True)
+class _Found:
+    """A candidate, and the trees that it takes from."""
+
+    ranked: Ranked
+    trees: tuple[Place, ...]
 
 
 @valueclass(frozen=True, slots=True)
 class _Placement:
-    """A placement of a tree: ``rank`` is (less the units of its score, tie, id of the root)."""
+    """A placement of a tree: ``rank`` is (less the units of its score, tie, id of the root).
+
+    ``gives`` are the trees that it takes from.
+    """
 
     rank: tuple[int, int, int]
     tree: Place
     row: tuple[int, Row]
+    gives: tuple[Place, ...]
     parts: Mapping[str, float]

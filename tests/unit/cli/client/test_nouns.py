@@ -402,6 +402,40 @@ def test_nothing_found_and_nothing_wanted_are_said_in_words(host: Terminal) -> N
     assert "no trait 'CUSTOM_A10'. Did you mean CUSTOM_A100?" in text
 
 
+def test_the_best_candidates_come_first_with_score_and_parts(host: Terminal) -> None:
+    host.does("provider", "create", "host2")
+    host.does("inventory", "set", "host2", "VCPU=8")
+    claim(host, "VCPU=4")
+    one = ("candidates", "--resources", "VCPU=2")
+    text = lines(host.does(*one, "--order", "pack"))
+    assert text[0] == "PROVIDER CLASS AMOUNT IN USE NOW SCORE PARTS"
+    assert text[1:] == [
+        "1 host1 VCPU 2 ████░░░░ 50% 0.7500 pack 0.75",
+        "2 host2 VCPU 2 ░░░░░░░░ 0% 0.2500 pack 0.25",
+        "2 of 2 trees that fit, by pack with seed 0.",
+    ]
+    best = host.json(*one, "--prefer", "CUSTOM_A100", "--avoid", "host1=0.5", "--seed", "3")["candidates"]
+    assert [(each["score"], each["parts"]) for each in best] == [
+        (0.5, {"first": 0.0, "prefer": 1.0, "avoid": 0.5}),
+        (0.0, {"first": 0.0, "prefer": 0.0, "avoid": 0.0}),
+    ]
+    more = ("--weight", "VCPU=2", "--spare-special", "1", "--among-best", "2", "--limit", "1")
+    order = host.json(*one, "--order", "spread", *more)["order"]
+    assert (order["weights"], order["spare_special"], order["among_best"]) == ({"VCPU": 2.0}, 1.0, 2)
+
+
+def test_an_order_that_cannot_be_is_said_in_words(host: Terminal) -> None:
+    one = ("candidates", "--resources", "VCPU=2")
+    assert "Did you mean CUSTOM_A100" in host.refused(*one, "--prefer", "CUSTOM_A10")
+    assert "Did you mean VCPU" in host.refused(*one, "--weight", "VCPUS=2")
+    assert "host9" in host.refused(*one, "--avoid", "host9")
+    assert "'=2' is not NAME=WEIGHT" in host.refused(*one, "--prefer", "=2", status=2)
+    assert "'x' is not a number" in host.refused(*one, "--prefer", "host1=x", status=2)
+    assert host.does("candidates", "--resources", "VCPU=99", "--order", "pack", status=3).startswith(
+        "No candidates: no providers meet"
+    )
+
+
 # usage
 
 
