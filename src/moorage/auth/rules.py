@@ -112,6 +112,7 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",
     "moorage:unmet:list": "List what searches of all projects did not find. Their requests name trees by "
     "uuid (in_tree).",
+    "moorage:order:inline": "Say in a request what makes a candidate better, beyond naming a profile.",
     "moorage:holders:list": "See in an explanation which consumers hold what is missing.",
 }
 """The rules of the native API. Their names are Moorage's own."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import field, replace
 from typing import Final
 
 from moorage.model.requests import Candidate, ProviderSummary
@@ -77,6 +77,8 @@ class Order:
     class that is not named counts 1. Equal scores are in an order that ``seed`` decides, and so
     are the best ``among_best`` candidates.
 
+    Without a seed, 0 is taken: see ``seeded``.
+
     ``largest`` is by resource class the capacity that ``best_fit`` compares with, and ``rare`` are the traits
     and classes that make a tree special. Without them the state of the cloud decides.
 
@@ -88,7 +90,7 @@ class Order:
     prefer: tuple[Wish, ...] = ()
     avoid: tuple[Wish, ...] = ()
     spare_special: float = 0.0
-    seed: int = 0
+    seed: int | None = None
     among_best: int = 1
     largest: Mapping[str, float] = field(default_factory=dict)
     rare: frozenset[str] | None = None
@@ -124,7 +126,7 @@ class Order:
             raise ValueError(f"a capacity must be from 0 to {MOST_CAPACITY}")
         if len(self.rare or ()) > MOST_RARE:
             raise ValueError(f"rare may have {MOST_RARE} names")
-        if not 0 <= self.seed <= MOST_SEED:
+        if self.seed is not None and not 0 <= self.seed <= MOST_SEED:
             raise ValueError(f"seed must be from 0 to {MOST_SEED}")
         if not 1 <= self.among_best <= MOST_AMONG:
             raise ValueError(f"among_best must be from 1 to {MOST_AMONG}")
@@ -137,6 +139,17 @@ class Order:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether the order asks for chance, and has no seed for it."""
+        return self.seed is None and (self.strategy == RANDOM or self.among_best > 1)
+
+    def seeded(self, draw: Callable[[], int]) -> Order:
+        """The order with a seed: its own, one that is drawn where it asks for chance, or 0."""
+        if self.seed is not None:
+            return self
+        return replace(self, seed=draw() if self.by_chance else 0)
 
     @property
     def size(self) -> int:
@@ -158,6 +171,17 @@ def check_weight(weight: float) -> None:
 
 def _sorted(weights: Mapping[str, float]) -> dict[str, float]:
     return {name: float(weights[name]) for name in sorted(weights)}
+
+
+@valueclass(frozen=True, slots=True)
+class Profiles:
+    """Orders that operators have named. ``default`` names the one of requests that name none."""
+
+    orders: Mapping[str, Order] = field(default_factory=dict)
+    default: str | None = None
+
+
+NO_PROFILES: Final = Profiles()
 
 
 @valueclass(frozen=True, slots=True)

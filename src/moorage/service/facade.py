@@ -22,6 +22,14 @@ from moorage.model.explanations import Explained, ExplainRequest, Explanation, L
 from moorage.model.keys import IdempotencyKey
 from moorage.model.placing import Granted
 from moorage.model.orders import Order, Ranking
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from moorage.model.commands import Command, WriteOutcome
+from moorage.model.errors import SearchLimitError, UnavailableError
+from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
+from moorage.model.orders import MOST_SEED, NO_PROFILES, Order, Profiles, Ranking
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
 from moorage.model.unmet import UnmetFound, UnmetGroup
 from moorage.model.values import (
@@ -50,7 +58,7 @@ from moorage.search.listing import called, names_of, overview_of, page_of
 from moorage.search.match.answers import KeptAnswers
 from moorage.search.match.candidates import find, providers_matching
 from moorage.search.match.outcomes import Memory
-from moorage.search.order.ranking import OrderMemory, best
+from moorage.search.order.ranking import OrderMemory, best, ordered
 from moorage.service.committer import Committer
 from moorage.service.compactor import Compactor
 from moorage.service.follower import Follower
@@ -132,10 +140,15 @@ class Service:
         settings: ServiceSettings | None = None,
         observer: Observer | None = None,
         unmet_forms: UnmetForms | None = None,
+        profiles: Callable[[], Profiles] = lambda: NO_PROFILES,
     ) -> None:
-        """``unmet_forms``: how searches that found nothing are kept; without it none is."""
+        """``unmet_forms``: how searches that found nothing are kept; without it none is. ``profiles`` gives
+        the present named orders.
+        """
         settings = settings or ServiceSettings()
         self._store = store
+        self._profiles = profiles
+        self._order_in_use: Order | None = None
         self._settings = settings
         # Where candidates are shuffled, each answer has an order of its own.
         self._kept = KeptAnswers(0 if settings.search.randomize else settings.search.kept_bytes)
@@ -429,6 +442,20 @@ class Service:
         """How many searches that found nothing are kept; 0 for none."""
         return self._settings.unmet_kept
 
+    def profiles(self) -> Profiles:
+        """The orders that operators have named, as they are now."""
+        return self._profiles()
+
+    def _order_of_searches(self) -> Order | None:
+        """The order of all searches for candidates; None if they have none."""
+        name = self._settings.candidate_order
+        order = None if name is None else self._profiles().orders.get(name)
+        if order is not self._order_in_use:
+            # Kept answers are in another order.
+            self._order_in_use = order
+            self._kept.forget()
+        return order
+
     def ranking(
         self,
         request: CandidateRequest,
@@ -468,12 +495,25 @@ class Service:
 
         A search that finds nothing is explained later.
         """
-        settings, memory = self._settings.search, self._memory
+        settings = self._settings.search
+        # Clients that do not know nested providers get their candidates as ever.
+        order = None if request.one_provider_per_tree else self._order_of_searches()
+
+        def search(snapshot: Snapshot) -> SearchResult:
+            if order is None:
+                return find(snapshot, request, settings, self._random, memory=self._memory)
+            seeded = order.seeded(lambda: self._random.randrange(MOST_SEED))
+            try:
+                return ordered(snapshot, request, seeded, settings, memory=self._orders)
+            except SearchLimitError:
+                if not settings.truncate:
+                    raise
+                return find(snapshot, request, settings, self._random, memory=self._memory)
 
         def answer(snapshot: Snapshot) -> tuple[Snapshot, SearchResult]:
-            return snapshot, self._kept.of(
-                snapshot, request, lambda: find(snapshot, request, settings, self._random, memory=memory)
-            )
+            if order is not None and order.by_chance:
+                return snapshot, search(snapshot)
+            return snapshot, self._kept.of(snapshot, request, lambda: search(snapshot))
 
         revision, (snapshot, found) = self._index.ask_at(answer)
         if found.found_nothing and self._unmet is not None:

@@ -41,6 +41,7 @@ class ChangeLogSettings:
 class ServiceSettings:
     """All settings of the service room.
 
+    ``candidate_order`` is the profile that orders the candidates of every search; None for no order.
     ``unmet_kept``: records of searches that found nothing. With 0 none is explained, counted or kept.
     """
 
@@ -48,3 +49,4 @@ class ServiceSettings:
     commit: CommitSettings = field(default_factory=CommitSettings)
     change_log: ChangeLogSettings = field(default_factory=ChangeLogSettings)
     unmet_kept: int = DEFAULT_UNMET_KEPT
+    candidate_order: str | None = None

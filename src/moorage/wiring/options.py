@@ -187,6 +187,16 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         help="Searches that found nothing which the database keeps with their reasons, the newest. The "
         "background explains five a second at most. 0 explains, counts and keeps none.",
     ),
+    cfg.StrOpt(
+        "profiles_file",
+        help="A YAML file of orders of candidates by name, which requests may name. It is read again when it "
+        "changes; while it cannot be understood, the previous profiles stay in force.",
+    ),
+    cfg.StrOpt(
+        "candidate_order",
+        help="The profile by which GET /allocation_candidates orders all candidates, the best first, so that "
+        "a limit cuts off the worst. Requests below microversion 1.29 get no order.",
+    ),
     cfg.ListOpt(
         "noauth_hosts",
         default=[],

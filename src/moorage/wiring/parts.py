@@ -27,6 +27,7 @@ from moorage.store.waiting import explained
 from moorage.telemetry.sources import Sources
 from moorage.wiring import access, logs
 from moorage.wiring.options import DATABASE_GROUP, MOORAGE_GROUP, value_of
+from moorage.wiring.profiles import profiles_from
 from moorage.wiring.settings import Settings
 from moorage.wiring.telemetry import (
     DIRECTORY_VARIABLE,
@@ -123,6 +124,7 @@ def build_application(
     """
     telemetry = Telemetry(settings.telemetry)
     policy = OsloPolicy(settings.conf)
+    profiles = profiles_from(settings.profiles_file, settings.service.candidate_order)
     store = Store(settings.store)
     try:
         authenticator = access.build_authenticator(settings.conf, store)
@@ -131,7 +133,7 @@ def build_application(
             store.patiently(store.check_rows)
         else:
             tell_completed(prepare(store, migrate=settings.sync_on_startup, settings=settings.api))
-        service = Service(store, settings.service, telemetry.service, KeptForms())
+        service = Service(store, settings.service, telemetry.service, KeptForms(), profiles)
         store.patiently(service.warm_up)
         service.start_upkeep()
         # The present objects stay. Without this, each collection of garbage would scan them in vain, and

@@ -47,7 +47,7 @@ class Settings:
     """The values of the options, in the form for the rooms.
 
     ``conf`` is for libraries that read their own sections: policy, CORS. ``remarks`` name options without
-    effect.
+    effect. ``profiles_file`` is the path of the file with orders of candidates, if there is one.
     """
 
     store: StoreSettings
@@ -58,6 +58,7 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    profiles_file: str | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -271,6 +272,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             commit=commit_settings_from(moorage),
             change_log=change_log_settings_from(moorage),
             unmet_kept=moorage("unmet_kept"),
+            candidate_order=moorage("candidate_order") or None,
         ),
         api=ApiSettings(
             incomplete_consumer_project_id=placement("incomplete_consumer_project_id"),
@@ -281,6 +283,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
         sync_on_startup=database("sync_on_startup"),
         server=server_from(moorage),
         telemetry=telemetry_from(moorage),
+        profiles_file=moorage("profiles_file") or None,
     )
 
 

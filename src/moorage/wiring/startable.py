@@ -24,6 +24,7 @@ from moorage.wiring.options import (
     is_set,
     value_of,
 )
+from moorage.wiring.profiles import profiles_from
 from moorage.wiring.unknown_options import names_of
 
 KEYSTONE_GROUP: Final = "keystone_authtoken"
@@ -123,6 +124,16 @@ def _metrics(conf: cfg.ConfigOpts, _environment: Mapping[str, str]) -> None:
         address_of(listen)
 
 
+def _profiles(conf: cfg.ConfigOpts, _environment: Mapping[str, str]) -> None:
+    try:
+        profiles_from(
+            value_of(conf, MOORAGE_GROUP, "profiles_file"),
+            value_of(conf, MOORAGE_GROUP, "candidate_order") or None,
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"[{MOORAGE_GROUP}] profiles_file: {error}") from error
+
+
 def _traces(conf: cfg.ConfigOpts, _environment: Mapping[str, str]) -> None:
     if value_of(conf, MOORAGE_GROUP, "traces") and importlib.util.find_spec("opentelemetry") is None:
         raise ConfigurationError("[moorage] traces needs OpenTelemetry: pip install 'moorage[otel]'.")
@@ -136,6 +147,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _logging_file,
     _metrics,
     _traces,
+    _profiles,
     access.check_policy,
     access.check_keystone,
 )

@@ -13,7 +13,6 @@ from moorage.api.native.problems import REVISION, TOO_HARD, UNKNOWN_NAME, VERSIO
 from moorage.api.native.shapes import AMOUNT, INTEGER, TEXT, array, mapping, record, reference
 from moorage.model.orders import Ranked
 from moorage.model.requests import ProviderSummary
-from moorage.model.values import KnownNames
 
 USUAL_LIMIT: Final = 10
 
@@ -50,20 +49,16 @@ BODY: Final[Schema] = {
     "additionalProperties": False,
 }
 
-NOTHING_KNOWN: Final = KnownNames(frozenset(), frozenset())
-
 
 def list_(call: NativeCall) -> Answer:
     """List the best candidates."""
     asked: Mapping[str, Any] = call.body
     decoded = ask.decode(asked["ask"], call.read_query, call.limits)
-    given = asked.get("order", {})
-    known = call.service.known_names()[1] if orders.names_something(given) else NOTHING_KNOWN
-    order = orders.decode(given, known)
+    order = orders.chosen(call, asked.get(orders.ORDER))
     per_tree, summaries = asked.get("per_tree", BEST), asked.get("summaries", False)
     revision, found = call.service.ranking(
         decoded.request,
-        order,
+        order.order,
         asked.get("limit", USUAL_LIMIT),
         all_of_tree=per_tree == ALL,
         summaries=summaries,
@@ -111,6 +106,7 @@ ENDPOINTS: Final = (
         list_,
         summary="List the best candidates for a request, in order",
         rule="moorage:candidates:list",
+        asks_also=(orders.INLINE,),
         about=(
             "`score` begins with the part of the strategy. The weights of what is preferred are added, those "
             "of what is avoided taken off, and so is `spare_special` times the share of the tree that is "
@@ -118,7 +114,8 @@ ENDPOINTS: Final = (
             "same tomorrow. `tie` decides between equal scores. `feasible_trees` counts all trees that can "
             "serve the request. `exact` is false if a better candidate may have been left out. `order` is "
             "the order that was used, with the drawn seed and with what was compared. Sent again, it gives "
-            "the same list at the same revision."
+            "the same list at the same revision. Without the rule `moorage:order:inline`, `order` may have "
+            "`profile` and `seed` only."
         ),
         body=Validator(BODY, BODY_FORMATS),
         counts=ask.counts_within("ask"),

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from moorage.api.http import quoting
 from moorage.api.http.validation import Schema, canonical
+from moorage.api.http.wire_error import WireError
+from moorage.api.native.endpoint import NativeCall
 from moorage.api.native.names import nearest
 from moorage.api.native.problems import UNKNOWN_NAME, refusal
 from moorage.api.native.strict import MAX_QUOTE, fault, pointer_of
 from moorage.model.orders import (
-    FIRST,
     MOST_AMONG,
     MOST_CAPACITY,
     MOST_NAMED,
     MOST_RARE,
     MOST_SEED,
     MOST_WEIGHT,
-    RANDOM,
     STRATEGIES,
     Order,
     Ranking,
     Wish,
 )
+from moorage.model.valueclass import valueclass
 from moorage.model.values import KnownNames
 
 _NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Z0-9_]+$", "maxLength": 255}
@@ -57,99 +59,162 @@ def _wishes(about: str) -> Schema:
     }
 
 
+PROFILE_NAME: Final[Schema] = {"type": "string", "pattern": "^[a-zA-Z0-9_.-]{1,64}$"}
+
+_PROPERTIES: Final[Schema] = {
+    "strategy": {
+        "type": "string",
+        "enum": list(STRATEGIES),
+        "description": "`pack`: the fullest trees first. `spread`: the emptiest. `best_fit`: those that "
+        "have least left. `random`, `first`: by chance, or by age. `first` is the default.",
+    },
+    "weights": _by_class("What each class counts for the strategy: 1 where it is not named.", _WEIGHT),
+    "prefer": _wishes("What raises the score of a tree."),
+    "avoid": _wishes("What lowers the score of a tree."),
+    "spare_special": {
+        **_WEIGHT,
+        "description": "How much it lowers the score of a tree that it has rare traits and classes that "
+        "are not asked for.",
+    },
+    "seed": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MOST_SEED,
+        "description": "Decides between equal scores. Without one, the service draws one for each "
+        "request where chance is asked for, and else takes 0.",
+    },
+    "among_best": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_AMONG,
+        "description": "Puts so many of the best candidates into an order that the seed decides.",
+    },
+    "largest": _by_class(
+        "Capacities that `best_fit` compares with: by default the largest of any tree.", _CAPACITY
+    ),
+    "rare": {
+        "description": "Traits and classes that make a tree special: by default those of a tenth of all "
+        "trees at most.",
+        "type": "array",
+        "items": _NAME,
+    },
+}
+
+PROFILE_SCHEMA: Final[Schema] = {
+    "type": "object",
+    "properties": _PROPERTIES,
+    "additionalProperties": False,
+}
+"""An Order as a file has it."""
+
 SCHEMA: Final[Schema] = {
     "type": "object",
     "properties": {
-        "strategy": {
-            "type": "string",
-            "enum": list(STRATEGIES),
-            "description": "`pack`: the fullest trees first. `spread`: the emptiest. `best_fit`: those that "
-            "have least left. `random`, `first`: by chance, or by age. `first` is the default.",
+        "profile": {
+            **PROFILE_NAME,
+            "description": "An order that the service knows by name. Other fields take the place of its own.",
         },
-        "weights": _by_class("What each class counts for the strategy: 1 where it is not named.", _WEIGHT),
-        "prefer": _wishes("What raises the score of a tree."),
-        "avoid": _wishes("What lowers the score of a tree."),
-        "spare_special": {
-            **_WEIGHT,
-            "description": "How much it lowers the score of a tree that it has rare traits and classes that "
-            "are not asked for.",
-        },
-        "seed": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": MOST_SEED,
-            "description": "Decides between equal scores. Without one, the service draws one for each "
-            "request where chance is asked for, and else takes 0.",
-        },
-        "among_best": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_AMONG,
-            "description": "Puts so many of the best candidates into an order that the seed decides.",
-        },
-        "largest": _by_class(
-            "Capacities that `best_fit` compares with: by default the largest of any tree.", _CAPACITY
-        ),
-        "rare": {
-            "description": "Traits and classes that make a tree special: by default those of a tenth of all "
-            "trees at most.",
-            "type": "array",
-            "items": _NAME,
-        },
+        **_PROPERTIES,
     },
     "additionalProperties": False,
 }
 
 
-def names_something(given: Mapping[str, Any]) -> bool:
-    """Whether an Order names classes or traits, so that the known ones are needed to decode it."""
-    return any(given.get(field) for field in NAMING)
-
-
 NAMING: Final = ("prefer", "avoid", "weights", "largest", "rare")
 """The fields that name something."""
 
+Place = Sequence[object]
+"""Where an Order is in a body."""
 
-def decode(given: Mapping[str, Any], known: KnownNames, at: str = "order") -> Order:
-    """Decode an Order that is valid by ``SCHEMA``. ``at`` is its place in the body.
+ORDER: Final = "order"
+"""The usual field."""
 
-    Raises WireError (400).
+INLINE: Final = "moorage:order:inline"
+"""Rule of saying in a request what is better. Without it, a request names a profile and a seed."""
+
+NOTHING_KNOWN: Final = KnownNames(frozenset(), frozenset())
+
+
+@valueclass(frozen=True, slots=True)
+class ChosenOrder:
+    """The order of a request, with a seed, and the profile that it began with."""
+
+    order: Order
+    profile: str | None = None
+
+
+def chosen(call: NativeCall, given: Mapping[str, Any] | None, at: Place = (ORDER,)) -> ChosenOrder:
+    """The order that a request asks for by ``given``, which is valid by ``SCHEMA``; None if it has none.
+
+    Fields of the request take the place of the profile's. Raises WireError (400, 403).
+    """
+    given = given or {}
+    inline = sorted(given.keys() - {"profile", "seed"})
+    if inline and not call.may(INLINE):
+        raise WireError(403, f"Policy does not allow {INLINE}, which {inline[0]} needs.")
+    profiles = call.service.profiles()
+    name = given.get("profile", None if "strategy" in given else profiles.default)
+    base = Order() if name is None else profiles.orders.get(name)
+    if base is None:
+        raise fault(
+            f"There is no profile {quoting.quoted(str(name), MAX_QUOTE)}.",
+            *at,
+            "profile",
+            nearest=nearest(str(name), profiles.orders),
+        )
+    names_something = any(given.get(field) for field in NAMING)
+    known = call.service.known_names()[1] if names_something else NOTHING_KNOWN
+    order = decode(given, known, base, at)
+    return ChosenOrder(order.seeded(lambda: secrets.randbelow(MOST_SEED)), name)
+
+
+def decode(
+    given: Mapping[str, Any], known: KnownNames | None, base: Order | None = None, at: Place = (ORDER,)
+) -> Order:
+    """Decode an Order that is valid by ``SCHEMA``; what it leaves out is as in ``base``.
+
+    ``known``: the names that may be used, None for any. ``at`` is its place in the body. Raises WireError
+    (400).
     """
     _check_sizes(given, at)
+    fields: dict[str, Any] = {name: given[name] for name in COPIED if name in given}
+    for field in ("prefer", "avoid"):
+        if field in given:
+            fields[field] = _wished(given[field], at, field)
+    if "rare" in given:
+        fields["rare"] = frozenset(given["rare"])
+    if known is not None:
+        _check_names(given, known, at)
+    return replace(base or Order(), **fields)
+
+
+COPIED: Final = ("strategy", "weights", "spare_special", "seed", "among_best", "largest")
+"""Fields that an Order has in the same form."""
+
+
+def _check_names(given: Mapping[str, Any], known: KnownNames, at: Place) -> None:
     for field in ("weights", "largest"):
         for name in given.get(field, ()):
-            _check(name, known.resource_classes, "resource class", at, field, name)
-    rare = given.get("rare")
-    for number, name in enumerate(rare or ()):
-        _check(name, known.resource_classes | known.traits, "trait or resource class", at, "rare", number)
-    strategy, among_best = given.get("strategy", FIRST), given.get("among_best", 1)
-    by_chance = strategy == RANDOM or among_best > 1
-    return Order(
-        strategy=strategy,
-        weights=given.get("weights", {}),
-        prefer=_wished(given.get("prefer", ()), known, at, "prefer"),
-        avoid=_wished(given.get("avoid", ()), known, at, "avoid"),
-        spare_special=given.get("spare_special", 0.0),
-        seed=given.get("seed", secrets.randbelow(MOST_SEED) if by_chance else 0),
-        among_best=among_best,
-        largest=given.get("largest", {}),
-        rare=None if rare is None else frozenset(rare),
-    )
+            _check(name, known.resource_classes, "resource class", *at, field, name)
+    for number, name in enumerate(given.get("rare", ())):
+        _check(name, known.resource_classes | known.traits, "trait or resource class", *at, "rare", number)
+    for field in ("prefer", "avoid"):
+        for number, wish in enumerate(given.get(field, ())):
+            if "trait" in wish:
+                _check(wish["trait"], known.traits, "trait", *at, field, number, "trait")
 
 
-def _check_sizes(given: Mapping[str, Any], at: str) -> None:
+def _check_sizes(given: Mapping[str, Any], at: Place) -> None:
     for field in NAMING:
         most = MOST_RARE if field == "rare" else MOST_NAMED
         if len(given.get(field, ())) > most:
-            raise fault(f"{field} has more than {most} names, which is the limit.", at, field)
+            raise fault(f"{field} has more than {most} names, which is the limit.", *at, field)
 
 
-def _wished(wishes: Sequence[Mapping[str, Any]], known: KnownNames, at: str, field: str) -> tuple[Wish, ...]:
+def _wished(wishes: Sequence[Mapping[str, Any]], at: Place, field: str) -> tuple[Wish, ...]:
     for number, wish in enumerate(wishes):
         if ("trait" in wish) == ("provider" in wish):
-            raise fault("Each entry names either a trait or a provider.", at, field, number)
-        if "trait" in wish:
-            _check(wish["trait"], known.traits, "trait", at, field, number, "trait")
+            raise fault("Each entry names either a trait or a provider.", *at, field, number)
     return tuple(
         [
             Wish(
@@ -172,9 +237,11 @@ def _check(name: str, known: Collection[str], kind: str, *place: object) -> None
         )
 
 
-def shown(order: Order, found: Ranking) -> dict[str, object]:
+def shown(chosen: ChosenOrder, found: Ranking) -> dict[str, object]:
     """The order that decided a ranking, with what was compared: it decides in the same way again."""
+    order = chosen.order
     told: dict[str, object] = {
+        **({} if chosen.profile is None else {"profile": chosen.profile}),
         "strategy": order.strategy,
         "weights": dict(order.weights),
         "prefer": list(map(_wish, order.prefer)),

@@ -109,7 +109,7 @@ def find(
         return SearchResult((), ())
     owner = None if memory is None else knowledge.owner
     search = Search(plan, work, knowledge, owner)
-    bound = _bound(request, settings)
+    bound = bound_of(request, settings)
     collector = Collector(plan, search.forms, bound, work)
     try:
         if settings.randomize:
@@ -146,7 +146,7 @@ def providers_matching(snapshot: Snapshot, group: RequestGroup) -> list[int]:
     return sorted(found)
 
 
-def _bound(request: CandidateRequest, settings: SearchSettings) -> int | None:
+def bound_of(request: CandidateRequest, settings: SearchSettings) -> int | None:
     """The most candidates that an answer may have; None for all."""
     bounds = [] if request.limit is None else [request.limit]
     if settings.max_candidates >= 0:

@@ -131,7 +131,7 @@ class Measure:
         """What decides between ``trees`` of equal score: the least comes first."""
         if self.order.strategy == FIRST:
             return np.zeros(len(trees), dtype=np.int64)
-        return ties(digests_of(block)[trees], self.order.seed)
+        return ties(digests_of(block)[trees], self.order.seed or 0)
 
     def beyond(self, view: View, outcome: Outcome, pattern: Pattern) -> Beyond:
         """What the providers of other trees that give something in a placement add to its tree."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -12,17 +12,27 @@ import numpy as np
 from moorage.model.cache import MIB, Cache
 from moorage.model.errors import SearchLimitError
 from moorage.model.orders import MOST_SEED, SCALE, Order, Ranked, Ranking
-from moorage.model.requests import DEFAULT_STEP_LIMIT, CandidateRequest, ProviderSummary, Row
+from moorage.model.requests import (
+    DEFAULT_STEP_LIMIT,
+    CandidateRequest,
+    Row,
+    SearchResult,
+    SearchSettings,
+)
 from moorage.model.valueclass import valueclass
+from moorage.search.index.block import UUID_LENGTH
+from moorage.search.index.columns import IntArray
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.candidates import Search
-from moorage.search.match.outcomes import Knowledge, Memory, Outcome
+from moorage.search.match.answers import MANY, FoundCandidates, RowRun, Span, Summaries
+from moorage.search.match.candidates import Search, bound_of
+from moorage.search.match.outcomes import Kind, Knowledge, Memory, Outcome
 from moorage.search.match.plan import NO_BOUND, OutOfStepsError, Survey, Work
+from moorage.search.match.stages import Stages
 from moorage.search.match.tree_view import View
 from moorage.search.order.kept import keep_with, kept_with
 from moorage.search.order.measure import Measure
-from moorage.search.order.standing import Standing, best_of, kept_length, standing_of
-from moorage.search.order.ties import as_uuids, digests, ties
+from moorage.search.order.standing import MOST_BEST, Standing, best_of, kept_length, standing_of
+from moorage.search.order.ties import digests, ties
 
 MOST_PLACEMENTS: Final = 1_000
 """Placements of one tree that are scored one by one, where providers share. With more, the answer may lack
@@ -112,6 +122,29 @@ def first(
     return found[0] if found else None
 
 
+def ordered(
+    snapshot: Snapshot,
+    request: CandidateRequest,
+    order: Order,
+    settings: SearchSettings,
+    *,
+    memory: OrderMemory | None = None,
+    work: Work | None = None,
+) -> SearchResult:
+    """All candidates for ``request``, the best first, as many as ``settings`` and its limit let through.
+
+    The counterpart of ``find``, for requests of clients that know nested providers. Raises what ``find``
+    does, SearchLimitError even if ``settings.truncate``.
+    """
+    work = Work() if work is None else work
+    work.most = settings.step_limit if settings.step_limit >= 0 else NO_BOUND
+    bound = bound_of(request, settings)
+    try:
+        return _Ranker(snapshot, request, order, memory, work).result(MANY if bound is None else bound)
+    except OutOfStepsError:
+        raise SearchLimitError(settings.step_limit) from None
+
+
 NO_MEMORY: Final = Memory(0)
 
 
@@ -139,32 +172,52 @@ class _Ranker:
 
     def best(self, limit: int, *, all_of_tree: bool, summaries: bool) -> Ranking:
         """See ``best``."""
-        among = self._order.among_best
-        most = max(limit, among) if among > 1 else limit
-        found, feasible, exact = (self._shared if self._plan.sharing else self._by_block)(most, all_of_tree)
-        if among > 1:
-            drawn = sorted(found[:among], key=lambda each: (self._draw(each.ranked), each.ranked.root))
-            found = [*drawn, *found[among:]][:limit]
+        found, feasible, exact = self._found(limit, all_of_tree)
         return Ranking(
-            [each.ranked for each in found],
+            [self._ranked(each) for each in found],
             feasible,
             exact,
             self._measure.largest,
             self._measure.rare,
-            self._summaries(found) if summaries else (),
+            self._summaries(found).made() if summaries else (),
         )
 
-    def _summaries(self, found: Sequence[_Found]) -> Sequence[ProviderSummary]:
+    def result(self, limit: int) -> SearchResult:
+        """See ``ordered``."""
+        found, feasible, _ = self._found(limit, all_of_tree=True)
+        runs: list[RowRun] = []
+        for each in found:
+            if not runs or runs[-1].number != each.form:
+                runs.append(RowRun(each.form))
+            runs[-1].found.append(each.row)
+        return SearchResult(
+            FoundCandidates(self._knowledge.forms, runs, sum([len(each.row) for each in found])),
+            self._summaries(found),
+            Stages(self._snapshot, self._plan.request, feasible),
+            found_nothing=not found,
+        )
+
+    def _found(self, limit: int, all_of_tree: bool) -> tuple[list[_Found], int, bool]:
+        among = self._order.among_best
+        most = max(limit, among) if among > 1 else limit
+        found, feasible, exact = (self._shared if self._plan.sharing else self._by_block)(most, all_of_tree)
+        if among > 1:
+            drawn = sorted(found[:among], key=lambda each: (self._draw(each), each.root))
+            found = [*drawn, *found[among:]][:limit]
+        return found, feasible, exact
+
+    def _summaries(self, found: Sequence[_Found]) -> Summaries:
         """Summaries of all trees that candidates take from."""
-        told: list[ProviderSummary] = []
+        spans: list[Span] = []
         for number, tree in sorted({tree for each in found for tree in each.trees}):
             block = self._snapshot.blocks[number]
             self._work.spend(block.steps_to_show([tree]))
-            told += block.summaries(*block.trees.bounds(tree))
-        return told
+            spans.append((block, *block.trees.bounds(tree)))
+        return Summaries(self._snapshot, spans)
 
-    def _draw(self, ranked: Ranked) -> int:
-        [drawn] = ties(digests(as_uuids([ranked.root])), self._order.seed + AMONG_STREAM).tolist()
+    def _draw(self, found: _Found) -> int:
+        uuid = np.array([found.root], dtype=f"S{UUID_LENGTH}")
+        [drawn] = ties(digests(uuid), (self._order.seed or 0) + AMONG_STREAM).tolist()
         return int(drawn)
 
     # Trees that no other tree gives anything
@@ -176,16 +229,19 @@ class _Ranker:
         units = np.concatenate([standing.units for _, standing in standings])
         tied = np.concatenate([standing.ties for _, standing in standings])
         root_ids = np.concatenate([standing.root_ids for _, standing in standings])
+        places = best_of(units, tied, root_ids, most)
         ends = np.cumsum([len(standing.units) for _, standing in standings])
-        found: list[_Found] = []
-        for place in best_of(units, tied, root_ids, most).tolist():
-            number = int(np.searchsorted(ends, place, side="right"))
+        numbers = np.searchsorted(ends, places, side="right")
+        found: dict[int, list[_Found]] = {}
+        for number in np.unique(numbers).tolist():
+            ranks = np.flatnonzero(numbers == number)
             survey, standing = standings[number]
-            position = place - (int(ends[number]) - len(standing.units))
-            found += self._of_tree(survey, standing, position, most - len(found) if all_of_tree else 1)
-            if len(found) >= most:
-                break
-        return found, sum([standing.feasible for _, standing in standings]), True
+            positions = places[ranks] - (int(ends[number]) - len(standing.units))
+            of_block = self._of_block(survey, standing, positions, most if all_of_tree else 1)
+            found.update(zip(ranks.tolist(), of_block, strict=True))
+        listed = list(islice(chain.from_iterable([found[rank] for rank in range(len(places))]), most))
+        self._work.spend(sum([CANDIDATE_STEPS + len(each.row) for each in listed]))
+        return listed, sum([standing.feasible for _, standing in standings]), True
 
     def _standings(self, most: int) -> Iterator[tuple[Survey, Standing]]:
         """Surveys of the blocks that have a tree for the request, each with its standing."""
@@ -197,28 +253,46 @@ class _Ranker:
                 self._work.spend(known.steps)
             else:
                 known = standing_of(self._search, self._measure, survey, kept_length(most), self._work)
-                if self._owner is not None:
+                if self._owner is not None and len(known.trees) <= MOST_BEST:
                     keep_with(survey.block, self._owner, known, known.size)
             if known.feasible:
                 yield survey, known
 
-    def _of_tree(self, survey: Survey, standing: Standing, position: int, most: int) -> Iterator[_Found]:
-        """Placements of a tree of a standing, ``most`` at most."""
-        tree = int(standing.trees[position])
-        start, stop = survey.block.trees.bounds(tree)
-        uuids: list[bytes] = survey.block.uuids[start:stop].tolist()
-        root = uuids[int(survey.block.trees.roots[tree]) - start].decode()
-        parts = {name: float(values[position]) for name, values in standing.parts.items()}
-        score, tie = int(standing.units[position]) / SCALE, int(standing.ties[position])
-        kind = standing.kinds[position]
-        outcomes: Iterable[Outcome] = kind.outcomes[:most]
-        if len(kind.outcomes) < most and not kind.complete:
-            outcomes = self._search.visit((survey, tree))[1]
-        for outcome in islice(outcomes, most):
-            self._work.spend(CANDIDATE_STEPS + len(outcome.positions))
-            candidate = self._knowledge.forms.patterns[outcome.form].candidate(outcome.pick(uuids))
-            trees = ((survey.number, tree),) if outcome.inside else ()
-            yield _Found(Ranked(candidate, root, score, parts, tie), trees)
+    def _of_block(
+        self, survey: Survey, standing: Standing, positions: IntArray, most: int
+    ) -> Iterator[list[_Found]]:
+        """Placements of each of some trees of a standing, ``most`` of a tree at most."""
+        block, number = survey.block, survey.number
+        trees = standing.trees[positions]
+        roots: list[bytes] = block.uuids[block.trees.roots[trees]].tolist()
+        units: list[int] = standing.units[positions].tolist()
+        tied: list[int] = standing.ties[positions].tolist()
+        names = list(standing.parts)
+        parts = list(zip(*[values[positions].tolist() for values in standing.parts.values()], strict=True))
+        spans = block.trees.bounds
+        listed = zip(trees.tolist(), positions.tolist(), roots, units, parts, tied, strict=True)
+        for tree, position, root, score, values, tie in listed:
+            start, stop = spans(tree)
+            uuids: list[bytes] = [root] if stop - start == 1 else block.uuids[start:stop].tolist()
+            told = dict(zip(names, values, strict=True))
+            yield [
+                _Found(
+                    outcome.form,
+                    outcome.pick(uuids),
+                    root,
+                    score,
+                    told,
+                    tie,
+                    ((number, tree),) if outcome.inside else (),
+                )
+                for outcome in self._outcomes(survey, tree, standing.kinds[position], most)
+            ]
+
+    def _outcomes(self, survey: Survey, tree: int, kind: Kind, most: int) -> Iterable[Outcome]:
+        """Ways of a tree, ``most`` at most."""
+        if len(kind.outcomes) >= most or kind.complete:
+            return kind.outcomes[:most]
+        return islice(self._search.visit((survey, tree))[1], most)
 
     # Trees that other trees give something
 
@@ -239,11 +313,13 @@ class _Ranker:
         for placement in placements:
             if len(found) == most:
                 break
-            if placement.row in rows or (placement.tree in trees and not all_of_tree):
+            one, row = placement.found, (placement.found.form, placement.found.row)
+            if row in rows or (placement.tree in trees and not all_of_tree):
                 continue
             trees.add(placement.tree)
-            rows.add(placement.row)
-            found.append(self._ranked(placement))
+            rows.add(row)
+            self._work.spend(CANDIDATE_STEPS + len(one.row))
+            found.append(one)
         return found, feasible, exact
 
     def _scored(self, view: View, outcomes: Sequence[Outcome]) -> Iterator[_Placement]:
@@ -253,52 +329,41 @@ class _Ranker:
         block, tree = view.views.survey.block, np.array([view.tree])
         [tie] = self._measure.ties(block, tree).tolist()
         uuids = view.uuids
-        root_id = int(block.ids[block.trees.roots[view.tree]])
+        home = (view.views.survey.number, view.tree)
+        offset = int(block.trees.roots[view.tree])
+        root, root_id = bytes(block.uuids[offset]), int(block.ids[offset])
         for outcome in outcomes:
             self._work.spend(PLACEMENT_STEPS)
             beyond = self._measure.beyond(view, outcome, self._knowledge.forms.patterns[outcome.form])
             scores = self._measure.scores(block, tree, beyond)
             [units] = scores.units.tolist()
-            yield _Placement(
-                (-units, tie, root_id),
-                (view.views.survey.number, view.tree),
-                (outcome.form, outcome.pick(uuids)),
-                (*((view.views.survey.number, view.tree) for _ in outcome.inside[:1]), *outcome.homes),
-                {name: float(values[0]) for name, values in scores.parts.items()},
-            )
+            parts = {name: float(values[0]) for name, values in scores.parts.items()}
+            gives = (*(home for _ in outcome.inside[:1]), *outcome.homes)
+            found = _Found(outcome.form, outcome.pick(uuids), root, units, parts, tie, gives)
+            yield _Placement((-units, tie, root_id), home, found)
 
-    def _ranked(self, placement: _Placement) -> _Found:
-        form, row = placement.row
-        number, tree = placement.tree
-        block = self._snapshot.blocks[number]
-        self._work.spend(CANDIDATE_STEPS + len(row))
-        ranked = Ranked(
-            self._knowledge.forms.patterns[form].candidate(row),
-            bytes(block.uuids[block.trees.roots[tree]]).decode(),
-            -placement.rank[0] / SCALE,
-            placement.parts,
-            placement.rank[1],
-        )
-        return _Found(ranked, placement.gives)
+    def _ranked(self, found: _Found) -> Ranked:
+        candidate = self._knowledge.forms.patterns[found.form].candidate(found.row)
+        return Ranked(candidate, found.root.decode(), found.units / SCALE, found.parts, found.tie)
 
 
 @valueclass(frozen=True, slots=True)
 class _Found:
-    """A candidate, and the trees that it takes from."""
+    """A candidate: pattern and row, root of its tree, score in units, and the trees that it takes from."""
 
-    ranked: Ranked
+    form: int
+    row: Row
+    root: bytes
+    units: int
+    parts: Mapping[str, float]
+    tie: int
     trees: tuple[Place, ...]
 
 
 @valueclass(frozen=True, slots=True)
 class _Placement:
-    """A placement of a tree: ``rank`` is (less the units of its score, tie, id of the root).
-
-    ``gives`` are the trees that it takes from.
-    """
+    """A placement of a tree: ``rank`` is (less the units of its score, tie, id of the root)."""
 
     rank: tuple[int, int, int]
     tree: Place
-    row: tuple[int, Row]
-    gives: tuple[Place, ...]
-    parts: Mapping[str, float]
+    found: _Found

@@ -52,8 +52,12 @@ class Standing:
         return STANDING_BYTES + ARRAY_BYTES * len(self.parts) + each * len(self.trees)
 
 
+MOST_BEST: Final = 2048
+"""Trees of a standing that is kept. A longer one serves a single answer."""
+
+
 def kept_length(most: int) -> int:
-    """How many trees a standing keeps for a request for ``most``."""
+    """How many trees a standing has for a request for ``most``."""
     return max(FEWEST_BEST, 1 << (most - 1).bit_length())
 
 

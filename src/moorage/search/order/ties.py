@@ -6,7 +6,6 @@ place when others come and go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -25,11 +24,6 @@ _SECOND_FACTOR: Final = np.uint64(0x94D049BB133111EB)
 
 WORD_BYTES: Final = 4
 TIE_BITS: Final = MOST_SEED.bit_length()
-
-
-def as_uuids(uuids: Iterable[str]) -> UuidArray:
-    """``uuids`` as a column."""
-    return np.array([uuid.encode() for uuid in uuids], dtype=f"S{UUID_LENGTH}")
 
 
 def digests(uuids: UuidArray) -> WordArray:

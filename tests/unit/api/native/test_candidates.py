@@ -7,6 +7,14 @@ from typing import Any
 
 import pytest
 
+from moorage.api.http.settings import Limits
+from moorage.api.native.application import create
+from moorage.api.native.orders import INLINE
+from moorage.api.placement.query import newest_request
+from moorage.auth.identity import Identity
+from moorage.auth.noauth import NoAuth
+from moorage.auth.policy import ForbiddenError, Policy, Target
+from moorage.model.orders import Order, Profiles
 from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
@@ -164,3 +172,49 @@ def test_a_search_that_is_too_hard_is_refused(cloud: Cloud, sqlite_service: Serv
     settings = replace(ServiceSettings(), search=SearchSettings(step_limit=10))
     told = problem(NativeClient(Service(sqlite_service._store, settings)).post(PATH, {"ask": ASK}))
     assert (told["status"], told["code"], told["steps"]) == (422, "too_hard", 10)
+
+
+class Profiled(NativeClient):
+    """A client of a service with two profiles, the second by default, and with the rules ``allowed``."""
+
+    def __init__(self, service: Service, allowed: bool = True) -> None:
+        profiles = Profiles({"full": Order("pack", among_best=2), "empty": Order("spread")}, "empty")
+        with_profiles = Service(service._store, profiles=lambda: profiles)
+        policy: Policy = Everything() if allowed else AllBut(INLINE)
+        self.app = create(with_profiles, newest_request, Limits(), NoAuth(), policy)
+
+
+class Everything:
+    def authorise(self, identity: Identity, rule: str, target: Target | None = None) -> None:
+        """Allow all."""
+
+
+class AllBut:
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+
+    def authorise(self, identity: Identity, rule: str, target: Target | None = None) -> None:
+        if rule == self._rule:
+            raise ForbiddenError(rule)
+
+
+def test_a_profile_is_an_order_by_name(cloud: Cloud, sqlite_service: Service) -> None:
+    client = Profiled(sqlite_service)
+    assert listed(client)["order"]["profile"] == "empty"
+    assert roots(listed(client)) == [cloud.hosts[0], cloud.hosts[2], cloud.hosts[1]]
+    told = listed(client, order={"profile": "full", "among_best": 1, "seed": 3})
+    assert roots(told) == [cloud.hosts[1], cloud.hosts[2], cloud.hosts[0]]
+    assert (told["order"]["strategy"], told["order"]["seed"]) == ("pack", 3)
+    assert len({listed(client, order={"profile": "full"})["order"]["seed"] for _ in range(3)}) == 3
+    inline = listed(client, order={"strategy": "pack"})["order"]
+    assert ("profile" in inline, inline["strategy"]) == (False, "pack")
+    refused = problem(client.post(PATH, {"ask": ASK, "order": {"profile": "ful"}}))
+    assert (refused["status"], refused["pointer"], refused["nearest"]) == (400, "/order/profile", ["full"])
+
+
+def test_without_the_rule_requests_name_profiles_only(cloud: Cloud, sqlite_service: Service) -> None:
+    client = Profiled(sqlite_service, allowed=False)
+    assert listed(client, order={"profile": "full", "seed": 3})["order"]["profile"] == "full"
+    refused = problem(client.post(PATH, {"ask": ASK, "order": {"strategy": "pack"}}))
+    assert (refused["status"], refused["code"]) == (403, "forbidden")
+    assert INLINE in refused["detail"]
