@@ -11,6 +11,7 @@ from moorage.model.values import SHARING_TRAIT, Inventory, ProviderRecord
 from moorage.search.index.index import Index
 from moorage.search.match.candidates import Work
 from moorage.search.match.outcomes import Memory
+from moorage.search.match.plan import Plan, Survey
 from moorage.search.order import facts, kept, ranking, standing
 from moorage.search.order.ranking import OrderMemory, best, first
 from tests.oracle.order import OrderOracle, tie_of
@@ -400,3 +401,22 @@ def test_trees_that_candidates_take_from_are_shown_if_asked_for() -> None:
     index = index_of(root, provider(2, {"VCPU": 8}, below=root), provider(3, {"VCPU": 8}))
     some = best(index.snapshot(), ONE_VCPU, Order(), 2, all_of_tree=True, summaries=True)
     assert [each.uuid for each in some.summaries] == ["p1", "p2"]
+
+
+def test_a_kept_standing_needs_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = provider(1, {"VCPU": 8})
+    index = index_of(root, provider(2, {"VCPU": 8}, below=root), provider(3, {"VCPU": 8}))
+    memory = OrderMemory(Memory())
+    expected = best(index.snapshot(), ONE_VCPU, PACK, 10, memory=memory)
+    looked: list[int] = []
+    survey = Plan.survey
+
+    def noted(plan: Plan, number: int, work: Work, owner: object = None) -> Survey | None:
+        looked.append(number)
+        return survey(plan, number, work, owner)
+
+    monkeypatch.setattr(Plan, "survey", noted)
+    assert best(index.snapshot(), ONE_VCPU, PACK, 10, memory=memory) == expected
+    assert looked == []
+    best(index.snapshot(), ONE_VCPU, PACK, 10, all_of_tree=True, memory=memory)
+    assert looked == [0]

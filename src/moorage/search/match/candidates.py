@@ -501,10 +501,10 @@ class Search:
 
         Raises OutOfStepsError.
         """
-        trees: list[int] = survey.trees.tolist()
         if survey.settled:
-            self._work.spend(len(trees))
-            return [self._knowledge.lone] * len(trees)
+            self._work.spend(len(survey.trees))
+            return [self._knowledge.lone] * len(survey.trees)
+        trees: list[int] = survey.trees.tolist()
         return [
             self._kind(survey, tree, key)
             for tree, key in zip(trees, self._views_of(survey).keys(trees), strict=True)

@@ -240,8 +240,11 @@ def _largest_in(block: Block, name: str) -> float:
 
 def _shares(some: FloatArray, of: FloatArray | float, full: float) -> FloatArray:
     """``some`` / ``of``, clipped to [0, 1]; ``full`` where there is nothing to divide by."""
-    of = np.broadcast_to(np.asarray(of, dtype=np.float64), some.shape)
-    found = np.full(some.shape, full, dtype=np.float64)
-    np.divide(some, of, out=found, where=of > 0)
-    clipped: FloatArray = np.clip(found, 0.0, 1.0)
-    return clipped
+    if np.min(of, initial=1.0) > 0:
+        found: FloatArray = some / of
+    else:
+        of = np.broadcast_to(np.asarray(of, dtype=np.float64), some.shape)
+        found = np.full(some.shape, full, dtype=np.float64)
+        np.divide(some, of, out=found, where=of > 0)
+    np.minimum(found, 1.0, out=found)
+    return np.maximum(found, 0.0, out=found)

@@ -169,6 +169,7 @@ class _Ranker:
         self._owner = None if memory is None else memory.owner(self._knowledge, self._measure)
         finder = None if memory is None else self._knowledge.owner
         self._search = Search(self._plan, work, self._knowledge, finder)
+        self._surveys: dict[int, Survey] = {}
 
     def best(self, limit: int, *, all_of_tree: bool, summaries: bool) -> Ranking:
         """See ``best``."""
@@ -235,34 +236,34 @@ class _Ranker:
         found: dict[int, list[_Found]] = {}
         for number in np.unique(numbers).tolist():
             ranks = np.flatnonzero(numbers == number)
-            survey, standing = standings[number]
+            block, standing = standings[number]
             positions = places[ranks] - (int(ends[number]) - len(standing.units))
-            of_block = self._of_block(survey, standing, positions, most if all_of_tree else 1)
+            of_block = self._of_block(block, standing, positions, most if all_of_tree else 1)
             found.update(zip(ranks.tolist(), of_block, strict=True))
         listed = list(islice(chain.from_iterable([found[rank] for rank in range(len(places))]), most))
         self._work.spend(sum([CANDIDATE_STEPS + len(each.row) for each in listed]))
         return listed, sum([standing.feasible for _, standing in standings]), True
 
-    def _standings(self, most: int) -> Iterator[tuple[Survey, Standing]]:
-        """Surveys of the blocks that have a tree for the request, each with its standing."""
-        for survey in self._search.surveys():
+    def _standings(self, most: int) -> Iterator[tuple[int, Standing]]:
+        """Numbers of the blocks that have a tree for the request, each with its standing."""
+        for number, block in enumerate(self._snapshot.blocks):
             known: Standing | None = None
             if self._owner is not None:
-                known = kept_with(survey.block, self._owner)
+                known = kept_with(block, self._owner)
             if known is not None and known.suffices(most):
                 self._work.spend(known.steps)
             else:
-                known = standing_of(self._search, self._measure, survey, kept_length(most), self._work)
+                known = standing_of(self._search, self._measure, number, kept_length(most), self._work)
                 if self._owner is not None and len(known.trees) <= MOST_BEST:
-                    keep_with(survey.block, self._owner, known, known.size)
+                    keep_with(block, self._owner, known, known.size)
             if known.feasible:
-                yield survey, known
+                yield number, known
 
     def _of_block(
-        self, survey: Survey, standing: Standing, positions: IntArray, most: int
+        self, number: int, standing: Standing, positions: IntArray, most: int
     ) -> Iterator[list[_Found]]:
         """Placements of each of some trees of a standing, ``most`` of a tree at most."""
-        block, number = survey.block, survey.number
+        block = self._snapshot.blocks[number]
         trees = standing.trees[positions]
         roots: list[bytes] = block.uuids[block.trees.roots[trees]].tolist()
         units: list[int] = standing.units[positions].tolist()
@@ -285,14 +286,24 @@ class _Ranker:
                     tie,
                     ((number, tree),) if outcome.inside else (),
                 )
-                for outcome in self._outcomes(survey, tree, standing.kinds[position], most)
+                for outcome in self._outcomes(number, tree, standing.kinds[position], most)
             ]
 
-    def _outcomes(self, survey: Survey, tree: int, kind: Kind, most: int) -> Iterable[Outcome]:
-        """Ways of a tree, ``most`` at most."""
+    def _outcomes(self, number: int, tree: int, kind: Kind, most: int) -> Iterable[Outcome]:
+        """Ways of a tree that has one, ``most`` at most."""
         if len(kind.outcomes) >= most or kind.complete:
             return kind.outcomes[:most]
+        survey = self._surveyed(number)
         return islice(self._search.visit((survey, tree))[1], most)
+
+    def _surveyed(self, number: int) -> Survey:
+        """The survey of a block that has trees for the request."""
+        known = self._surveys.get(number)
+        if known is None:
+            known = self._plan.survey(number, self._work)
+            assert known is not None, "a block with a standing has trees"
+            self._surveys[number] = known
+        return known
 
     # Trees that other trees give something
 

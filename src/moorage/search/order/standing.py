@@ -11,7 +11,7 @@ from moorage.model.valueclass import valueclass
 from moorage.search.index.columns import FloatArray, IntArray
 from moorage.search.match.candidates import Search
 from moorage.search.match.outcomes import Kind
-from moorage.search.match.plan import Survey, Work
+from moorage.search.match.plan import Work
 from moorage.search.order.measure import Measure
 
 FEWEST_BEST: Final = 16
@@ -61,9 +61,15 @@ def kept_length(most: int) -> int:
     return max(FEWEST_BEST, 1 << (most - 1).bit_length())
 
 
-def standing_of(search: Search, measure: Measure, survey: Survey, most: int, work: Work) -> Standing:
-    """The standing of a survey's block, with at least the best ``most`` trees. Raises OutOfStepsError."""
+NOTHING: Final[IntArray] = np.zeros(0, dtype=np.int64)
+
+
+def standing_of(search: Search, measure: Measure, number: int, most: int, work: Work) -> Standing:
+    """The standing of block ``number``, with at least the best ``most`` trees. Raises OutOfStepsError."""
     before = work.done
+    survey = search.plan.survey(number, work)
+    if survey is None:
+        return Standing(0, NOTHING, NOTHING, NOTHING, NOTHING, (), {}, work.done - before)
     work.spend(measure.steps(survey.block))
     trees = survey.trees
     kinds: Sequence[Kind] = search.kinds(survey)
@@ -73,27 +79,35 @@ def standing_of(search: Search, measure: Measure, survey: Survey, most: int, wor
             trees = trees[able]
             kinds = [kind for kind in kinds if kind.outcomes]
     scores = measure.scores(survey.block, trees)
-    ties = measure.ties(survey.block, trees)
-    root_ids = survey.block.ids[survey.block.trees.roots[trees]]
-    chosen = best_of(scores.units, ties, root_ids, most)
+    # Ties of trees that others surpass by their score need not be known.
+    places = contenders(scores.units, most)
+    ties = measure.ties(survey.block, trees[places])
+    root_ids = survey.block.ids[survey.block.trees.roots[trees[places]]]
+    order = best_of(scores.units[places], ties, root_ids, most)
+    chosen = places[order]
     return Standing(
         len(trees),
         trees[chosen],
         scores.units[chosen],
-        ties[chosen],
-        root_ids[chosen],
+        ties[order],
+        root_ids[order],
         [kinds[place] for place in chosen.tolist()],
         {name: values[chosen] for name, values in scores.parts.items()},
         work.done - before,
     )
 
 
+def contenders(units: IntArray, most: int) -> IntArray:
+    """Places of all that may be among the best ``most`` by their score."""
+    if len(units) <= 2 * most:
+        return np.arange(len(units))
+    least = np.partition(units, len(units) - most)[len(units) - most]
+    return np.flatnonzero(units >= least)
+
+
 def best_of(units: IntArray, ties: IntArray, root_ids: IntArray, most: int) -> IntArray:
     """Places of the best ``most``, the best first: by score, then by least tie, then by least root id."""
-    places = np.arange(len(units))
-    if len(units) > 2 * most:
-        least = np.partition(units, len(units) - most)[len(units) - most]
-        places = np.flatnonzero(units >= least)
+    places = contenders(units, most)
     order = np.lexsort((root_ids[places], ties[places], -units[places]))
     found: IntArray = places[order[:most]]
     return found
