@@ -252,7 +252,7 @@ class Pattern:
 
     def candidate(self, row: Row) -> Candidate:
         """The candidate with the providers of ``row``."""
-        uuids = [uuid.decode() for uuid in row]
+        uuids = list(map(bytes.decode, row))
         return Candidate(
             {uuids[place]: amounts for place, amounts in self.allocations.items()},
             {suffix: tuple([uuids[place] for place in places]) for suffix, places in self.mappings.items()},

@@ -21,6 +21,7 @@ TRAIT_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 class OrderWishes:
     """The options as the command line has them."""
 
+    profile: str | None
     order: str | None
     prefer: tuple[str, ...]
     avoid: tuple[str, ...]
@@ -48,6 +49,7 @@ class OrderWishes:
     def body(self, service: ServiceConnection) -> Mapping[str, Any]:
         """The Order of the native API; names of providers are looked up. Raises BadParameter."""
         given: dict[str, Any] = {
+            "profile": self.profile,
             "strategy": self.order,
             "prefer": [_wish(service, text) for text in self.prefer],
             "avoid": [_wish(service, text) for text in self.avoid],
@@ -67,6 +69,11 @@ def _wish(service: ServiceConnection, text: str) -> Mapping[str, Any]:
 
 
 _OPTIONS: Final = (
+    click.option(
+        "--profile",
+        metavar="NAME",
+        help="An order that an operator has named. Further options take the place of its own.",
+    ),
     click.option(
         "--order",
         type=click.Choice(STRATEGIES),

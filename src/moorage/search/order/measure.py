@@ -47,6 +47,9 @@ from moorage.search.order.ties import ties
 LOOKS_AT_ROOM: Final = frozenset([PACK, SPREAD, BEST_FIT])
 """Strategies that look at what is in use."""
 
+NAMES_STEPS: Final = 2
+"""Steps of comparing the names of a tree with rare ones."""
+
 LARGEST_BYTES: Final = 200
 """Bytes of a largest capacity that a block keeps."""
 
@@ -106,7 +109,8 @@ class Measure:
 
     def steps(self, block: Block) -> int:
         """Steps of scoring the trees of a block."""
-        return self._parts * (FILTER_STEPS + block.trees.count // TREES_PER_STEP)
+        names = 0 if self.rare is None else NAMES_STEPS * block.trees.count
+        return names + self._parts * (FILTER_STEPS + block.trees.count // TREES_PER_STEP)
 
     def scores(self, block: Block, trees: IntArray, beyond: Beyond = NOTHING_BEYOND) -> Scores:
         """What ``trees`` of a block score, one after the other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from moorage.model.requests import (
 )
 from moorage.model.valueclass import valueclass
 from moorage.search.index.block import UUID_LENGTH
-from moorage.search.index.columns import IntArray
+from moorage.search.index.columns import FloatArray, IntArray
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.match.answers import MANY, FoundCandidates, RowRun, Span, Summaries
 from moorage.search.match.candidates import Search, bound_of
@@ -38,8 +38,9 @@ MOST_PLACEMENTS: Final = 1_000
 """Placements of one tree that are scored one by one, where providers share. With more, the answer may lack
 the tree's best one, and says so."""
 
-CANDIDATE_STEPS: Final = 40
-"""Steps of making a ranked candidate, and of writing it."""
+CANDIDATE_STEPS: Final = 14
+RANKED_STEPS: Final = 20
+"""Steps of listing a candidate, and of making one with its score, and writing it."""
 
 PLACEMENT_STEPS: Final = 200
 """Steps of scoring a single placement."""
@@ -233,14 +234,15 @@ class _Ranker:
         places = best_of(units, tied, root_ids, most)
         ends = np.cumsum([len(standing.units) for _, standing in standings])
         numbers = np.searchsorted(ends, places, side="right")
-        found: dict[int, list[_Found]] = {}
+        found: list[list[_Found]] = [[]] * len(places)
         for number in np.unique(numbers).tolist():
             ranks = np.flatnonzero(numbers == number)
             block, standing = standings[number]
             positions = places[ranks] - (int(ends[number]) - len(standing.units))
             of_block = self._of_block(block, standing, positions, most if all_of_tree else 1)
-            found.update(zip(ranks.tolist(), of_block, strict=True))
-        listed = list(islice(chain.from_iterable([found[rank] for rank in range(len(places))]), most))
+            for rank, of_tree in zip(ranks.tolist(), of_block, strict=True):
+                found[rank] = of_tree
+        listed = list(islice(chain.from_iterable(found), most))
         self._work.spend(sum([CANDIDATE_STEPS + len(each.row) for each in listed]))
         return listed, sum([standing.feasible for _, standing in standings]), True
 
@@ -268,14 +270,13 @@ class _Ranker:
         roots: list[bytes] = block.uuids[block.trees.roots[trees]].tolist()
         units: list[int] = standing.units[positions].tolist()
         tied: list[int] = standing.ties[positions].tolist()
-        names = list(standing.parts)
-        parts = list(zip(*[values[positions].tolist() for values in standing.parts.values()], strict=True))
+        parts = _by_tree({name: values[positions] for name, values in standing.parts.items()})
         spans = block.trees.bounds
         listed = zip(trees.tolist(), positions.tolist(), roots, units, parts, tied, strict=True)
-        for tree, position, root, score, values, tie in listed:
+        for tree, position, root, score, told, tie in listed:
             start, stop = spans(tree)
             uuids: list[bytes] = [root] if stop - start == 1 else block.uuids[start:stop].tolist()
-            told = dict(zip(names, values, strict=True))
+            kind = standing.kinds[position]
             yield [
                 _Found(
                     outcome.form,
@@ -286,7 +287,7 @@ class _Ranker:
                     tie,
                     ((number, tree),) if outcome.inside else (),
                 )
-                for outcome in self._outcomes(number, tree, standing.kinds[position], most)
+                for outcome in (kind.outcomes[:1] if most == 1 else self._outcomes(number, tree, kind, most))
             ]
 
     def _outcomes(self, number: int, tree: int, kind: Kind, most: int) -> Iterable[Outcome]:
@@ -354,12 +355,22 @@ class _Ranker:
             yield _Placement((-units, tie, root_id), home, found)
 
     def _ranked(self, found: _Found) -> Ranked:
+        self._work.spend(RANKED_STEPS)
         candidate = self._knowledge.forms.patterns[found.form].candidate(found.row)
         return Ranked(candidate, found.root.decode(), found.units / SCALE, found.parts, found.tie)
 
 
-@valueclass(frozen=True, slots=True)
-class _Found:
+def _by_tree(parts: Mapping[str, FloatArray]) -> list[dict[str, float]]:
+    """The parts of each tree's score."""
+    (first, values), *others = [(name, values.tolist()) for name, values in parts.items()]
+    found: list[dict[str, float]] = [{first: value} for value in values]
+    for name, more in others:
+        for each, value in zip(found, more, strict=True):
+            each[name] = value
+    return found
+
+
+class _Found(NamedTuple):
     """A candidate: pattern and row, root of its tree, score in units, and the trees that it takes from."""
 
     form: int

@@ -429,6 +429,7 @@ def test_an_order_that_cannot_be_is_said_in_words(host: Terminal) -> None:
     assert "Did you mean CUSTOM_A100" in host.refused(*one, "--prefer", "CUSTOM_A10")
     assert "Did you mean VCPU" in host.refused(*one, "--weight", "VCPUS=2")
     assert "host9" in host.refused(*one, "--avoid", "host9")
+    assert "There is no profile 'gpu'" in host.refused(*one, "--profile", "gpu")
     assert "'=2' is not NAME=WEIGHT" in host.refused(*one, "--prefer", "=2", status=2)
     assert "'x' is not a number" in host.refused(*one, "--prefer", "host1=x", status=2)
     assert host.does("candidates", "--resources", "VCPU=99", "--order", "pack", status=3).startswith(
