@@ -10,6 +10,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from random import Random
 
 from benchmarks.explain import TRAITS, flat, nested
@@ -92,7 +93,7 @@ class Asker:
         for _ in range(repeats):
             self._cloud.change()
             each = asked()
-            found.append(seconds(lambda each=each: self.ask(each, limit)))
+            found.append(seconds(partial(self.ask, each, limit)))
         return statistics.median(found)
 
 

@@ -66,7 +66,7 @@ class OrderOracle:
         """Every placement of every tree, in no order."""
         found: set[Placed] = set()
         for anchor in self.oracle.allowed_anchors(request):
-            tie = 0 if order.strategy == "first" else tie_of(anchor.uuid, order.seed)
+            tie = 0 if order.strategy == "first" else tie_of(anchor.uuid, order.seed or 0)
             for combination in product(*(self.oracle.options(group, anchor) for group in request.groups)):
                 if self.oracle.stands(combination, request):
                     giving: dict[int, set[str]] = {}

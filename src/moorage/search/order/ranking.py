@@ -210,11 +210,12 @@ class _Ranker:
 
     def _summaries(self, found: Sequence[_Found]) -> Summaries:
         """Summaries of all trees that candidates take from."""
-        spans: list[Span] = []
+        offsets: dict[int, list[int]] = {}
         for number, tree in sorted({tree for each in found for tree in each.trees}):
             block = self._snapshot.blocks[number]
             self._work.spend(block.steps_to_show([tree]))
-            spans.append((block, *block.trees.bounds(tree)))
+            offsets.setdefault(number, []).extend(range(*block.trees.bounds(tree)))
+        spans: list[Span] = [(self._snapshot.blocks[number], some) for number, some in offsets.items()]
         return Summaries(self._snapshot, spans)
 
     def _draw(self, found: _Found) -> int:
