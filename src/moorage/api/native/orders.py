@@ -196,8 +196,9 @@ def _check_names(given: Mapping[str, Any], known: KnownNames, at: Place) -> None
     for field in ("weights", "largest"):
         for name in given.get(field, ()):
             _check(name, known.resource_classes, "resource class", *at, field, name)
+    either = known.resource_classes | known.traits if given.get("rare") else frozenset()
     for number, name in enumerate(given.get("rare", ())):
-        _check(name, known.resource_classes | known.traits, "trait or resource class", *at, "rare", number)
+        _check(name, either, "trait or resource class", *at, "rare", number)
     for field in ("prefer", "avoid"):
         for number, wish in enumerate(given.get(field, ())):
             if "trait" in wish:
