@@ -16,10 +16,12 @@ import pytest
 
 from moorage.api.placement import allocation_candidates as candidate_body
 from moorage.model.errors import SearchLimitError
+from moorage.model.orders import Order, wishes
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchSettings
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
 from moorage.search.index.index import Index
 from moorage.search.match.candidates import Work, find
+from moorage.search.order.ranking import best
 from tests.table import each
 from tests.unit.search.builders import group, provider
 
@@ -266,5 +268,25 @@ def test_a_step_is_a_bounded_number_of_operations(make: Callable[[], Case], rand
 
     # What is worked out of the index once belongs to no search.
     find(snapshot, request, SearchSettings(step_limit=2_000, truncate=True), Random(0))
+    done = operations(search)
+    assert done <= OPERATIONS_AT_ONCE + OPERATIONS_PER_STEP * work.done
+
+
+@each("make", CASES)
+def test_a_step_of_ordering_is_a_bounded_number_of_operations(make: Callable[[], Case]) -> None:
+    records, request = make()
+    snapshot, work = index_of_any(records).snapshot(), Work()
+    traits = {f"T{number}": 1.0 for number in range(50)}
+    order = Order("best_fit", prefer=wishes(traits, [("p7", 1)]), avoid=wishes(traits), spare_special=1.0)
+
+    def search() -> None:
+        with suppress(SearchLimitError):
+            best(
+                snapshot, request, order, 1_000, all_of_tree=True, summaries=True, step_limit=STEPS, work=work
+            )
+
+    # What is worked out of the index once belongs to no search.
+    with suppress(SearchLimitError):
+        best(snapshot, request, order, 1, step_limit=2_000)
     done = operations(search)
     assert done <= OPERATIONS_AT_ONCE + OPERATIONS_PER_STEP * work.done

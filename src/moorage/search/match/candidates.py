@@ -15,7 +15,12 @@ import numpy as np
 from moorage.model.errors import SearchLimitError
 from moorage.model.requests import CandidateRequest, RequestGroup, Row, SearchResult, SearchSettings
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.answers import REPEATED_STEPS, Collector
+from moorage.search.match.answers import (
+    PATTERN_STEPS,
+    PATTERN_STEPS_PER_VARIABLE,
+    REPEATED_STEPS,
+    Collector,
+)
 from moorage.search.match.constraints import Rules
 from moorage.search.match.drawing import (
     MOST,
@@ -166,6 +171,7 @@ class Search:
         self._owner = owner
         self._work = work
         self._solved: dict[Hashable, Replayed] = {}
+        self._met: set[int] = set()
         self._kinds: dict[bytes, Kind] = {}
         self._ways: dict[Hashable, Ways] = {}
         self._views: dict[int, Views] = {}
@@ -524,8 +530,16 @@ class Search:
         else:
             # Steps count as if the search found it now.
             self._work.spend(1 + self._more_into(survey, tree) + (known.steps_until or (known.steps,))[0])
+        for outcome in known.outcomes[:1]:
+            self.meet(outcome.form)
         self._kinds[key] = known
         return known
+
+    def meet(self, form: int) -> None:
+        """Count the steps of a pattern at its first use in this search, even if an earlier search made it."""
+        if form not in self._met:
+            self._met.add(form)
+            self._work.spend(PATTERN_STEPS + PATTERN_STEPS_PER_VARIABLE * len(self.plan.variables))
 
     def visit(self, tree: Tree) -> Found:
         """The candidates of one tree."""

@@ -132,13 +132,6 @@ def _having(block: Block, wish: Wish) -> Mask | IntArray:
     return np.zeros(0, dtype=np.int64) if entries is None else block.trees.with_any(entries)
 
 
-def has(block: Block, offset: int, wish: Wish) -> bool:
-    """Whether one entry has what is wished for."""
-    if wish.provider is not None:
-        return bytes(block.uuids[offset]) == wish.provider.encode()
-    return wish.trait in block.traits[offset]
-
-
 def digests_of(block: Block) -> WordArray:
     """A number for each tree, from its root's uuid."""
     return _kept(block, "digests", lambda: digests(block.uuids[block.trees.roots]), _nbytes)

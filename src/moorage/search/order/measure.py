@@ -6,7 +6,7 @@ so all placements in one tree score the same, unless providers of other trees gi
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import field
 from typing import Final
 
@@ -36,7 +36,6 @@ from moorage.search.match.tree_view import View
 from moorage.search.order.facts import (
     NAME_BYTES,
     digests_of,
-    has,
     rare_of,
     special_of,
     wished_of,
@@ -76,6 +75,14 @@ class Beyond:
 
 
 NOTHING_BEYOND: Final = Beyond()
+
+
+@valueclass(frozen=True, slots=True)
+class Lacking:
+    """The wishes of an order that a tree does not meet."""
+
+    prefer: Sequence[Wish]
+    avoid: Sequence[Wish]
 
 
 class Measure:
@@ -137,8 +144,21 @@ class Measure:
             return np.zeros(len(trees), dtype=np.int64)
         return ties(digests_of(block)[trees], self.order.seed or 0)
 
-    def beyond(self, view: View, outcome: Outcome, pattern: Pattern) -> Beyond:
-        """What the providers of other trees that give something in a placement add to its tree."""
+    def lacking(self, block: Block, tree: int) -> Lacking:
+        """The wishes that a tree does not meet."""
+        entries = range(*block.trees.bounds(tree))
+        names = {name for offset in entries for name in block.traits[offset]}
+        uuids = {uuid.decode() for uuid in block.uuids[entries.start : entries.stop].tolist()}
+        return Lacking(
+            [wish for wish in self.order.prefer if not _met(wish, names, uuids)],
+            [wish for wish in self.order.avoid if not _met(wish, names, uuids)],
+        )
+
+    def beyond(self, view: View, outcome: Outcome, pattern: Pattern, lacking: Lacking) -> Beyond:
+        """What the providers of other trees that give something in a placement add to its tree.
+
+        ``lacking`` are the wishes that the tree does not meet itself.
+        """
         if not outcome.outside:
             return NOTHING_BEYOND
         capacity: dict[str, float] = {}
@@ -154,13 +174,13 @@ class Measure:
                 most, taken = blocks[number].columns[name].amounts_at(offset)
                 capacity[name] = capacity.get(name, 0.0) + float(most)
                 used[name] = used.get(name, 0.0) + float(taken)
-        givers = [(blocks[number], offset) for number, offset in outcome.outside]
-        block, tree = view.views.survey.block, view.tree
+        names = {name for number, offset in outcome.outside for name in blocks[number].traits[offset]}
+        uuids = {bytes(blocks[number].uuids[offset]).decode() for number, offset in outcome.outside}
         return Beyond(
             capacity,
             used,
-            _added(block, tree, givers, self.order.prefer),
-            _added(block, tree, givers, self.order.avoid),
+            sum([wish.weight for wish in lacking.prefer if _met(wish, names, uuids)]),
+            sum([wish.weight for wish in lacking.avoid if _met(wish, names, uuids)]),
         )
 
     def _by_room(self, block: Block, trees: IntArray, beyond: Beyond) -> FloatArray:
@@ -196,15 +216,9 @@ def names_asked(request: CandidateRequest) -> frozenset[str]:
     return frozenset(found)
 
 
-def _added(block: Block, tree: int, givers: Iterable[tuple[Block, int]], wishes: Iterable[Wish]) -> float:
-    """The weights of the wishes that ``givers``, entries of other trees, have and the tree has not."""
-    found = 0.0
-    for wish in wishes:
-        if wished_of(block, (wish,))[tree]:
-            continue
-        if any(has(giver, offset, wish) for giver, offset in givers):
-            found += wish.weight
-    return found
+def _met(wish: Wish, names: Collection[str], uuids: Collection[str]) -> bool:
+    """Whether providers with these traits and uuids meet a wish."""
+    return wish.trait in names if wish.provider is None else wish.provider in uuids
 
 
 def _sums(block: Block, name: str, trees: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -43,7 +43,8 @@ RANKED_STEPS: Final = 20
 """Steps of listing a candidate, and of making one with its score, and writing it."""
 
 PLACEMENT_STEPS: Final = 200
-"""Steps of scoring a single placement."""
+GIVER_STEPS: Final = 3
+"""Steps of scoring a single placement: a fixed part, and one for each provider."""
 
 OWNERS_BYTES: Final = 4 * MIB
 """Bytes of what is known of requests and orders."""
@@ -235,17 +236,18 @@ class _Ranker:
         places = best_of(units, tied, root_ids, most)
         ends = np.cumsum([len(standing.units) for _, standing in standings])
         numbers = np.searchsorted(ends, places, side="right")
-        found: list[list[_Found]] = [[]] * len(places)
+        of_blocks: dict[int, Iterator[list[_Found]]] = {}
         for number in np.unique(numbers).tolist():
-            ranks = np.flatnonzero(numbers == number)
             block, standing = standings[number]
-            positions = places[ranks] - (int(ends[number]) - len(standing.units))
-            of_block = self._of_block(block, standing, positions, most if all_of_tree else 1)
-            for rank, of_tree in zip(ranks.tolist(), of_block, strict=True):
-                found[rank] = of_tree
-        listed = list(islice(chain.from_iterable(found), most))
-        self._work.spend(sum([CANDIDATE_STEPS + len(each.row) for each in listed]))
-        return listed, sum([standing.feasible for _, standing in standings]), True
+            positions = places[numbers == number] - (int(ends[number]) - len(standing.units))
+            of_blocks[number] = self._of_block(block, standing, positions, most if all_of_tree else 1)
+        found: list[_Found] = []
+        for number in numbers.tolist():
+            # The best trees of a block come in the order of all.
+            found += next(of_blocks[number])
+            if len(found) >= most:
+                break
+        return found[:most], sum([standing.feasible for _, standing in standings]), True
 
     def _standings(self, most: int) -> Iterator[tuple[int, Standing]]:
         """Numbers of the blocks that have a tree for the request, each with its standing."""
@@ -288,15 +290,24 @@ class _Ranker:
                     tie,
                     ((number, tree),) if outcome.inside else (),
                 )
-                for outcome in (kind.outcomes[:1] if most == 1 else self._outcomes(number, tree, kind, most))
+                for outcome in self._outcomes(number, tree, kind, most)
             ]
 
     def _outcomes(self, number: int, tree: int, kind: Kind, most: int) -> Iterable[Outcome]:
-        """Ways of a tree that has one, ``most`` at most."""
+        """Ways of a tree that has one, ``most`` at most, with their steps counted."""
+        if most == 1:
+            self._work.spend(CANDIDATE_STEPS + len(kind.outcomes[0].positions))
+            return kind.outcomes[:1]
         if len(kind.outcomes) >= most or kind.complete:
-            return kind.outcomes[:most]
-        survey = self._surveyed(number)
-        return islice(self._search.visit((survey, tree))[1], most)
+            return self._counted(kind.outcomes[:most])
+        return self._counted(islice(self._search.visit((self._surveyed(number), tree))[1], most))
+
+    def _counted(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """The same outcomes, with the steps of listing them counted."""
+        for outcome in outcomes:
+            self._search.meet(outcome.form)
+            self._work.spend(CANDIDATE_STEPS + len(outcome.positions))
+            yield outcome
 
     def _surveyed(self, number: int) -> Survey:
         """The survey of a block that has trees for the request."""
@@ -315,7 +326,7 @@ class _Ranker:
         for survey in self._search.surveys():
             for tree in survey.trees.tolist():
                 view, outcomes = self._search.visit((survey, tree))
-                some = list(islice(outcomes, MOST_PLACEMENTS + 1))
+                some = list(self._counted(islice(outcomes, MOST_PLACEMENTS + 1)))
                 exact = exact and len(some) <= MOST_PLACEMENTS
                 feasible += bool(some)
                 placements += self._scored(view, some[:MOST_PLACEMENTS])
@@ -331,7 +342,6 @@ class _Ranker:
                 continue
             trees.add(placement.tree)
             rows.add(row)
-            self._work.spend(CANDIDATE_STEPS + len(one.row))
             found.append(one)
         return found, feasible, exact
 
@@ -345,9 +355,13 @@ class _Ranker:
         home = (view.views.survey.number, view.tree)
         offset = int(block.trees.roots[view.tree])
         root, root_id = bytes(block.uuids[offset]), int(block.ids[offset])
+        wishes = len(self._order.prefer) + len(self._order.avoid)
+        self._work.spend(wishes + sum([len(block.traits[at]) for at in range(view.start, view.stop)]))
+        lacking = self._measure.lacking(block, view.tree)
         for outcome in outcomes:
-            self._work.spend(PLACEMENT_STEPS)
-            beyond = self._measure.beyond(view, outcome, self._knowledge.forms.patterns[outcome.form])
+            self._work.spend(PLACEMENT_STEPS + wishes + GIVER_STEPS * len(outcome.positions))
+            pattern = self._knowledge.forms.patterns[outcome.form]
+            beyond = self._measure.beyond(view, outcome, pattern, lacking)
             scores = self._measure.scores(block, tree, beyond)
             [units] = scores.units.tolist()
             parts = {name: float(values[0]) for name, values in scores.parts.items()}
@@ -356,7 +370,7 @@ class _Ranker:
             yield _Placement((-units, tie, root_id), home, found)
 
     def _ranked(self, found: _Found) -> Ranked:
-        self._work.spend(RANKED_STEPS)
+        self._work.spend(RANKED_STEPS + GIVER_STEPS * len(found.row))
         candidate = self._knowledge.forms.patterns[found.form].candidate(found.row)
         return Ranked(candidate, found.root.decode(), found.units / SCALE, found.parts, found.tie)
 
