@@ -26,6 +26,7 @@ ALLOWED = {
     ("serve/signals.py", "open"): "the terminal, before there is a database",
     ("cli/loading.py", "read_bytes"): "the file that a command is to load",
     ("wiring/log_files.py", "read_text"): "the logging file, before there is a database",
+    ("wiring/profiles.py", "open"): "the file of profiles, which is no database",
     ("serve/tls.py", "read_text"): "the key, before there is a database",
     ("serve/tls.py", "read_bytes"): "the certificates, before there is a database",
     (

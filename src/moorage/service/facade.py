@@ -456,6 +456,17 @@ class Service:
             self._kept.forget()
         return order
 
+    def _in_order(self, snapshot: Snapshot, request: CandidateRequest, order: Order) -> SearchResult:
+        """All candidates in an order; where that takes too many steps, the first ones if settings allow."""
+        settings = self._settings.search
+        seeded = order.seeded(lambda: self._random.randrange(MOST_SEED))
+        try:
+            return ordered(snapshot, request, seeded, settings, memory=self._orders)
+        except SearchLimitError:
+            if not settings.truncate:
+                raise
+            return find(snapshot, request, settings, self._random, memory=self._memory)
+
     def ranking(
         self,
         request: CandidateRequest,
@@ -495,25 +506,22 @@ class Service:
 
         A search that finds nothing is explained later.
         """
-        settings = self._settings.search
+        settings, memory = self._settings.search, self._memory
         # Clients that do not know nested providers get their candidates as ever.
         order = None if request.one_provider_per_tree else self._order_of_searches()
 
-        def search(snapshot: Snapshot) -> SearchResult:
-            if order is None:
-                return find(snapshot, request, settings, self._random, memory=self._memory)
-            seeded = order.seeded(lambda: self._random.randrange(MOST_SEED))
-            try:
-                return ordered(snapshot, request, seeded, settings, memory=self._orders)
-            except SearchLimitError:
-                if not settings.truncate:
-                    raise
-                return find(snapshot, request, settings, self._random, memory=self._memory)
-
         def answer(snapshot: Snapshot) -> tuple[Snapshot, SearchResult]:
             if order is not None and order.by_chance:
-                return snapshot, search(snapshot)
-            return snapshot, self._kept.of(snapshot, request, lambda: search(snapshot))
+                return snapshot, self._in_order(snapshot, request, order)
+            return snapshot, self._kept.of(
+                snapshot,
+                request,
+                lambda: (
+                    find(snapshot, request, settings, self._random, memory=memory)
+                    if order is None
+                    else self._in_order(snapshot, request, order)
+                ),
+            )
 
         revision, (snapshot, found) = self._index.ask_at(answer)
         if found.found_nothing and self._unmet is not None:
