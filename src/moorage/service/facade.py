@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -16,20 +16,13 @@ from moorage.model.errors import (
     GangTooHardError,
     HardToPlaceError,
     NothingFitsError,
+    SearchLimitError,
     UnavailableError,
 )
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
 from moorage.model.keys import IdempotencyKey
-from moorage.model.placing import Granted
-from moorage.model.orders import Order, Ranking
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Final, TypeVar
-
-from moorage.model.commands import Command, WriteOutcome
-from moorage.model.errors import SearchLimitError, UnavailableError
-from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
 from moorage.model.orders import MOST_SEED, NO_PROFILES, Order, Profiles, Ranking
+from moorage.model.placing import Granted
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
 from moorage.model.unmet import UnmetFound, UnmetGroup
 from moorage.model.values import (
