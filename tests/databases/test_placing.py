@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from moorage.model.errors import (
     SearchLimitError,
     UnavailableError,
 )
+from moorage.model.orders import PACK, SPREAD, Order
 from moorage.model.placing import ChosenOn, Granted, GrantedEntry
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchSettings
 from moorage.rules.decide import touch
@@ -345,8 +347,8 @@ def test_a_refusal_of_the_moment_is_made_sure_of(service: Service, monkeypatch: 
     easy, hard = binder._choose, service._chooser.within(1)
     clean = service._index.now().snapshot
 
-    def choose(snapshot: Any, request: CandidateRequest) -> Any:
-        return (hard if snapshot is clean and request == ask(6) else easy)(snapshot, request)
+    def choose(snapshot: Any, request: CandidateRequest, order: Any) -> Any:
+        return (hard if snapshot is clean and request == ask(6) else easy)(snapshot, request, order)
 
     monkeypatch.setattr(binder, "_choose", choose)
     answers: list[Any] = []
@@ -427,3 +429,26 @@ def test_a_gang_waits_for_what_is_undecided_before_it(service: Service) -> None:
     # On the committed state it fits, so it waits; then it does not.
     assert isinstance(gang.error, HardToPlaceError)
     assert [used(service, provider) for provider in (first, second)] == [8, 0]
+
+
+def test_an_order_says_which_place_is_the_best(service: Service) -> None:
+    first, second = two(service, VCPU=8)
+    order(service, claim(new_uuid(), {second: {VCPU: 2}}))
+
+    def ordered(strategy: str) -> GrantedEntry:
+        command = replace(place(1), orders=(Order(strategy),))
+        outcome = service.place(command, ASKER)
+        assert outcome.result is not None
+        (entry,) = outcome.result.entries
+        assert isinstance(entry, GrantedEntry)
+        return entry
+
+    packed, spread = ordered(PACK), ordered(SPREAD)
+    assert [set(entry.allocations) for entry in (packed, spread)] == [{second}, {first}]
+    assert packed.choice is not None
+    assert (packed.choice.score, packed.choice.parts) == (0.375, {PACK: 0.375})
+    assert packed.choice.ranked_of == 2
+    outcome = service.place(replace(place(9), orders=(Order(PACK),)), ASKER)
+    assert isinstance(outcome.error, EntriesRefusedError)
+    gang = replace(place(5, 5, 4), orders=(Order(SPREAD),) * 3)
+    assert isinstance(service.place(gang, ASKER).error, GangTooHardError)

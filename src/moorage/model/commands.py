@@ -12,6 +12,7 @@ from enum import Enum
 from typing import ClassVar, Final, Generic, TypeVar
 
 from moorage.model.errors import MoorageError
+from moorage.model.orders import Order
 from moorage.model.placing import Choice, ChosenOn, Granted
 from moorage.model.requests import CandidateRequest
 from moorage.model.valueclass import valueclass
@@ -243,6 +244,8 @@ class PlaceClaims(Command[Granted]):
 
     A claim whose request is None holds its own allocations. The others have none. ``freed`` may have for each
     claim what its consumer holds until then, by provider and class: that counts as free for its place.
+    ``orders`` may have for each claim what makes one place better than another; otherwise the first one is
+    taken.
     """
 
     binds_late: ClassVar[bool] = True
@@ -252,6 +255,7 @@ class PlaceClaims(Command[Granted]):
     least: int
     freed: tuple[Mapping[str, Mapping[str, int]] | None, ...] = ()
     passed_on: tuple[Claim | None, ...] = ()
+    orders: tuple[Order | None, ...] = ()
 
 
 @valueclass(frozen=True, slots=True)

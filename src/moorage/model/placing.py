@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 
 from moorage.model.errors import MoorageError
 from moorage.model.valueclass import valueclass
@@ -10,9 +11,16 @@ from moorage.model.valueclass import valueclass
 
 @valueclass(frozen=True, slots=True)
 class Choice:
-    """How the service has served an ask: the providers of each group."""
+    """How the service has served an ask: the providers of each group.
+
+    ``score`` and ``parts`` are those of the order that it was chosen by, if there was one. ``ranked_of``
+    counts the trees that could serve it.
+    """
 
     mappings: Mapping[str, tuple[str, ...]]
+    score: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    ranked_of: int | None = None
 
 
 @valueclass(frozen=True, slots=True)

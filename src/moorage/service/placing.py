@@ -23,11 +23,13 @@ from moorage.model.errors import (
     NothingFitsError,
     SearchLimitError,
 )
+from moorage.model.orders import Order
 from moorage.model.placing import Choice, ChosenOn
-from moorage.model.requests import Candidate, CandidateRequest, SearchSettings
+from moorage.model.requests import CandidateRequest, SearchSettings
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
+from moorage.search.order.ranking import OrderMemory, best
 from moorage.service.binding import Bind, PutOffError
 from moorage.service.live_index import LiveIndex
 
@@ -35,7 +37,10 @@ STEPS_IN_GROUP: Final = 20_000
 """Steps of choosing one place while a group of writes waits, some five milliseconds. A search that needs more
 takes place in the thread of its own request."""
 
-Choose = Callable[[Snapshot, CandidateRequest], Candidate | None]
+Chosen = tuple[Mapping[str, Mapping[str, int]], Choice]
+"""What a claim holds, and how that was chosen."""
+
+Choose = Callable[[Snapshot, CandidateRequest, Order | None], Chosen | None]
 """The best candidate on a snapshot; None if there is none. Raises SearchLimitError, and NotFoundErrors for
 unknown names."""
 
@@ -46,19 +51,29 @@ def limited(request: CandidateRequest) -> CandidateRequest:
 
 
 class Chooser:
-    """Chooses the first candidate of a request."""
+    """Chooses the best candidate of a request, the first one where no order is given."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
+        self._orders = OrderMemory(memory)
         self._random = random.Random(0)  # noqa: S311 - nothing is drawn from it
 
     def within(self, step_limit: int) -> Choose:
         """The choice of a search that may take so many steps."""
         settings = SearchSettings(step_limit=step_limit)
 
-        def choose(snapshot: Snapshot, request: CandidateRequest) -> Candidate | None:
+        def choose(snapshot: Snapshot, request: CandidateRequest, order: Order | None) -> Chosen | None:
+            if order is not None:
+                ranking = best(snapshot, request, order, 1, memory=self._orders, step_limit=step_limit)
+                for ranked in ranking.candidates:
+                    chosen = ranked.candidate
+                    choice = Choice(chosen.mappings, ranked.score, ranked.parts, ranking.feasible_trees)
+                    return chosen.allocations, choice
+                return None
             found = find(snapshot, limited(request), settings, self._random, memory=self._memory)
-            return found.candidates[0] if found.candidates else None
+            for first in found.candidates:
+                return first.allocations, Choice(first.mappings)
+            return None
 
         return choose
 
@@ -128,7 +143,8 @@ def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceCl
     except UnsettledError:
         pass
     refusal: EntriesRefusedError | None = None
-    each_alone = True
+    # Only the first place that fits, and not the best one, is the same in some order of any arrangement.
+    each_alone = not any(command.orders)
     ways = orders(command.requests)
     for order in islice(ways, ORDERS):
         placement = Placement(revision, snapshot, choose)
@@ -176,7 +192,7 @@ class Placement:
             [(number, error)] = refusal.refused
             request = command.requests[number]
             if isinstance(error, NothingFitsError) and request is not None:
-                if self._choose(clean, request) is None:
+                if self._choose(clean, request, _order_of(command, number)) is None:
                     alone = NothingFitsError(self._revision, request, clean)
                     raise EntriesRefusedError(((number, alone),)) from None
                 if self.spread or len(set(command.requests)) > 1:
@@ -195,7 +211,7 @@ class Placement:
                 self._take(claims[number].allocations)
                 continue
             try:
-                candidate = self._choice(request)
+                allocations, choice = self._choice(request, _order_of(command, number))
             except MoorageError as error:
                 if isinstance(error, SearchLimitError):
                     raise
@@ -204,20 +220,24 @@ class Placement:
                 if len(claims) - len(self.refused) < command.least:
                     raise EntriesRefusedError(tuple(self.refused)) from error
             else:
-                self._take(candidate.allocations)
-                self.spread |= len(candidate.allocations) > 1
-                claims[number] = replace(claims[number], allocations=candidate.allocations)
-                places[number] = Choice(candidate.mappings)
+                self._take(allocations)
+                self.spread |= len(allocations) > 1
+                claims[number] = replace(claims[number], allocations=allocations)
+                places[number] = choice
         return GrantClaims(tuple(claims), command.least, tuple(places), decision, command.passed_on)
 
-    def _choice(self, request: CandidateRequest) -> Candidate:
-        candidate = self._choose(self.snapshot, request)
-        if candidate is None:
+    def _choice(self, request: CandidateRequest, order: Order | None) -> Chosen:
+        chosen = self._choose(self.snapshot, request, order)
+        if chosen is None:
             raise NothingFitsError(self._revision, request, self.snapshot)
-        return candidate
+        return chosen
 
     def _take(self, allocations: Mapping[str, Mapping[str, int]]) -> None:
         self.snapshot = self.snapshot.with_more(allocations, self._places)
+
+
+def _order_of(command: PlaceClaims, number: int) -> Order | None:
+    return command.orders[number] if command.orders else None
 
 
 def _negative(held: Mapping[str, Mapping[str, int]] | None) -> dict[str, dict[str, int]]:

@@ -18,6 +18,7 @@ from moorage.api.native.problems import GENERATION_CONFLICT, refusal
 from moorage.api.native.strict import fault
 from moorage.model.commands import Claim
 from moorage.model.errors import ConsumerGenerationError
+from moorage.model.orders import MOST_SEED, STRATEGIES, Order
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ListedClaim, Requester
 
@@ -102,6 +103,17 @@ ENTRY: Final[Schema] = {
             **ask.SCHEMA,
             "description": "What each claim of the entry needs: see [the Ask](#the-ask). The service chooses "
             "its place.",
+        },
+        "order": {
+            "type": "object",
+            "properties": {
+                "strategy": {"type": "string", "enum": list(STRATEGIES)},
+                "seed": {"type": "integer", "minimum": 0, "maximum": MOST_SEED},
+            },
+            "required": ["strategy"],
+            "additionalProperties": False,
+            "description": "What makes one place better than another. `seed` decides between equal ones. "
+            "Without an order the first place is taken.",
         },
         "allocations": _about(
             "What each claim of the entry holds, in place of `ask`: amounts by class, by the UUID of the "
@@ -276,9 +288,17 @@ def asked(body: Mapping[str, Any], read_query: ReadQuery, limits: Limits) -> Ask
     for number, entry in enumerate(body["claims"]):
         if ("ask" in entry) == ("allocations" in entry):
             raise fault("An entry has either an ask or allocations.", "claims", number)
+        if "order" in entry and "ask" not in entry:
+            raise fault("Only an entry with an ask has an order.", "claims", number, "order")
         if "ask" in entry:
             found[number] = ask.decode(entry["ask"], read_query, limits, ("claims", number, "ask"))
     return found
+
+
+def order_of(wanted: WantedClaim) -> Order | None:
+    """What makes one place better than another for a claim."""
+    given = wanted.body.get("order")
+    return None if given is None else Order(**given)
 
 
 def claims_of(wanted: Sequence[WantedClaim], requester: Requester, held: Holders) -> tuple[Claim, ...]:

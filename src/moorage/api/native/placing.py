@@ -55,7 +55,8 @@ def create(call: NativeCall) -> Answer:
     by_entry = {number: replace(found.request, limit=1) for number, found in asked.items()}
     requests = tuple([by_entry.get(each.entry) for each in wanted])
     freed = tuple([entries.freed(each, held) for each in wanted]) if held else ()
-    return _carried_out(call, PlaceClaims(claims, requests, least, freed, passed_on), teller)
+    orders = tuple(map(entries.order_of, wanted))
+    return _carried_out(call, PlaceClaims(claims, requests, least, freed, passed_on, orders), teller)
 
 
 def _carried_out(call: NativeCall, command: GrantClaims | PlaceClaims, teller: Teller) -> Answer:
@@ -164,6 +165,12 @@ def _claim(wanted: WantedClaim, granted: GrantedEntry) -> dict[str, object]:
     }
     if granted.choice is not None:
         shown["mappings"] = granted.choice.mappings
+        if granted.choice.score is not None:
+            shown |= {
+                "score": granted.choice.score,
+                "parts": granted.choice.parts,
+                "ranked_of": granted.choice.ranked_of,
+            }
     return shown
 
 

@@ -114,8 +114,11 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "generation": INTEGER,
             "allocations": mapping(record({"resources": mapping(AMOUNT)})),
             "mappings": mapping(array(TEXT)),
+            "score": {"type": "number"},
+            "parts": mapping({"type": "number"}),
+            "ranked_of": AMOUNT,
         },
-        optional=("mappings",),
+        optional=("mappings", "score", "parts", "ranked_of"),
     ),
     "Unplaced": record(
         {

@@ -166,6 +166,8 @@ ONE, TWO = "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11", "5f0f2a55-8f6e-4d0e-9a35-6f6a
         (holding(ONE, 1, count=2, consumers=[TWO, TWO]), "/claims/0/consumers/1"),
         (holding(ONE, 1, project_id=""), "/claims/0/project_id"),
         (holding(ONE, 1, generation=1), "/claims/0/generation"),
+        (holding(ONE, 1, order={"strategy": "pack"}), "/claims/0/order"),
+        ({"ask": {"query": "resources=VCPU:1"}, "order": {"strategy": "pck"}}, "/claims/0/order/strategy"),
         (holding(ONE, 1, keep_old_as=TWO), "/claims/0/keep_old_as"),
         (holding(ONE, 1, consumer=TWO, generation=1, count=1), "/claims/0/count"),
         (holding(ONE, 1, consumer=TWO, generation=1, consumers=[TWO]), "/claims/0/consumers"),
@@ -386,3 +388,14 @@ def test_a_move_that_was_made_is_answered_again(client: NativeClient, consumer: 
     first, again = ask(), ask()
     assert (first.status, again.status) == (201, 201)
     assert again.json == {**first.json, "replayed": True, "state_now": "held"}
+
+
+def test_an_order_chooses_the_best_place(
+    sqlite_service: Service, client: NativeClient, provider: str
+) -> None:
+    other = add_provider(sqlite_service, VCPU=8)
+    made(client, holding(other, 1))
+    (packed,) = made(client, asking(1, order={"strategy": "pack"}))["claims"]
+    (spread,) = made(client, asking(1, order={"strategy": "spread", "seed": 7}))["claims"]
+    assert (list(packed["allocations"]), list(spread["allocations"])) == ([other], [provider])
+    assert (packed["score"], packed["parts"], packed["ranked_of"]) == (0.25, {"pack": 0.25}, 2)
