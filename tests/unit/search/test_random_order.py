@@ -204,6 +204,7 @@ def test_texts_are_those_of_the_candidates_in_their_order(
     assert written(found) == spelled(found.candidates)
 
 
+@pytest.mark.slow
 def test_hosts_of_many_blocks_are_mixed() -> None:
     count = 2 * MOST_ENTRIES + 5
     records = [replace(record, uuid=str(UUID(int=record.id))) for record in hosts(count)]
@@ -239,6 +240,7 @@ def most_by_chance(cells: int) -> float:
 DRAWS = 2_400
 
 
+@pytest.mark.slow
 @each("name", ["ports", "two forms", "isolated", "by search", "hosts and trees", "pools", "pools alone"])
 @each("limit", [1, 3])
 def test_every_candidate_is_equally_likely_whatever_else_its_tree_has(name: str, limit: int) -> None:
