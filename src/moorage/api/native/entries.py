@@ -11,14 +11,13 @@ from moorage.api.http.intake import items, part, size
 from moorage.api.http.settings import Limits
 from moorage.api.http.validation import Schema
 from moorage.api.http.wire_error import WireError
-from moorage.api.native import ask
+from moorage.api.native import ask, orders
 from moorage.api.native.ask import DecodedAsk
 from moorage.api.native.endpoint import ReadQuery
 from moorage.api.native.problems import GENERATION_CONFLICT, refusal
 from moorage.api.native.strict import fault
 from moorage.model.commands import Claim
 from moorage.model.errors import ConsumerGenerationError
-from moorage.model.orders import MOST_SEED, STRATEGIES, Order
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ListedClaim, Requester
 
@@ -105,15 +104,8 @@ ENTRY: Final[Schema] = {
             "its place.",
         },
         "order": {
-            "type": "object",
-            "properties": {
-                "strategy": {"type": "string", "enum": list(STRATEGIES)},
-                "seed": {"type": "integer", "minimum": 0, "maximum": MOST_SEED},
-            },
-            "required": ["strategy"],
-            "additionalProperties": False,
-            "description": "What makes one place better than another. `seed` decides between equal ones. "
-            "Without an order the first place is taken.",
+            **orders.SCHEMA,
+            "description": "What makes one place better than another. Without it the first place is taken.",
         },
         "allocations": _about(
             "What each claim of the entry holds, in place of `ask`: amounts by class, by the UUID of the "
@@ -293,12 +285,6 @@ def asked(body: Mapping[str, Any], read_query: ReadQuery, limits: Limits) -> Ask
         if "ask" in entry:
             found[number] = ask.decode(entry["ask"], read_query, limits, ("claims", number, "ask"))
     return found
-
-
-def order_of(wanted: WantedClaim) -> Order | None:
-    """What makes one place better than another for a claim."""
-    given = wanted.body.get("order")
-    return None if given is None else Order(**given)
 
 
 def claims_of(wanted: Sequence[WantedClaim], requester: Requester, held: Holders) -> tuple[Claim, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Validator
-from moorage.api.native import entries, explanation_body, problems, writes
+from moorage.api.native import entries, explanation_body, orders, problems, writes
 from moorage.api.native.endpoint import Endpoint, NativeCall
 from moorage.api.native.entries import WantedClaim
 from moorage.api.native.explanations import SEE_HOLDERS, SEE_NAMES
@@ -55,8 +55,13 @@ def create(call: NativeCall) -> Answer:
     by_entry = {number: replace(found.request, limit=1) for number, found in asked.items()}
     requests = tuple([by_entry.get(each.entry) for each in wanted])
     freed = tuple([entries.freed(each, held) for each in wanted]) if held else ()
-    orders = tuple(map(entries.order_of, wanted))
-    return _carried_out(call, PlaceClaims(claims, requests, least, freed, passed_on, orders), teller)
+    best_by = {
+        number: orders.chosen(call, entry["order"], ("claims", number, "order")).order
+        for number, entry in enumerate(call.body["claims"])
+        if "order" in entry
+    }
+    ordered = tuple([best_by.get(each.entry) for each in wanted])
+    return _carried_out(call, PlaceClaims(claims, requests, least, freed, passed_on, ordered), teller)
 
 
 def _carried_out(call: NativeCall, command: GrantClaims | PlaceClaims, teller: Teller) -> Answer:
@@ -183,7 +188,7 @@ ENDPOINTS: Final = (
         create,
         summary="Find and claim, for new consumers, or move what one holds",
         rule="moorage:claims:create",
-        asks_also=(SEE_HOLDERS, SEE_NAMES),
+        asks_also=(SEE_HOLDERS, SEE_NAMES, orders.INLINE),
         about=(
             "Each entry of `claims` makes one claim, or `count` equal ones, and has an `ask` or exact "
             "`allocations`. For an ask the service chooses the place and claims it, in one step. No other "

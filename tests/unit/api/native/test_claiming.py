@@ -399,3 +399,16 @@ def test_an_order_chooses_the_best_place(
     (spread,) = made(client, asking(1, order={"strategy": "spread", "seed": 7}))["claims"]
     assert (list(packed["allocations"]), list(spread["allocations"])) == ([other], [provider])
     assert (packed["score"], packed["parts"], packed["ranked_of"]) == (0.25, {"pack": 0.25}, 2)
+
+
+def test_without_the_rule_an_order_is_named_and_not_made(sqlite_service: Service, provider: str) -> None:
+    class Named(Blind):
+        def authorise(self, identity: Identity, rule: str, target: Any = None) -> None:
+            if rule == "moorage:order:inline":
+                raise ForbiddenError("no")
+
+    client = NativeClient(sqlite_service, policy=Named())
+    assert refused(client, asking(1, order={"strategy": "pack"}))["code"] == "forbidden"
+    assert made(client, asking(1, order={"seed": 7}))["claims"]
+    told = refused(client, asking(1, order={"profile": "none such"}))
+    assert told["pointer"] == "/claims/0/order/profile"
