@@ -23,7 +23,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api" / "permissions.m
 OWN = str(uuid4())
 ANOTHER = str(uuid4())
 
-BODIES = {("POST", "/moorage/v1/explanations"): b'{"ask": {"query": "resources=VCPU:1"}}'}
+BODIES = {
+    ("POST", "/moorage/v1/explanations"): b'{"ask": {"query": "resources=VCPU:1"}}',
+    ("POST", "/moorage/v1/claims"): b'{"claims": [{"ask": {"query": "resources=VCPU:1"}}]}',
+}
 
 ROW = re.compile(r"^\| `(?P<method>[A-Z]+) (?P<path>/\S*)` \| (?P<cells>.*) \|$", re.MULTILINE)
 

@@ -55,8 +55,13 @@ UNFORESEEN = {
     model.MissingFileError,
     model.ConfigurationError,
     model.TokenNotFoundError,
-    # Only the native API has requests of several entries.
+    # Only the native API claims several entries, chooses places and takes keys.
     model.EntriesRefusedError,
+    model.NothingFitsError,
+    model.HardToPlaceError,
+    model.GangTooHardError,
+    model.ChoiceGoneError,
+    model.KeyReusedError,
 }
 FAMILIES = {
     model.MoorageError,
