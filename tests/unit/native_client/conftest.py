@@ -48,6 +48,7 @@ class Heard:
     url: str
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
     connections: int = 0
 
 
@@ -67,6 +68,7 @@ def saying(answers: Answers, certificate: tuple[Path, Path] | None = None) -> It
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             heard.requests.append((self.command, self.path, json.loads(content) if content else None))
             heard.tokens.append(self.headers.get("X-Auth-Token"))
+            heard.keys.append(self.headers.get("Idempotency-Key"))
             said = answers(len(heard.requests))
             if said is None:
                 self.close_connection = True

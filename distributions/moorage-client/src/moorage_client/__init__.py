@@ -7,6 +7,7 @@ with Moorage("https://moorage.example.com:8778", Token("...")) as moorage:
 from moorage_client.answers import Claim, ClassUse, Inventory, Overview, Page, Provider, Version
 from moorage_client.ask import AnyOf, Ask, Group
 from moorage_client.auth import Auth, NoAuth, Token
+from moorage_client.claiming import Claimed, Entry, NewClaim, Released, Unplaced
 from moorage_client.client import Moorage
 from moorage_client.errors import (
     AlreadyHoldsError,
@@ -68,8 +69,10 @@ __all__ = [
     "Candidate",
     "Change",
     "Claim",
+    "Claimed",
     "ClassUse",
     "Constraint",
+    "Entry",
     "Event",
     "Explanation",
     "ForbiddenError",
@@ -89,6 +92,7 @@ __all__ = [
     "Moorage",
     "MoorageError",
     "NeverFitsError",
+    "NewClaim",
     "NoAuth",
     "NoNativeApiError",
     "NoRoomError",
@@ -102,6 +106,7 @@ __all__ = [
     "RankedCandidate",
     "Ranking",
     "Relaxation",
+    "Released",
     "Retry",
     "Token",
     "TooHardError",
@@ -110,6 +115,7 @@ __all__ = [
     "UnknownName",
     "UnknownNameError",
     "UnmetAsk",
+    "Unplaced",
     "UnreachableError",
     "UnsupportedMediaTypeError",
     "UnusableAnswerError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Callable, TypeVar
@@ -12,6 +13,7 @@ from urllib.parse import quote, urlencode
 from moorage_client.answers import Claim, Json, Overview, Page, Provider, Version
 from moorage_client.ask import Question, as_json
 from moorage_client.auth import Auth, NoAuth
+from moorage_client.claiming import Claimed, Entry, Released
 from moorage_client.errors import NoNativeApiError
 from moorage_client.explanation import Explanation, UnmetAsk
 from moorage_client.ranking import Ranking
@@ -159,9 +161,56 @@ class Moorage:
         """One page of claims; ``parameters`` are those of GET /moorage/v1/claims."""
         return self._page("claims", Claim.of, parameters)
 
+    def claim_of(self, consumer: str) -> Claim:
+        """What a consumer holds. Raises ``NotFoundError`` if that is nothing."""
+        return Claim.of(self._json("GET", f"{V1}/claims/{quote(consumer, safe='')}"))
+
     def overview(self) -> Overview:
         """Capacity and use of each tree, in columns."""
         return Overview.of(self._json("GET", f"{V1}/overview"))
+
+    # Writes
+
+    def claim(
+        self,
+        ask: Question | None = None,
+        *,
+        entries: Iterable[Entry] = (),
+        mode: str | Json | None = None,
+        explain: str | None = None,
+        key: str | None = None,
+        **parts: Any,
+    ) -> Claimed:
+        """Find a place and claim it, in one step.
+
+        ``ask`` is as in ``explain``; ``parts`` are the other fields of ``Entry``, such as ``count``,
+        ``order``, or ``allocations`` in place of an ask. ``entries`` are for several different claims, in
+        place of both. ``mode`` is ``all`` (the default), ``each`` or ``{"at_least": 2}``. ``explain="never"``
+        leaves out why there is no room.
+
+        A request that got no answer is sent again with the same idempotency key, so that it takes effect
+        once. The client makes a key for each call. Give your own ``key`` (1 to 255 visible ASCII characters)
+        to repeat the call from another process. Raises ``NoRoomError`` or ``NeverFitsError`` if nothing fits,
+        ``OutcomeUnknownError`` or ``UnreachableError`` if it is not known what became of the request.
+        """
+        wanted = list(entries)
+        if wanted and (ask is not None or parts):
+            raise ValueError("entries stand in place of an ask and its parts")
+        body = {
+            "claims": [each.to_json() for each in wanted or (Entry(ask, **parts),)],
+            "mode": mode,
+            "explain": explain,
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        return Claimed.of(self._written("POST", f"{V1}/claims", given, key))
+
+    def release(self, consumers: Iterable[str], *, key: str | None = None) -> Released:
+        """Release all that some consumers hold, in one commit. ``key`` is as in ``claim``.
+
+        Consumers that hold nothing are named in ``absent``.
+        """
+        body = {"consumers": [consumers] if isinstance(consumers, str) else list(consumers)}
+        return Released.of(self._written("POST", f"{V1}/releases", body, key))
 
     # Questions
 
@@ -233,6 +282,10 @@ class Moorage:
     def _listed(self, noun: str, parameters: Json) -> Json:
         query = urlencode({name: value for name, value in parameters.items() if value is not None})
         return self._json("GET", f"{V1}/{noun}?{query}" if query else f"{V1}/{noun}")
+
+    def _written(self, method: str, path: str, body: Json, key: str | None) -> Json:
+        data: Json = self._transport.ask(method, path, body, str(uuid.uuid4()) if key is None else key)
+        return data
 
     def _json(self, method: str, path: str, body: Json | None = None) -> Json:
         data: Json = self._transport.ask(method, path, body)

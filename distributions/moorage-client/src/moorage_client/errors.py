@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moorage_client.explanation import Explanation
+from moorage_client.explanation import explanation_in
 
 
 class MoorageError(Exception):
@@ -81,8 +81,7 @@ class ProblemError(MoorageError):
         self.names = tuple(
             UnknownName(each["name"], tuple(each.get("nearest", ()))) for each in body.get("names", ())
         )
-        explanation = body.get("explanation")
-        self.explanation = None if explanation is None else Explanation.of(explanation)
+        self.explanation = explanation_in(body)
         super().__init__(self.detail or self.title)
 
     def __reduce__(self) -> tuple[Any, ...]:

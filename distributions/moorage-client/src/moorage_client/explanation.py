@@ -293,6 +293,12 @@ class Explanation:
         )
 
 
+def explanation_in(data: Json) -> Explanation | None:
+    """The explanation of a refusal; None if there is none, or it only says where it will be."""
+    told = data.get("explanation") or {}
+    return Explanation.of(told) if "verdict" in told else None
+
+
 def _events(data: Any) -> tuple[Event, ...]:
     return tuple(map(Event.of, [data] if isinstance(data, Mapping) else data))
 

@@ -1,8 +1,9 @@
 """HTTP/1.1 over kept connections, with the standard library alone.
 
-Every request of this client only reads, so that it may be sent again. It is sent again when the connection
-breaks and when the service answers 503, after the pause that ``Retry-After`` names. A service that takes too
-long is not asked again, because that would add to its load.
+A request is sent again when the connection breaks and when the service answers 503, after the pause that
+``Retry-After`` names. That is safe: a request only reads, or it has an idempotency key, with which the
+service carries it out once. If the service takes too long, a read is not sent again, because that would add
+to its load. A write is, because only so the client learns whether it took effect.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
 """Longest pause between two attempts, whatever the service names."""
 
+KEY_HEADER = "Idempotency-Key"
+LONGEST_KEY = 255
+
 OK = 200
+CREATED = 201
 UNAUTHORIZED = 401
 NOT_FOUND = 404
 UNAVAILABLE = 503
@@ -119,27 +124,29 @@ class Transport:
         while self._idle:
             self._idle.pop().close()
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON of a successful answer.
+    def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Any:
+        """The JSON of a successful answer. ``key`` is the idempotency key that every write has.
 
         Raises UnreachableError, UnusableAnswerError, and ProblemError for a refusal.
         """
-        reply = self._until_answered(method, path, body)
+        reply = self._until_answered(method, path, body, key)
         if reply.status == UNAUTHORIZED and self._auth.renew():
-            reply = self._until_answered(method, path, body)
+            reply = self._until_answered(method, path, body, key)
         return self._read(reply)
 
-    def _until_answered(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
+    def _until_answered(
+        self, method: str, path: str, body: Mapping[str, Any] | None, key: str | None
+    ) -> Reply:
         content = None if body is None else json.dumps(body).encode()
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             pause = None
             try:
-                reply = self._once(method, path, content)
-            except AnswerTimeoutError:
-                raise
-            except UnreachableError:
-                if last:
+                reply = self._once(method, path, content, key)
+            except UnreachableError as error:
+                if last or (key is None and isinstance(error, AnswerTimeoutError)):
                     raise
             else:
                 if reply.status != UNAVAILABLE or last:
@@ -150,11 +157,13 @@ class Transport:
             self._sleep(min(pause, LONGEST_PAUSE_SECONDS))
         raise AssertionError("the last attempt has answered or raised")
 
-    def _once(self, method: str, path: str, content: bytes | None) -> Reply:
+    def _once(self, method: str, path: str, content: bytes | None, key: str | None) -> Reply:
         headers = {"Accept": f"application/json, {PROBLEM_TYPE}", "User-Agent": self._user_agent}
         headers.update(self._auth.headers())
         if content is not None:
             headers["Content-Type"] = "application/json"
+        if key is not None:
+            headers[KEY_HEADER] = quoted(key)
         try:
             connection, kept = self._idle.pop(), True
         except IndexError:
@@ -220,7 +229,7 @@ class Transport:
         media_type = (reply.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         if media_type == PROBLEM_TYPE and isinstance(body, dict):
             raise problem(reply.status, body)
-        if reply.status == OK and isinstance(body, dict):
+        if reply.status in (OK, CREATED) and isinstance(body, dict):
             return body
         if reply.status == NOT_FOUND and isinstance(body, dict):
             raise NoNativeApiError(
@@ -232,3 +241,11 @@ class Transport:
             f"What answers at {self.url} is no Moorage: status {reply.status}, {media_type or 'no type'}.",
             reply.status,
         )
+
+
+def quoted(key: str) -> str:
+    """An idempotency key as a string of structured fields (RFC 8941). Raises ValueError."""
+    if not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise ValueError(f"an idempotency key has 1 to {LONGEST_KEY} visible characters of ASCII")
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
