@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "aggregate": "client.aggregate:aggregate",
     "allocation": "client.allocation:allocation",
     "candidates": "client.candidates:candidates",
+    "claim": "client.claim:claim",
     "completion": "completion:completion",
     "config": "config:config",
     "db": "db:db",

@@ -74,15 +74,16 @@ def _draw(service: ServiceConnection, found: dict[str, Any]) -> None:
             "generation": found["consumer_generation"],
         }
     )
+    draw_held(service, {uuid: each["resources"] for uuid, each in held.items()})
+
+
+def draw_held(service: ServiceConnection, held: Mapping[str, Mapping[str, int]]) -> None:
+    """Print what a consumer holds; ``held`` has amounts by class, by the UUID of the provider."""
     names = lookup.provider_names(service, held)
     show.table(
         ("provider", "class", "amount"),
         sorted(
-            (
-                (names[uuid], name, amount)
-                for uuid, each in held.items()
-                for name, amount in each["resources"].items()
-            ),
+            ((names[uuid], name, amount) for uuid, each in held.items() for name, amount in each.items()),
             key=lambda row: (show.natural(str(row[0])), str(row[1])),
         ),
         numbers=("amount",),

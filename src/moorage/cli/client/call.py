@@ -26,7 +26,7 @@ from moorage.model.valueclass import valueclass
 T = TypeVar("T")
 
 _CLIENT_COMMAND: Final = re.compile(
-    r"'(moorage (?:aggregate|allocation|candidates|inventory|provider|unmet|usage|why)\b[^']*)'"
+    r"'(moorage (?:aggregate|allocation|candidates|claim|inventory|provider|unmet|usage|why)\b[^']*)'"
 )
 
 COMPLETION_SECONDS: Final = 1.0

@@ -9,6 +9,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from uuid import uuid4
 
 import requests
 
@@ -36,6 +37,15 @@ ATTEMPTS: Final = 6
 FIRST_PAUSE_SECONDS: Final = 0.05
 """Wait after the first lost attempt; it doubles."""
 
+ONCE_ATTEMPTS: Final = 4
+"""How often a write is sent while it is not known what became of it."""
+
+ONCE_PAUSE_SECONDS: Final = 0.2
+"""Wait after its first attempt if the service names none; it doubles."""
+
+KEY_HEADER: Final = "Idempotency-Key"
+"""Header with the key that lets repeated writes take effect once."""
+
 PROBLEM_TYPE: Final = "application/problem+json"
 """The media type of a refusal of the native API."""
 
@@ -52,6 +62,10 @@ ADVICE: Final[Mapping[str, str]] = {
     ),
     "placement.resource_provider.cannot_delete_parent": (
         "'moorage provider tree PROVIDER' shows its children; delete those first."
+    ),
+    "generation_conflict": "Another client changed it at the same time. Look at it, then try again.",
+    "already_holds": (
+        "'moorage claim show CONSUMER' shows what it holds, and 'moorage claim move CONSUMER' replaces that."
     ),
     "placement.duplicate_name": "'moorage provider show NAME' shows the provider with this name.",
 }
@@ -100,15 +114,23 @@ class ServiceError(MoorageError):
     template = "{reason}"
 
 
+class NoAnswerError(ServiceError):
+    """No answer came: the request may have taken effect."""
+
+
 @dataclass(eq=False)
 class RefusedError(MoorageError):
-    """The service refused a request. ``detail`` is its text, ``told`` a plainer text, ``advice`` a hint."""
+    """The service refused a request. ``detail`` is its text, ``told`` a plainer text, ``advice`` a hint.
+
+    ``problem`` is the whole body of a refusal of the native API, None for any other.
+    """
 
     status: int
     code: str
     detail: str
     advice: str = ""
     told: str = ""
+    problem: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
         return self.told or self.detail
@@ -159,6 +181,28 @@ class ServiceConnection:
         """Body of a POST's answer, None if it has none."""
         return self.request("POST", path, body)
 
+    def post_once(self, path: str, body: Any, wait: Callable[[float], None] = time.sleep) -> Any:
+        """Body of the answer to a native POST, which takes effect once however often it is sent.
+
+        It is sent again with the same idempotency key while no answer comes, and while the service cannot
+        carry it out or does not know its outcome (503).
+        """
+        key = str(uuid4())
+        pause = ONCE_PAUSE_SECONDS
+        for _ in range(ONCE_ATTEMPTS - 1):
+            named = None
+            try:
+                return self.request("POST", path, body, key=key)
+            except NoAnswerError:
+                pass
+            except RefusedError as refusal:
+                if refusal.status != requests.codes.unavailable:
+                    raise
+                named = (refusal.problem or {}).get("retry", {}).get("after_seconds")
+            wait(pause if named is None else named)
+            pause *= 2
+        return self.request("POST", path, body, key=key)
+
     def delete(self, path: str) -> None:
         """Delete what ``path`` names."""
         self.request("DELETE", path)
@@ -170,28 +214,34 @@ class ServiceConnection:
         body: Any = None,
         query: Query | None = None,
         minor: int | None = None,
+        key: str | None = None,
     ) -> Any:
-        """Body of the answer as JSON, None if there is none."""
-        answer = self._send(method, path, body, query, minor or self.minor)
+        """Body of the answer as JSON, None if there is none. ``key`` is an idempotency key."""
+        answer = self._send(method, path, body, query, minor or self.minor, key)
         if answer.status_code == requests.codes.not_acceptable and self._negotiate(answer):
-            answer = self._send(method, path, body, query, min(minor or self.minor, self.minor))
+            answer = self._send(method, path, body, query, min(minor or self.minor, self.minor), key)
         self._dated = _moment(answer.headers.get("Last-Modified"))
         if answer.ok:
             return self._json(answer) if answer.content else None
         raise self._refusal(answer)
 
-    def _send(self, method: str, path: str, body: Any, query: Query | None, minor: int) -> requests.Response:
+    def _send(
+        self, method: str, path: str, body: Any, query: Query | None, minor: int, key: str | None
+    ) -> requests.Response:
+        headers = {"OpenStack-API-Version": f"placement 1.{minor}"}
+        if key is not None:
+            headers[KEY_HEADER] = f'"{key}"'
         try:
             return self._session.request(
                 method,
                 f"{self.url}{path}",
                 params=query,
                 json=body,
-                headers={"OpenStack-API-Version": f"placement 1.{minor}"},
+                headers=headers,
                 timeout=TIMEOUT_SECONDS,
             )
         except requests.Timeout as error:
-            raise ServiceError(
+            raise NoAnswerError(
                 f"{self.url} has not answered within {TIMEOUT_SECONDS:.0f} seconds."
             ) from error
         except requests.exceptions.SSLError as error:
@@ -200,10 +250,12 @@ class ServiceConnection:
                 "REQUESTS_CA_BUNDLE=FILE names the authority to trust."
             ) from error
         except requests.ConnectionError as error:
-            raise ServiceError(
+            raise NoAnswerError(
                 f"Nothing answers at {self.url}. Is the service running ('moorage serve')? "
                 f"{self._names.url} names another address.{self._names.instead}"
             ) from error
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise NoAnswerError(f"The answer of {self.url} broke off: {error}") from error
         except (requests.RequestException, ValueError) as error:
             raise ServiceError(f"The request to {self.url} failed: {error}") from error
 
@@ -246,10 +298,11 @@ class ServiceConnection:
         if answer.status_code == requests.codes.conflict and not advice:
             advice = NO_ROOM_ADVICE
         if error.get("type"):
-            advice = _nearest(error)
+            advice = _nearest(error) or ADVICE.get(code, "")
         if not error:
             advice = f"({self.url}: is that a Placement service?)"
-        return RefusedError(answer.status_code, code, detail, advice)
+        problem = error if _is_problem(answer) else None
+        return RefusedError(answer.status_code, code, detail, advice, problem=problem)
 
 
 def _moment(header: str | None) -> str | None:
@@ -268,11 +321,15 @@ def _first_error(answer: requests.Response) -> Mapping[str, Any]:
         body = answer.json()
     except ValueError:
         return {}
-    if answer.headers.get("Content-Type") == PROBLEM_TYPE and isinstance(body, dict):
+    if _is_problem(answer) and isinstance(body, dict):
         return body
     errors = body.get("errors") if isinstance(body, dict) else None
     first = errors[0] if isinstance(errors, list) and errors else None
     return first if isinstance(first, dict) else {}
+
+
+def _is_problem(answer: requests.Response) -> bool:
+    return answer.headers.get("Content-Type") == PROBLEM_TYPE
 
 
 def _nearest(problem: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import click
@@ -72,12 +73,13 @@ def why(
         with lookup.names_explained(call.service, search.classes, search.traits):
             ask = explained.pasted(search.parameters)
             found = explained.explanation(call.service, ask, at=at, count=count, project_id=project)
-    call.show(found, lambda: _draw(found))
+    call.show(found, lambda: draw(found))
     if found["verdict"] != FITS:
         call.answer_no()
 
 
-def _draw(found: dict[str, Any]) -> None:
+def draw(found: Mapping[str, Any]) -> None:
+    """Print an explanation."""
     if "ask" in found:
         _draw_request(found)
     for line in wrapped(found["summary"]):
@@ -103,7 +105,7 @@ def _draw(found: dict[str, Any]) -> None:
         click.secho(f"Note: {note}", dim=True)
 
 
-def _draw_request(found: dict[str, Any]) -> None:
+def _draw_request(found: Mapping[str, Any]) -> None:
     """The search that a kept explanation is of."""
     show.pairs(
         {
@@ -127,13 +129,13 @@ def _list(heading: str, lines: list[str]) -> None:
             click.echo(f"{'' if number else INDENT}{line}")
 
 
-def _miss(miss: dict[str, Any], found: dict[str, Any]) -> str:
+def _miss(miss: dict[str, Any], found: Mapping[str, Any]) -> str:
     name = miss.get("name", miss["root"])
     text = explained.miss_line(miss, found)
     return text if text.startswith(f"{name} ") else f"{name}: {text}"
 
 
-def _candidates(found: dict[str, Any]) -> None:
+def _candidates(found: Mapping[str, Any]) -> None:
     """The candidate that a claim would take, and the next ones."""
     candidates = [found["chosen"], *found["alternatives"]]
     rows: list[tuple[object, ...]] = []
