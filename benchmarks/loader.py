@@ -39,6 +39,7 @@ class Loader:
         rows: dict[sa.Table, list[dict[str, Any]]] = {table: [] for table in BULK_TABLES}
         trees = list(trees)
         flat = [provider for tree in trees for provider in tree]
+        self._add_names(tables.resource_classes, (name for each in flat for name in each.inventories))
         self._add_names(tables.traits, (name for each in flat for name in each.traits))
         self._add_names(tables.aggregates, (name for each in flat for name in each.aggregates))
         for tree in trees:

@@ -18,6 +18,7 @@ import heapq
 import http.client
 import itertools
 import json
+import re
 import sys
 import time
 import uuid
@@ -97,7 +98,12 @@ class Task:
 
 def read_nodes(directory: Path) -> list[Node]:
     """Nodes of the trace in the order of its file."""
-    with (directory / NODES_FILE).open(newline="") as file:
+    return nodes_in(directory / NODES_FILE)
+
+
+def nodes_in(path: Path) -> list[Node]:
+    """Nodes of a file in its order."""
+    with path.open(newline="") as file:
         return [
             Node(row["sn"], int(row["cpu_milli"]), int(row["memory_mib"]), int(row["gpu"]), row["model"])
             for row in csv.DictReader(file)
@@ -126,7 +132,7 @@ def read_tasks(path: Path) -> list[Task]:
 
 
 def model_trait(model: str) -> str:
-    return f"CUSTOM_GPU_{model.upper()}"
+    return "CUSTOM_GPU_" + re.sub("[^A-Z0-9_]", "_", model.upper())
 
 
 def search_query(task: Task, candidates: int) -> str:
