@@ -7,7 +7,7 @@ import pytest
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
 from moorage.search.index.columns import PAGE_BITS
-from moorage.search.index.index import FEWEST_ENTRIES, MOST_ENTRIES, USUAL_ENTRIES, Index
+from moorage.search.index.index import FEWEST_ENTRIES, MOST_ENTRIES, USUAL_ENTRIES, Index, Snapshot
 from tests.unit.search.builders import CLASSES, ask, group, index_of, provider, search
 
 ONE_VCPU = group("", {"VCPU": 1})
@@ -289,3 +289,22 @@ def test_use_of_a_provider_that_is_not_there_changes_nothing() -> None:
         index.change_used({1: {"VCPU": 4}, 7: {"VCPU": 1}})
     assert index.snapshot() is snapshot
     assert ask(index, ONE_VCPU)
+
+
+def test_summaries_of_a_part_of_a_tree_name_parent_and_root_outside_of_it() -> None:
+    root = provider(1, {"VCPU": 4})
+    child = provider(2, {"VF": 4}, below=root)
+    [block] = index_of(root, child, provider(3, {"VF": 1}, below=child)).snapshot().blocks
+    assert list(block.summaries(1, 3)) == [block.summary(1), block.summary(2)]
+    assert [summary.root_uuid for summary in block.summaries(1, 3)] == ["p1", "p1"]
+
+
+def test_more_in_use_is_seen_on_an_overlay_and_what_is_not_there_is_left_out() -> None:
+    snapshot = index_of(provider(1, {"VCPU": 4}, used={"VCPU": 1}), provider(2, {"VF": 4})).snapshot()
+    overlay = snapshot.with_more({"p1": {"VCPU": 2, "VF": 1}, "p2": {"VF": 4}, "p9": {"VCPU": 1}}, {})
+
+    def used(of: Snapshot) -> list[dict[str, tuple[int, int]]]:
+        return [dict(summary.resources) for block in of.blocks for summary in block.summaries(0, len(block))]
+
+    assert used(overlay) == [{"VCPU": (4, 3)}, {"VF": (4, 4)}]
+    assert used(snapshot) == [{"VCPU": (4, 1)}, {"VF": (4, 0)}]

@@ -469,3 +469,11 @@ def test_an_answer_says_how_large_it_is() -> None:
         assert isinstance(few, PatternedCandidates)
         assert candidates.size > few.size + 36 * (len(candidates) - 1)
         assert list(islice(candidates, 2)) == list(candidates)[:2]
+
+
+def test_trees_that_give_nothing_are_drawn_without_summaries() -> None:
+    red = [provider(number, {"VCPU": 1}, traits=["RED"]) for number in range(1, 31)]
+    request = CandidateRequest((group("1", required=[["RED"]]),), limit=20)
+    result = search(index_of(*red), request, RANDOM)
+    assert len({said(candidate) for candidate in result.candidates}) == 20
+    assert result.summaries == ()

@@ -275,12 +275,13 @@ class _Ranker:
         tied: list[int] = standing.ties[positions].tolist()
         parts = _by_tree({name: values[positions] for name, values in standing.parts.items()})
         spans = block.trees.bounds
-        listed = zip(trees.tolist(), positions.tolist(), roots, units, parts, tied, strict=True)
-        for tree, position, root, score, told, tie in listed:
+
+        def placements(
+            tree: int, position: int, root: bytes, score: int, told: dict[str, float], tie: int
+        ) -> list[_Found]:
             start, stop = spans(tree)
             uuids: list[bytes] = [root] if stop - start == 1 else block.uuids[start:stop].tolist()
-            kind = standing.kinds[position]
-            yield [
+            return [
                 _Found(
                     outcome.form,
                     outcome.pick(uuids),
@@ -290,8 +291,10 @@ class _Ranker:
                     tie,
                     ((number, tree),) if outcome.inside else (),
                 )
-                for outcome in self._outcomes(number, tree, kind, most)
+                for outcome in self._outcomes(number, tree, standing.kinds[position], most)
             ]
+
+        return map(placements, trees.tolist(), positions.tolist(), roots, units, parts, tied)
 
     def _outcomes(self, number: int, tree: int, kind: Kind, most: int) -> Iterable[Outcome]:
         """Ways of a tree that has one, ``most`` at most, with their steps counted."""
