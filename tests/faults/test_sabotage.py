@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from tests.faults.mischief import BODIES_STALLED, BODY_SECONDS, FILE_OPENED, IDLE_SECONDS
@@ -12,8 +15,22 @@ pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 SECONDS = 4.0
 
+MOST_RUNS = 4
+"""Whether a mistake does harm within seconds is up to chance; that harm which is done is seen is not."""
+
 UNTIL_CUT_SECONDS = BODY_SECONDS + IDLE_SECONDS + 10.0
 """Until the service has looked for bodies that do not come, and others have opened its file after that."""
+
+
+def require_caught(plan: Plan, is_enough: Callable[[set[str]], bool]) -> None:
+    """Run until the kinds of violations are enough, with other seeds."""
+    reports = []
+    for seed in range(plan.seed, plan.seed + MOST_RUNS):
+        with opened(SQLITE) as target:
+            reports.append(run(target, replace(plan, seed=seed)))
+        if is_enough({violation.partition(":")[0] for violation in reports[-1].violations}):
+            return
+    pytest.fail(f"Not caught in {MOST_RUNS} runs; the last one:\n{reports[-1]}")
 
 
 @pytest.mark.parametrize(
@@ -27,9 +44,8 @@ UNTIL_CUT_SECONDS = BODY_SECONDS + IDLE_SECONDS + 10.0
     ],
 )
 def test_a_fault_that_is_built_in_is_caught(sabotage: str, faults: tuple[str, ...], kinds: set[str]) -> None:
-    with opened(SQLITE) as target:
-        report = run(target, Plan(1, SECONDS, workers=1, sabotage=sabotage, only=faults))
-    assert kinds <= {violation.partition(":")[0] for violation in report.violations}, str(report)
+    plan = Plan(1, SECONDS, workers=1, sabotage=sabotage, only=faults)
+    require_caught(plan, lambda found: kinds <= found)
 
 
 def test_locks_that_a_slow_body_costs_are_missed() -> None:
@@ -41,10 +57,7 @@ def test_locks_that_a_slow_body_costs_are_missed() -> None:
         sabotage="lose_the_locks_on_the_file",
         only=(BODIES_STALLED, FILE_OPENED),
     )
-    with opened(SQLITE) as target:
-        report = run(target, plan)
-    kinds = {text.partition(":")[0] for text in report.violations}
-    assert kinds & {"acknowledged yet lost", "damaged"}, str(report)
+    require_caught(plan, lambda found: bool(found & {"acknowledged yet lost", "damaged"}))
 
 
 def test_without_a_fault_nothing_is_found() -> None:
