@@ -61,14 +61,13 @@ propagate = 0
 
 @pytest.fixture
 def _loggers_as_before() -> Iterator[None]:
-    names = ("", "placement", "moorage")
-    before = {
-        name: (logger, list(logger.handlers), logger.level, logger.propagate, logger.parent)
-        for name in names
-        for logger in [logging.getLogger(name)]
-    }
+    """All of them: before oslo.log reads a file, it takes levels and handlers of every logger away."""
+    known = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    before = [
+        (logger, list(logger.handlers), logger.level, logger.propagate, logger.parent) for logger in known
+    ]
     yield
-    for logger, handlers, level, propagate, parent in before.values():
+    for logger, handlers, level, propagate, parent in before:
         logger.handlers[:] = handlers
         logger.setLevel(level)
         logger.propagate, logger.parent = propagate, parent
