@@ -22,6 +22,7 @@ from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, o
 from tests.databases.prepared import OpenService
 from tests.databases.sql_watch import instead_of_commit
 from tests.databases.test_lost_commits import happens_and_is_lost, is_lost_before_it_happens
+from tests.databases.test_placing import place
 from tests.databases.together import held_up
 
 
@@ -109,34 +110,43 @@ def test_the_second_of_a_group_waits_for_the_answer_of_the_first(service: Servic
     assert service.provider_usages(provider).usages == {VCPU: 1}
 
 
-def test_of_clients_of_two_processes_with_one_key_one_claims(
+CLIENTS = 64
+
+
+def test_of_64_clients_of_two_processes_with_one_key_one_claims(
     store: Store, service: Service, open_service: OpenService
 ) -> None:
-    provider = add_provider(service, VCPU=100)
-    names = [f"key {number}" for number in range(6)]
+    provider, start = add_provider(service, VCPU=100), service.revision()
+    names = ["placed", "gang", "exact"]
     services = [service, open_service(store)]
-    answers: dict[str, set[int]] = {name: set() for name in names}
+    revisions: dict[str, set[int]] = {name: set() for name in names}
     fresh: list[str] = []
-    begin = threading.Barrier(16)
+    begin = threading.Barrier(CLIENTS)
+
+    def claimed(by: Service, name: str) -> WriteOutcome[Any]:
+        # Each client names consumers of its own: only one of them may come to hold something.
+        if name == "exact":
+            return ordered(by, claim(new_uuid(), {provider: {VCPU: 1}}), key(name))
+        return by.place(place(*[1] * (3 if name == "gang" else 1)), ASKER, key(name))
 
     def run(number: int) -> None:
         begin.wait()
-        for name in names if number % 2 else reversed(names):
-            wanted = claim(new_uuid(), {provider: {VCPU: 1}})
-            outcome = ordered(services[number % 2], wanted, key(name))
+        for name in names[number % 3 :] + names[: number % 3]:
+            outcome = claimed(services[number % 2], name)
             assert outcome.error is None
-            answers[name].add(outcome.revision)
+            revisions[name].add(outcome.revision)
             if outcome.replayed is None:
                 fresh.append(name)
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(16)]
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(fresh) == names
-    assert all(len(revisions) == 1 for revisions in answers.values())
-    assert service.provider_usages(provider).usages == {VCPU: len(names)}
+    assert sorted(fresh) == sorted(names)
+    assert set.union(*revisions.values()) == set(range(start + 1, start + 4))
+    assert service.revision() == start + 3
+    assert service.provider_usages(provider).usages == {VCPU: 5}
 
 
 @pytest.mark.parametrize("loss", [happens_and_is_lost, is_lost_before_it_happens])

@@ -32,6 +32,8 @@ from moorage.service.live_index import Indexed, LiveIndex
 from moorage.store.store import Store
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.prepared import OpenService
+from tests.databases.sql_watch import instead_of_commit
+from tests.databases.test_lost_commits import happens_and_is_lost
 from tests.databases.together import held_up
 
 
@@ -147,6 +149,21 @@ def test_what_fits_but_for_its_group_waits_for_it(service: Service) -> None:
     assert isinstance(error, NothingFitsError)
     # The first is committed: on this state nothing fits.
     assert error.revision == start + 1
+    assert used(service, provider) == 5
+
+
+def test_what_a_group_with_a_lost_commit_has_put_off_leads_the_next(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = add_provider(service, VCPU=8)
+    service.warm_up()
+    start = service.revision()
+    commits = instead_of_commit(monkeypatch, happens_and_is_lost)
+    first, second = tickets_of(service, place(5), place(5))
+    assert (first.error, first.revision) == (None, start + 1)
+    assert isinstance(second.error, EntriesRefusedError)
+    assert second.revision == start + 1
+    assert len(commits) == 1
     assert used(service, provider) == 5
 
 

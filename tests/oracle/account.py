@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
+from itertools import zip_longest
 from typing import Any, TypeVar, cast
 
 from moorage.model import commands, errors, placing, values
@@ -296,20 +297,25 @@ class Account:
     def _(self, command: commands.GrantClaims) -> placing.Granted:
         found: list[placing.GrantedEntry | errors.MoorageError] = []
         before = deepcopy((self.nodes, self.holders))
-        for claim in command.claims:
+        for claim, passed_on in zip_longest(command.claims, command.passed_on):
+            together = [claim] if passed_on is None else [claim, passed_on]
+            last = deepcopy((self.nodes, self.holders))
             try:
-                self._check_claims([claim])
-                self._check_classes(sorted(classes_claimed([claim])))
-                self._grant([claim])
+                self._check_claims(together)
+                self._check_classes(sorted(classes_claimed(together)))
+                self._grant(together)
             except errors.MoorageError as error:
+                self.nodes, self.holders = last
                 found.append(error)
+                refused = [
+                    (number, one) for number, one in enumerate(found) if isinstance(one, errors.MoorageError)
+                ]
+                if len(command.claims) - len(refused) < command.least:
+                    self.nodes, self.holders = before
+                    raise errors.EntriesRefusedError(tuple(refused)) from error
             else:
                 generation = self.holders[claim.consumer].generation
                 found.append(placing.GrantedEntry(claim.consumer, generation, claim.allocations))
-        refused = [(number, one) for number, one in enumerate(found) if isinstance(one, errors.MoorageError)]
-        if len(found) - len(refused) < command.least:
-            self.nodes, self.holders = before
-            raise errors.EntriesRefusedError(tuple(refused))
         return placing.Granted(tuple(found))
 
     @_carry_out.register

@@ -18,6 +18,8 @@ UNORDERED = {"traits", "aggregates"}
 
 def comparable(value: Any) -> Any:
     """A result without times and without an order that nobody promised."""
+    if isinstance(value, MoorageError):
+        return type(value), str(value)
     if isinstance(value, tuple | list):
         return tuple(comparable(item) for item in value)
     if isinstance(value, Mapping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from moorage.model.commands import (
@@ -21,8 +22,10 @@ from moorage.model.commands import (
     DeleteProvider,
     DeleteResourceClass,
     DeleteTrait,
+    GrantClaims,
     Keep,
     NewInventories,
+    ReleaseClaims,
     RenameResourceClass,
     ReplaceAllocations,
     Reshape,
@@ -266,6 +269,32 @@ def delete_allocations(draw: st.DrawFn, account: Account) -> DeleteAllocations:
 
 
 @st.composite
+def grant_claims(draw: st.DrawFn, account: Account) -> GrantClaims:
+    """Claims that hold something, one after the other; now and then one passes on what it held."""
+    made = draw(lists_of_claims(account, 1).map(lambda found: tuple(one for one in found if one.allocations)))
+    assume(made)
+    least = draw(st.sampled_from([len(made), len(made), 1]))
+    takers = [consumer for consumer in CONSUMERS if consumer not in {one.consumer for one in made}]
+    passed_on: list[Claim | None] = []
+    for claim in made:
+        held = account.held(claim.consumer)
+        if not held or not takers or draw(st.booleans()):
+            passed_on.append(None)
+            continue
+        allocations: dict[str, dict[str, int]] = {}
+        for (provider, name), amount in held.items():
+            allocations.setdefault(provider, {})[name] = amount
+        passed_on.append(Claim(takers.pop(), allocations, "red", "ann", None))
+    return GrantClaims(made, least, passed_on=tuple(passed_on))
+
+
+@st.composite
+def release_claims(draw: st.DrawFn, account: Account) -> ReleaseClaims:
+    consumers = draw(st.lists(some(tuple(account.holders), CONSUMERS), min_size=1, max_size=3))
+    return ReleaseClaims(tuple(consumers), draw(st.booleans()))
+
+
+@st.composite
 def reshape(draw: st.DrawFn, account: Account) -> Reshape:
     """Inventories that come, stay and go, together with some claims."""
     changed = draw(st.lists(providers(account), max_size=2, unique=True))
@@ -282,6 +311,8 @@ Maker = Callable[[Account], st.SearchStrategy[Command[Any]]]
 
 SINGLE: Final[dict[type[Command[Any]], tuple[int, Maker]]] = {
     ReplaceAllocations: (8, replace_allocations),
+    GrantClaims: (4, grant_claims),
+    ReleaseClaims: (2, release_claims),
     Reshape: (3, reshape),
     SetInventories: (4, set_inventories),
     UpdateProvider: (4, update_provider),
@@ -300,6 +331,11 @@ SINGLE: Final[dict[type[Command[Any]], tuple[int, Maker]]] = {
     CreateTrait: (1, create_trait),
 }
 """Every kind of command but ``Batch``: its weight, and what makes one for an account."""
+
+NATIVE: Final = (GrantClaims, ReleaseClaims)
+"""What Placement's API has no request for."""
+
+OF_PLACEMENT: Final = tuple(kind for kind in SINGLE if kind not in NATIVE)
 
 DELETES_A_NAME = (DeleteTrait, DeleteResourceClass)
 GROUPABLE: Final = tuple(kind for kind in SINGLE if kind is not RenameResourceClass)

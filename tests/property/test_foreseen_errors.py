@@ -61,7 +61,7 @@ def test_what_refuses_a_command_is_foreseen_for_its_operations(data: st.DataObje
     for command in strategies_account.BEGINNING:
         account.execute(command)
     for _ in range(STEPS):
-        command = data.draw(strategies_account.commands(account))
+        command = data.draw(strategies_account.commands(account, strategies_account.OF_PLACEMENT))
         ended, reason, _text = outcome(account.execute, command)
         if ended == "refused":
             for operation in operations(command):
@@ -69,6 +69,6 @@ def test_what_refuses_a_command_is_foreseen_for_its_operations(data: st.DataObje
 
 
 def test_every_command_belongs_to_operations_of_the_table() -> None:
-    kinds = set(strategies_account.SINGLE)
+    kinds = set(strategies_account.OF_PLACEMENT)
     assert kinds == {*OPERATIONS, commands.CreateResourceClass}
     assert {operation for found in OPERATIONS.values() for operation in found} <= set(BY_NAME)

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,24 +21,27 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from moorage.model.commands import Command, RenameResourceClass
-from moorage.model.errors import OutcomeUnknownError, UnavailableError
+from moorage.model.commands import Command, PlaceClaims, RenameResourceClass
+from moorage.model.errors import KeyReusedError, OutcomeUnknownError, UnavailableError
+from moorage.model.keys import RememberedAnswer
 from moorage.model.values import Requester
+from moorage.service.binding import touch_of
 from moorage.service.committer import Ticket
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.service.verification import verify
 from moorage.store.changes import changelog
+from moorage.store.nouns.keys import unpacked_text
 from moorage.store.store import READ_ATTEMPTS
 from tests.databases.index_contents import contents
 from tests.databases.prepared import store_on
-from tests.databases.together import led
 from tests.oracle.account import Account
 from tests.oracle.compare import comparable, outcome
 from tests.property.strategies_account import BEGINNING, commands, groups
 from tests.schedules import content, driver
 from tests.schedules.clock import Clock
 from tests.schedules.driver import AFTER_COMMIT, COMMIT, CONFLICTS, LOSSES, REFUSALS, Fault, Schedule
+from tests.schedules.native import Sent, misplaced, sent, text_of, unfounded
 
 MOST_FAULTS = 4
 """Faults that one group meets at the most, those while it is settled included."""
@@ -50,6 +54,9 @@ SLOW_SECONDS = 20.0
 
 MOST_ROUNDS = 4
 """Groups written in a row: that is what it is about; the other steps come in between."""
+
+MOST_EARLIER = 6
+"""Earlier requests with keys that may be sent again."""
 
 PROCESSES = st.sampled_from([0, 1])
 
@@ -80,7 +87,7 @@ def any_group(account: Account) -> st.SearchStrategy[tuple[Command[Any], ...]]:
 class Carried:
     """A group that was carried out: by whom, and how it was answered."""
 
-    group: Sequence[Command[Any]]
+    group: Sequence[Sent]
     names: list[str]
     tickets: list[Ticket]
     done_at: int
@@ -94,6 +101,15 @@ class Carried:
     def unknown(self) -> bool:
         """Whether the group was told that nobody knows."""
         return any(isinstance(ticket.error, OutcomeUnknownError) for ticket in self.tickets)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command with its answer, and the revision at which it was done or refused."""
+
+    sent: Sent
+    ticket: Ticket
+    at: int
 
 
 class Stage:
@@ -162,6 +178,8 @@ class Machine(RuleBasedStateMachine):
         for command in BEGINNING:
             self.account.execute(command)
         self.numbers = count()
+        self.sent: list[Sent] = []
+        self.remembered: dict[str, tuple[str, str]] = {}
         self.raw = sqlite3.connect(self.stage.path, isolation_level=None)
         self.observer = self.stage.observer
         self.plans = self.stage.plans
@@ -187,10 +205,8 @@ class Machine(RuleBasedStateMachine):
     def write_once(self, data: st.DataObject, process: int, faults: list[Fault]) -> None:
         """A group of commands, each of whose attempts may fail, while the other process writes too."""
         type(self).schedules += 1
-        group = data.draw(any_group(self.account), label="group")
-        rivals = [
-            data.draw(any_group(self.account), label="rival") if fault.meanwhile else () for fault in faults
-        ]
+        group = self.drawn(data, "group")
+        rivals = [self.drawn(data, "rival") if fault.meanwhile else () for fault in faults]
         before = self._revision()
         carried: list[Carried] = []
         plan = self.plans[process]
@@ -202,8 +218,17 @@ class Machine(RuleBasedStateMachine):
         self._check_answers(own, plan.struck)
         plan.struck.clear()
         plan.forget()
-        self._replay(self._in_order(carried, own, before))
+        self._replay(self._in_order((*carried, own), before), before)
         assert content.of_database(self.raw) == content.of_account(self.account)
+
+    def drawn(self, data: st.DataObject, label: str) -> tuple[Sent, ...]:
+        """A group of commands."""
+        number = next(self.numbers)
+        plain = any_group(self.account)
+        group = plain.flatmap(lambda found: sent(self.account, found, self.sent[-MOST_EARLIER:], number))
+        found: tuple[Sent, ...] = data.draw(group, label=label)
+        self.sent += [each for each in found if each.key is not None]
+        return found
 
     @rule(process=PROCESSES, bad_luck=st.lists(faults(), max_size=READ_ATTEMPTS - 1))
     def search(self, process: int, bad_luck: list[Fault]) -> None:
@@ -233,10 +258,26 @@ class Machine(RuleBasedStateMachine):
 
     # What must hold.
 
-    def _carry_out(self, process: int, group: Sequence[Command[Any]]) -> Carried:
+    def _carry_out(self, process: int, group: Sequence[Sent]) -> Carried:
         names = [f"req-{next(self.numbers)}" for _ in group]
-        orders = [(command, Requester(request_id=name)) for command, name in zip(group, names, strict=True)]
-        tickets = led(self.services[process], orders)
+        committer = self.services[process]._committer
+        tickets = [
+            Ticket(
+                each.command,
+                Requester(request_id=name),
+                touch_of(each.command, key),
+                asks_revision=True,
+                key=key,
+            )
+            for each, name in zip(group, names, strict=True)
+            for key in [each.idempotency_key()]
+        ]
+        committer._waiting.extend(tickets)
+        # What the first group puts off leads the next one.
+        while committer._waiting:
+            committer._waiting[0].wake.acquire(blocking=False)
+            committer._lead()
+        assert all(ticket.answered for ticket in tickets)
         return Carried(group, names, tickets, self._revision())
 
     def _revision(self) -> int:
@@ -249,8 +290,8 @@ class Machine(RuleBasedStateMachine):
             assert not carried.unavailable
             assert not carried.unknown
 
-    def _in_order(self, rivals: list[Carried], own: Carried, before: int) -> list[Carried]:
-        """The groups as they were committed; every command at most once, and dense."""
+    def _in_order(self, carried: Sequence[Carried], before: int) -> list[Done]:
+        """The commands as they were committed; every command at most once, and dense."""
         rows = self.raw.execute(
             "SELECT revision, position, request_id FROM moorage_changes WHERE revision > ? "
             "ORDER BY revision, position",
@@ -261,32 +302,69 @@ class Machine(RuleBasedStateMachine):
             assert first.setdefault(name, revision) == revision, f"{name} was applied twice"
             assert position == 0 or (revision, position - 1, name) in rows
         assert sorted(first.values()) == list(range(before + 1, self._revision() + 1)), "not dense"
-
-        def committed_at(carried: Carried) -> float:
-            logged = [first[name] for name in carried.names if name in first]
-            if logged:
-                return min(logged)
-            # It wrote nothing: what it saw is what there was at its last attempt.
-            return carried.done_at + 0.5
-
-        for carried in (*rivals, own):
-            for name, ticket in zip(carried.names, carried.tickets, strict=True):
-                if ticket.error is not None and not isinstance(ticket.error, OutcomeUnknownError):
+        found: list[tuple[tuple[int, bool, int], Done]] = []
+        for each in carried:
+            for request, name, ticket in zip(each.group, each.names, each.tickets, strict=True):
+                unknown = isinstance(ticket.error, OutcomeUnknownError)
+                if ticket.error is not None and not unknown:
                     assert name not in first, f"{name} was refused, but applied"
-        self.logged = set(first)
-        return sorted((*rivals, own), key=committed_at)
+                if type(ticket.error) is UnavailableError or (unknown and name not in first):
+                    continue
+                seen = ticket.revision if ticket.revision is not None else each.done_at
+                at = first.get(name, seen)
+                found.append(((at, name not in first, len(found)), Done(request, ticket, at)))
+        return [done for _, done in sorted(found, key=lambda item: item[0])]
 
-    def _replay(self, ordered: list[Carried]) -> None:
+    def _replay(self, ordered: Sequence[Done], before: int) -> None:
         """Every answer is the twin's; what nobody knows has happened if the log says so."""
-        for carried in ordered:
-            if carried.unavailable:
-                continue
-            if carried.unknown and not self.logged.intersection(carried.names):
-                continue
-            for command, ticket in zip(carried.group, carried.tickets, strict=True):
-                expected = outcome(self.account.execute, command)
-                if not carried.unknown:
+        past = {before: deepcopy(self.account)}
+        refused: list[tuple[Done, Account]] = []
+        for done in ordered:
+            sent, ticket = done.sent, done.ticket
+            known = None if sent.key is None else self.remembered.get(sent.key)
+            if known is not None:
+                self._check_known(known, done)
+            elif isinstance(sent.command, PlaceClaims):
+                if ticket.error is None or isinstance(ticket.error, OutcomeUnknownError):
+                    assert sent.key is not None
+                    text = self._kept(sent.key)
+                    if ticket.error is None:
+                        assert text == text_of(ticket.result)
+                    self.remembered[sent.key] = repr(sent.command), text
+                    fault = misplaced(self.account, sent.command, text)
+                    assert fault is None, fault
+                else:
+                    refused.append((done, deepcopy(self.account)))
+            else:
+                expected = outcome(self.account.execute, sent.command)
+                if not isinstance(ticket.error, OutcomeUnknownError):
                     assert self._answer(ticket) == expected
+                if sent.key is not None and expected[0] == "done":
+                    self.remembered[sent.key] = repr(sent.command), self._kept(sent.key)
+            past[done.at] = deepcopy(self.account)
+        for done, at in refused:
+            assert isinstance(done.sent.command, PlaceClaims)
+            assert done.ticket.error is not None
+            wrong = unfounded(done.sent.command, done.ticket.error, at, past)
+            assert wrong is None, wrong
+
+    def _check_known(self, known: tuple[str, str], done: Done) -> None:
+        """The answer to a key that was used before."""
+        command, text = known
+        ticket = done.ticket
+        if command != repr(done.sent.command):
+            assert isinstance(ticket.error, KeyReusedError | OutcomeUnknownError), ticket
+        elif ticket.error is None:
+            assert isinstance(ticket.result, RememberedAnswer), ticket
+            assert ticket.result.text == text
+        else:
+            assert isinstance(ticket.error, OutcomeUnknownError), ticket
+
+    def _kept(self, key: str) -> str:
+        """What the database remembers under a key."""
+        row = self.raw.execute("SELECT answer FROM moorage_keys WHERE id = ?", (key,)).fetchone()
+        assert row is not None, f"{key} was used, but is not there"
+        return unpacked_text(row[0])
 
     @staticmethod
     def _answer(ticket: Ticket) -> tuple[str, Any, str]:

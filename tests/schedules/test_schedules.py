@@ -1,10 +1,11 @@
-"""Thousands of schedules of faults, and proof that each kind of mistake would be seen."""
+"""Hundreds of schedules of faults, and proof that each kind of mistake would be seen."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from moorage.model.values import Requester
 from moorage.service.facade import Service
+from moorage.service.placing import Placement
+from moorage.store import transaction
 from moorage.store.changes import changelog
 from moorage.store.sql import statements
 from moorage.store.store import Store
@@ -29,9 +32,9 @@ pytestmark = pytest.mark.no_cover
 
 THOROUGH = os.environ.get("MOORAGE_TEST_PROFILE", "check") != "check"
 
-RUNS = 100 if THOROUGH else 6
+RUNS = 60 if THOROUGH else 6
 STEPS = 20
-"""A run comes to some ten groups of commands, each with a schedule of its own: 100 runs are 1,000."""
+"""A run comes to some ten groups of commands, each with a schedule of its own: 60 runs are 600."""
 
 MOST_REPETITIONS = 5
 """Chance may choose short runs, one after the other: then there are as many again."""
@@ -142,6 +145,21 @@ def counts_once_too_often(patch: pytest.MonkeyPatch) -> None:
     _logged(patch, revisions.update().values(revision=revisions.c.revision + 1))
 
 
+def forgets_keys(patch: pytest.MonkeyPatch) -> None:
+    """No answer is remembered, so that a request that is sent again is carried out again."""
+    patch.setattr(transaction, "plan_keys", lambda _after, _used: [])
+
+
+def claims_half_a_gang(patch: pytest.MonkeyPatch) -> None:
+    """Of claims that must have places together, those that can have one are granted."""
+    real = Placement.of
+    patch.setattr(
+        Placement,
+        "of",
+        lambda placement, command, decision: real(placement, replace(command, least=1), decision),
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "mutant",
@@ -152,6 +170,8 @@ def counts_once_too_often(patch: pytest.MonkeyPatch) -> None:
         loses_a_line_of_the_log,
         tells_of_another_tree,
         counts_once_too_often,
+        forgets_keys,
+        claims_half_a_gang,
     ],
 )
 def test_a_mistake_made_on_purpose_is_seen(mutant: Patch, monkeypatch: pytest.MonkeyPatch) -> None:

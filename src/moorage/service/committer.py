@@ -270,8 +270,8 @@ class Committer:
                 raise
         finally:
             waiting = len(self._waiting)
-            if done is not None and len(done.group) < len(group):
-                self._put_off(group, done)
+            if done is None or len(done.group) < len(group):
+                self._put_off(group, () if done is None else done.group)
             # The next group can be on its way to the database while the clients of this one are answered.
             follows = self._hand_over()
             if done is not None:
@@ -281,9 +281,12 @@ class Committer:
             if self._observer is not None:
                 self._observer.group_ended(len(group), waiting, time.perf_counter() - begun)
 
-    def _put_off(self, group: Sequence[Ticket], done: _Done) -> None:
-        """Let tickets of a group that it has left out lead the next group. Late ones are refused."""
-        decided = set(map(id, done.group))
+    def _put_off(self, group: Sequence[Ticket], done: Sequence[Ticket]) -> None:
+        """Let tickets of a group that it has left out lead the next group. Late ones are refused.
+
+        ``done``: those that will be answered. Those of a lost COMMIT that had happened are answered already.
+        """
+        decided = set(map(id, done))
         left = [ticket for ticket in group if not ticket.answered and id(ticket) not in decided]
         left = _in_time(left, UnavailableError("other writes kept taking the place"))
         with self._mutex:
@@ -316,7 +319,7 @@ class Committer:
         return group
 
     def _commit_group(self, group: Sequence[Ticket]) -> _Done | None:
-        """Commit the group as one, or else each command alone. None: all commands have been answered."""
+        """Commit the group as one, or else each command alone. None: all that it has decided are answered."""
         try:
             return self._commit_as_one(group)
         except (UnavailableError, OutcomeUnknownError):
@@ -345,7 +348,7 @@ class Committer:
                     _answer(done, follows=True)
 
     def _commit_as_one(self, group: Sequence[Ticket]) -> _Done | None:
-        """Try until the group is done or refused, or the deadline has passed. None: all have been answered.
+        """Try until the group is done or refused, or the deadline has passed. None: all decided are answered.
 
         Raises ConstraintError if the group has several commands.
         """
