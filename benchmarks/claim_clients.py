@@ -69,6 +69,8 @@ LAST_ANSWER = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 class Orders:
     """``providers`` are the uuids that clients claim from; ``behaviour`` is one of ``BEHAVIOURS``.
 
+    ``order`` is what placed claims are ordered by, if they are.
+
     ``pause_seconds`` is how long a client waits that was told 503, or nothing. ``keep_exchanges`` says
     whether each single exchange is told of.
     """
@@ -81,6 +83,7 @@ class Orders:
     providers: Sequence[str]
     pause_seconds: float = 0.0
     keep_exchanges: bool = False
+    order: Mapping[str, Any] | None = None
 
 
 A_THIRD = 1 / 3
@@ -185,6 +188,7 @@ class Behaviour:
     def __init__(self, orders: Orders, told: Told, is_over: Callable[[], bool]) -> None:
         self._providers = orders.providers
         self._chance = Random(orders.seed)
+        self._order = {} if orders.order is None else {"order": orders.order}
         self._told = told
         self._is_over = is_over
 
@@ -235,7 +239,8 @@ class Behaviour:
 
     def _place(self, claims: int) -> Steps:
         while True:
-            entry = {"count": claims, "ask": {"groups": {"": {"resources": self._chance.choice(FLAVORS)}}}}
+            ask = {"groups": {"": {"resources": self._chance.choice(FLAVORS)}}}
+            entry = {"count": claims, "ask": ask, **self._order}
             reply = yield CLAIMING, request("POST", "/moorage/v1/claims", orjson.dumps({"claims": [entry]}))
             if reply.succeeded:
                 self._note(claims)

@@ -1,9 +1,10 @@
 """Claims per second that the service places itself, on varied hosts of which half are partly in use.
 
-    python -m benchmarks.placing [--database postgresql] [--hosts 10000] [--seconds 6]
+    python -m benchmarks.placing [--database postgresql] [--hosts 10000] [--seconds 6] [--strategy pack ...]
 
-Clients ask for flavors, drawn from a hundred, one claim at a time or many in one request. Prints a table and
-writes JSON. The exit status is 1 if a request fails, or if ``moorage verify`` finds a fault afterwards.
+Clients ask for flavors, drawn from a hundred, one claim at a time or many in one request, and for the best
+place by each strategy named. Prints a table and writes JSON. The exit status is 1 if a request fails, or if
+``moorage verify`` finds a fault afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -29,6 +31,7 @@ from benchmarks.compare import OUTPUT, SEED, TABLE_WIDTH, described_machine
 from benchmarks.databases import KINDS, running_server
 from benchmarks.figures import MILLISECONDS, percentile
 from benchmarks.services import Moorage
+from moorage.model.orders import PACK, STRATEGIES
 from moorage.model.values import Inventory
 from tests.servers.binaries import POSTGRESQL
 from tests.servers.databases import fresh_database
@@ -59,14 +62,18 @@ def verified(service: Moorage) -> bool:
     return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
-def measured(service: Moorage, behaviour: str, clients: int, seconds: float, seed: int) -> dict[str, Any]:
-    """Figures of one row."""
+def measured(
+    service: Moorage, strategy: str, behaviour: str, clients: int, seconds: float, seed: int
+) -> dict[str, Any]:
+    """Figures of one row: what clients do by a strategy, and how many of them."""
     before = service.cpu_seconds()
-    told = claim_clients.run(Orders(service.port, behaviour, clients, seconds, seed, ()))
+    order = {"strategy": strategy}
+    told = claim_clients.run(Orders(service.port, behaviour, clients, seconds, seed, (), order=order))
     cpu = service.cpu_seconds() - before
     times = sorted(told.seconds[claim_clients.CLAIMING])
     return {
         "behaviour": behaviour,
+        "strategy": strategy,
         "clients": clients,
         "placed_per_second": told.finished / told.elapsed,
         "p50_ms": percentile(times, 50) * MILLISECONDS,
@@ -90,9 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         loader.load(url, varied(options.hosts, Random(SEED)), Random(SEED))
         service.start()
         stack.callback(service.stop)
-        for number, (name, behaviour, clients) in enumerate(ROWS):
-            row = measured(service, behaviour, clients, options.seconds, SEED + number)
-            found["results"].append({"row": name, "hosts": options.hosts, **row})
+        rows = product(options.strategy or [PACK], ROWS)
+        for number, (strategy, (name, behaviour, clients)) in enumerate(rows):
+            told = measured(service, strategy, behaviour, clients, options.seconds, SEED + number)
+            found["results"].append({"row": name, "hosts": options.hosts, **told})
         found["sound"] = verified(service)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"placing-{options.database}-{options.hosts}.json"
@@ -103,10 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the table."""
-    table = Table("claims", "clients", "hosts", "placed per second", "p50", "p99", "CPU per claim", "refused")
+    table = Table(
+        "claims",
+        "strategy",
+        "clients",
+        "hosts",
+        "placed per second",
+        "p50",
+        "p99",
+        "CPU per claim",
+        "refused",
+    )
     for row in found["results"]:
         table.add_row(
             row["row"],
+            row["strategy"],
             str(row["clients"]),
             f"{row['hosts']:,}",
             f"{row['placed_per_second']:,.0f}",
@@ -124,6 +143,9 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.placing", description=__doc__)
     made.add_argument("--database", choices=KINDS, default=POSTGRESQL)
     made.add_argument("--hosts", type=int, default=10_000)
+    made.add_argument(
+        "--strategy", choices=STRATEGIES, action="append", help="may be given several times; pack by default"
+    )
     made.add_argument("--seconds", type=float, default=6.0)
     made.add_argument("--output", type=Path, default=OUTPUT)
     return made

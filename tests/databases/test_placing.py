@@ -29,6 +29,7 @@ from moorage.rules.decide import touch
 from moorage.service.committer import Committer, Ticket
 from moorage.service.facade import Service
 from moorage.service.live_index import Indexed, LiveIndex
+from moorage.service.placing import Placer
 from moorage.store.store import Store
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.prepared import OpenService
@@ -313,7 +314,7 @@ def test_two_processes_place_without_a_refusal(
 
 def test_a_hard_search_holds_up_no_group(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = two(service, VCPU=8)
-    monkeypatch.setattr(service._committer._binder, "_choose", service._chooser.within(1))
+    monkeypatch.setattr(service._committer, "_binder", Placer(service._index, service._chooser, 1))
     assert placed(service, place(5, 5)) == [first, second]
     outcome = service.place(place(9), ASKER)
     assert isinstance(outcome.error, EntriesRefusedError)
@@ -323,7 +324,7 @@ def test_a_hard_search_is_done_again_if_its_place_was_taken(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = two(service, VCPU=8)
-    monkeypatch.setattr(service._committer._binder, "_choose", service._chooser.within(1))
+    monkeypatch.setattr(service._committer, "_binder", Placer(service._index, service._chooser, 1))
     real, holder = service._committer.outcome, new_uuid()
 
     def outcome(command: Any, *rest: Any) -> Any:
@@ -338,7 +339,7 @@ def test_a_hard_search_is_done_again_if_its_place_was_taken(
 def test_a_search_that_is_too_hard_is_refused(store: Store, open_service: OpenService) -> None:
     service = open_service(store, SearchSettings(step_limit=1))
     add_provider(service, VCPU=8)
-    service._committer._binder._choose = service._chooser.within(1)  # type: ignore[attr-defined]
+    service._committer._binder = Placer(service._index, service._chooser, 1)
     with pytest.raises(SearchLimitError):
         service.place(place(1), ASKER)
     # While others of the group are placed, it is as hard.
@@ -351,7 +352,7 @@ def test_hard_places_that_are_always_taken_are_given_up(
 ) -> None:
     service = open_service(store, deadline_seconds=0)
     add_provider(service, VCPU=8)
-    monkeypatch.setattr(service._committer._binder, "_choose", service._chooser.within(1))
+    monkeypatch.setattr(service._committer, "_binder", Placer(service._index, service._chooser, 1))
     with pytest.raises(UnavailableError):
         service.place(place(1), ASKER)
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, permutations
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from moorage.model.commands import Command, GrantClaims, PlaceClaims
 from moorage.model.errors import (
@@ -29,9 +29,10 @@ from moorage.model.requests import CandidateRequest, SearchSettings
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
+from moorage.search.order.board import Amounts, Board, NotLoneError
 from moorage.search.order.ranking import OrderMemory, best
 from moorage.service.binding import Bind, PutOffError
-from moorage.service.live_index import LiveIndex
+from moorage.service.live_index import Indexed, LiveIndex
 
 STEPS_IN_GROUP: Final = 20_000
 """Steps of choosing one place while a group of writes waits, some five milliseconds. A search that needs more
@@ -58,6 +59,10 @@ class Chooser:
         self._orders = OrderMemory(memory)
         self._random = random.Random(0)  # noqa: S311 - nothing is drawn from it
 
+    def board(self) -> Board:
+        """A board for places that are chosen one after the other."""
+        return Board(self._orders)
+
     def within(self, step_limit: int) -> Choose:
         """The choice of a search that may take so many steps."""
         settings = SearchSettings(step_limit=step_limit)
@@ -76,6 +81,96 @@ class Chooser:
             return None
 
         return choose
+
+
+class Stock(Protocol):
+    """What is free, while claims are placed one after the other."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All providers, with what has been claimed so far."""
+        ...
+
+    def choose(self, request: CandidateRequest, order: Order | None) -> Chosen | None:
+        """See ``Choose``."""
+        ...
+
+    def claim(self, amounts: Amounts) -> None:
+        """Count ``amounts`` as in use; an amount below 0 as free."""
+        ...
+
+    def mark(self) -> int:
+        """The present state, to come back to."""
+        ...
+
+    def back(self, mark: int) -> None:
+        """Take back all claims since ``mark``."""
+        ...
+
+
+class SnapshotStock:
+    """The stock of a single command."""
+
+    def __init__(self, snapshot: Snapshot, choose: Choose) -> None:
+        self._made = [snapshot]
+        self._choose = choose
+        self._places: dict[str, Place | None] = {}
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """See ``Stock``."""
+        return self._made[-1]
+
+    def choose(self, request: CandidateRequest, order: Order | None) -> Chosen | None:
+        """See ``Stock``."""
+        return self._choose(self.snapshot, request, order)
+
+    def claim(self, amounts: Amounts) -> None:
+        """See ``Stock``."""
+        self._made.append(self.snapshot.with_more(amounts, self._places))
+
+    def mark(self) -> int:
+        """See ``Stock``."""
+        return len(self._made)
+
+    def back(self, mark: int) -> None:
+        """See ``Stock``."""
+        del self._made[mark:]
+
+
+IN_TURN: Final = Order(seed=0)
+"""The order of requests that have none: their first candidate is the best."""
+
+
+class BoardStock:
+    """The stock of the groups of writes: their leaders know the best places of usual requests."""
+
+    def __init__(self, board: Board, choose: Choose, steps: int) -> None:
+        self._board = board
+        self._choose = choose
+        self._steps = steps
+        self.claim = board.claim
+        self.mark = board.mark
+        self.back = board.back
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """See ``Stock``."""
+        return self._board.snapshot
+
+    def choose(self, request: CandidateRequest, order: Order | None) -> Chosen | None:
+        """See ``Stock``."""
+        try:
+            best_one = self._board.best(request, order or IN_TURN, self._steps)
+        except NotLoneError:
+            return self._choose(self.snapshot, request, order)
+        if best_one is None:
+            return None
+        candidate = best_one.candidate
+        if order is None:
+            return candidate.allocations, Choice(candidate.mappings)
+        choice = Choice(candidate.mappings, best_one.score, best_one.parts, best_one.feasible)
+        return candidate.allocations, choice
 
 
 class UnsettledError(Exception):
@@ -139,7 +234,7 @@ def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceCl
     """
     chosen_on = ChosenOn(revision)
     try:
-        return Placement(revision, snapshot, choose).of(command, chosen_on)
+        return Placement(revision, SnapshotStock(snapshot, choose)).of(command, chosen_on)
     except UnsettledError:
         pass
     refusal: EntriesRefusedError | None = None
@@ -147,7 +242,7 @@ def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceCl
     each_alone = not any(command.orders)
     ways = orders(command.requests)
     for order in islice(ways, ORDERS):
-        placement = Placement(revision, snapshot, choose)
+        placement = Placement(revision, SnapshotStock(snapshot, choose))
         try:
             return placement.in_order(command, order, chosen_on)
         except EntriesRefusedError as error:
@@ -159,23 +254,14 @@ def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceCl
 
 
 class Placement:
-    """Places for the claims of one command, on a snapshot that is at ``revision``."""
+    """Places for the claims of one command, on a stock that is at ``revision``."""
 
-    def __init__(
-        self,
-        revision: int,
-        snapshot: Snapshot,
-        choose: Choose,
-        places: dict[str, Place | None] | None = None,
-    ) -> None:
-        """``places``: where providers are, as far as that is known of this snapshot."""
-        self.snapshot = snapshot
+    def __init__(self, revision: int, stock: Stock) -> None:
         # Whether a claim takes from several providers, so that an order does not settle where equal ones fit.
         self.spread = False
         self.refused: list[tuple[int, MoorageError]] = []
         self._revision = revision
-        self._choose = choose
-        self._places: dict[str, Place | None] = {} if places is None else places
+        self._stock = stock
 
     def of(self, command: PlaceClaims, decision: ChosenOn) -> GrantClaims:
         """The command with places; of a gang the largest asks are placed first.
@@ -185,15 +271,16 @@ class Placement:
         """
         if not is_gang(command):
             return self.in_order(command, range(len(command.claims)), decision)
-        clean = self.snapshot
+        mark = self._stock.mark()
         try:
             return self.in_order(command, largest_first(command.requests), decision)
         except EntriesRefusedError as refusal:
             [(number, error)] = refusal.refused
             request = command.requests[number]
             if isinstance(error, NothingFitsError) and request is not None:
-                if self._choose(clean, request, _order_of(command, number)) is None:
-                    alone = NothingFitsError(self._revision, request, clean)
+                self._stock.back(mark)
+                if self._stock.choose(request, _order_of(command, number)) is None:
+                    alone = NothingFitsError(self._revision, request, self._stock.snapshot)
                     raise EntriesRefusedError(((number, alone),)) from None
                 if self.spread or len(set(command.requests)) > 1:
                     raise UnsettledError from None
@@ -206,9 +293,9 @@ class Placement:
         for number in order:
             request = command.requests[number]
             if command.freed and command.freed[number]:
-                self._take(_negative(command.freed[number]))
+                self._stock.claim(_negative(command.freed[number]))
             if request is None:
-                self._take(claims[number].allocations)
+                self._stock.claim(claims[number].allocations)
                 continue
             try:
                 allocations, choice = self._choice(request, _order_of(command, number))
@@ -220,20 +307,17 @@ class Placement:
                 if len(claims) - len(self.refused) < command.least:
                     raise EntriesRefusedError(tuple(self.refused)) from error
             else:
-                self._take(allocations)
+                self._stock.claim(allocations)
                 self.spread |= len(allocations) > 1
                 claims[number] = replace(claims[number], allocations=allocations)
                 places[number] = choice
         return GrantClaims(tuple(claims), command.least, tuple(places), decision, command.passed_on)
 
     def _choice(self, request: CandidateRequest, order: Order | None) -> Chosen:
-        chosen = self._choose(self.snapshot, request, order)
+        chosen = self._stock.choose(request, order)
         if chosen is None:
-            raise NothingFitsError(self._revision, request, self.snapshot)
+            raise NothingFitsError(self._revision, request, self._stock.snapshot)
         return chosen
-
-    def _take(self, allocations: Mapping[str, Mapping[str, int]]) -> None:
-        self.snapshot = self.snapshot.with_more(allocations, self._places)
 
 
 def _order_of(command: PlaceClaims, number: int) -> Order | None:
@@ -248,36 +332,46 @@ def _negative(held: Mapping[str, Mapping[str, int]] | None) -> dict[str, dict[st
 
 
 class Placer:
-    """Binds the claims of a group to places; see ``service.binding.Binder``."""
+    """Binds the claims of a group to places; see ``service.binding.Binder``. For one leader at a time."""
 
     def __init__(self, index: LiveIndex, chooser: Chooser, steps: int = STEPS_IN_GROUP) -> None:
         self._index = index
         self._choose = chooser.within(steps)
+        self._board = chooser.board()
+        self._stock = BoardStock(self._board, self._choose, steps)
 
     def of_group(self) -> Bind:
         """See ``Binder``. Raises UnavailableError."""
         at = self._index.now()
-        return _Group(at.revision, at.snapshot, self._choose).bind
+        self._board.follow(at.snapshot)
+        return _Group(at, self._stock, self._choose).bind
 
 
 class _Group:
     """The commands of one group so far. ``_writes`` of them will be written, if truth allows."""
 
-    def __init__(self, revision: int, snapshot: Snapshot, choose: Choose) -> None:
-        self._revision = revision
-        self._clean = snapshot
-        self._snapshot = snapshot
+    def __init__(self, at: Indexed, stock: Stock, choose: Choose) -> None:
+        self._at = at
+        self._stock = stock
         self._choose = choose
-        self._places: dict[str, Place | None] = {}
         self._writes = 0
 
     def bind(self, command: Command[Any]) -> GrantClaims:
         """See ``Bind``."""
         assert isinstance(command, PlaceClaims), "no other command binds late"
-        placement = Placement(self._revision, self._snapshot, self._choose, self._places)
-        decision = ChosenOn(self._revision, self._writes)
+        mark = self._stock.mark()
         try:
-            bound = placement.of(command, decision)
+            bound = self._bound(command)
+        except BaseException:
+            self._stock.back(mark)
+            raise
+        self._writes += 1
+        return bound
+
+    def _bound(self, command: PlaceClaims) -> GrantClaims:
+        placement = Placement(self._at.revision, self._stock)
+        try:
+            bound = placement.of(command, ChosenOn(self._at.revision, self._writes))
         except (SearchLimitError, UnsettledError):
             raise HardToPlaceError from None
         except EntriesRefusedError:
@@ -288,13 +382,12 @@ class _Group:
         if placement.refused and self._writes:
             # What was placed before it in this group is not decided yet.
             raise PutOffError
-        self._snapshot = placement.snapshot
-        self._writes += 1
         return bound
 
     def _refuse_for_sure(self, command: PlaceClaims) -> None:
         """Raises EntriesRefusedError if the command cannot be placed on what is committed, either."""
+        clean = SnapshotStock(self._at.snapshot, self._choose)
         try:
-            Placement(self._revision, self._clean, self._choose).of(command, ChosenOn(self._revision))
+            Placement(self._at.revision, clean).of(command, ChosenOn(self._at.revision))
         except (SearchLimitError, UnsettledError):
             raise HardToPlaceError from None

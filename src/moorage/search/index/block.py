@@ -376,6 +376,7 @@ class Block:
         columns = {name: self.columns[name].with_used(len(self), rows) for name, rows in entries.items()}
         block = self._of_columns({**self.columns, **columns})
         # What does not depend on use is found once for all blocks that come of this one.
+        block.facts = self.facts
         block._full_uuids = self.has_full_uuids
         block._show_steps = self.show_steps
         block._show_ends = self.show_ends

@@ -262,6 +262,17 @@ class Kinds:
 NO_KINDS: Final = Kinds({})
 
 
+class Level:
+    """What a provider has of a class: its capacity, the same as a number that may be rounded, and its use."""
+
+    __slots__ = ("amount", "capacity", "used")
+
+    def __init__(self, capacity_: int, amount: float, used: int) -> None:
+        self.capacity = capacity_
+        self.amount = amount
+        self.used = used
+
+
 class ClassColumn:
     """A row for each entry of a block that has inventory of the class, by offset. Never changes.
 
@@ -352,6 +363,29 @@ class ClassColumn:
     def used_at(self, offset: int) -> int:
         """What is used of the entry at ``offset``, which has a row."""
         return int(self.used[self._row(offset)])
+
+    def level(self, offset: int) -> Level:
+        """The level of the entry at ``offset``, which has a row."""
+        row = self._row(offset)
+        code = int(self.codes[row])
+        return Level(self.kinds.capacities[code], float(self.kinds.amounts[code]), int(self.used[row]))
+
+    def differs_in_use_only(self, other: ClassColumn | None) -> bool:
+        """Whether ``other`` is a column of the same inventories. It may be None, which is no column."""
+        return self is other or (
+            other is not None
+            and self.offsets is other.offsets
+            and self.codes is other.codes
+            and self.kinds is other.kinds
+        )
+
+    def differences(self, other: ClassColumn) -> list[int]:
+        """Offsets at which the use of ``other``, which differs in use only, is another."""
+        if self is other:
+            return []
+        rows = np.flatnonzero(self.used != other.used)
+        found: list[int] = (rows if self.dense else self.offsets[rows]).tolist()
+        return found
 
     def at(self, offset: int) -> tuple[Inventory, int]:
         """Inventory and use of the entry at ``offset``, which has a row."""

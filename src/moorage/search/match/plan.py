@@ -516,6 +516,10 @@ class Plan:
         settled = block.trees.lone and self.alone_suffices
         return Survey(number, block, finding.trees, finding.own, finding.cover, settled)
 
+    def able(self, block: Block) -> IntArray:
+        """The trees of any block in which each variable has a provider to serve it."""
+        return (self._finding(block) if self._may_be_served(block) else NOTHING_FOUND).trees
+
     def surveys(self, work: Work, numbers: Collection[int] | None = None) -> Iterator[Survey]:
         """Surveys of the blocks that have trees for the request, in order; of blocks ``numbers`` if given.
 

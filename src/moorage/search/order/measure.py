@@ -19,6 +19,7 @@ from moorage.model.orders import (
     FIRST,
     PACK,
     PREFER,
+    RANDOM,
     SCALE,
     SPECIAL,
     SPREAD,
@@ -28,7 +29,7 @@ from moorage.model.orders import (
 from moorage.model.requests import CandidateRequest, Pattern
 from moorage.model.valueclass import valueclass
 from moorage.search.index.block import Block
-from moorage.search.index.columns import FloatArray, IntArray
+from moorage.search.index.columns import FloatArray, IntArray, Level
 from moorage.search.index.index import Snapshot
 from moorage.search.match.outcomes import Outcome
 from moorage.search.match.plan import FILTER_STEPS, Work
@@ -45,6 +46,9 @@ from moorage.search.order.ties import ties
 
 LOOKS_AT_ROOM: Final = frozenset([PACK, SPREAD, BEST_FIT])
 """Strategies that look at what is in use."""
+
+BY_ONE: Final = LOOKS_AT_ROOM | {FIRST, RANDOM}
+"""Strategies of which a single tree can be scored alone, without arrays."""
 
 NAMES_STEPS: Final = 2
 """Steps of comparing the names of a tree with rare ones."""
@@ -137,6 +141,47 @@ class Measure:
             parts[SPECIAL] = special_of(block, self.rare, self._names)[trees]
             found = found - order.spare_special * parts[SPECIAL]
         return Scores(np.rint(found * SCALE).astype(np.int64), parts)
+
+    @property
+    def by_one(self) -> bool:
+        """Whether ``of_one`` knows the strategy."""
+        return self.order.strategy in BY_ONE
+
+    def of_one(self, block: Block, tree: int, levels: Mapping[str, Level]) -> tuple[int, dict[str, float]]:
+        """What one tree scores with these levels of its provider, as ``scores``, without arrays."""
+        order = self.order
+        found = self._room_of_one(levels) if order.strategy in LOOKS_AT_ROOM else 0.0
+        parts = {order.strategy: found}
+        if order.prefer:
+            parts[PREFER] = float(wished_of(block, order.prefer)[tree])
+            found = found + parts[PREFER]
+        if order.avoid:
+            parts[AVOID] = float(wished_of(block, order.avoid)[tree])
+            found = found - parts[AVOID]
+        if self.rare is not None:
+            parts[SPECIAL] = float(special_of(block, self.rare, self._names)[tree])
+            found = found - order.spare_special * parts[SPECIAL]
+        return round(found * SCALE), parts
+
+    def _room_of_one(self, levels: Mapping[str, Level]) -> float:
+        strategy = self.order.strategy
+        if not self._total:
+            return 0.0 if strategy == PACK else 1.0
+        total = 0.0
+        for name, weight in self._weights.items():
+            level = levels[name]
+            some, of, full = float(level.used) + self._asked[name], level.amount, 1.0
+            if strategy == BEST_FIT:
+                some, of, full = level.amount - some, self.largest[name], 0.0
+            share = some / of if of > 0 else full
+            total += weight * min(1.0, max(0.0, share))
+        part = min(1.0, total / self._total)
+        return part if strategy == PACK else 1.0 - part
+
+    @property
+    def tied_by(self) -> Hashable:
+        """Equal for measures that give every tree the same tie."""
+        return FIRST if self.order.strategy == FIRST else self.order.seed or 0
 
     def ties(self, block: Block, trees: IntArray) -> IntArray:
         """What decides between ``trees`` of equal score: the least comes first."""
