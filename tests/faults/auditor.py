@@ -16,6 +16,7 @@ from moorage.model.errors import MoorageError
 from tests.faults.answers import misanswered, misread
 from tests.faults.history import History, Operation, Outcome, Reading
 from tests.faults.ledger import Entry, Ledger, differences
+from tests.faults.placed import done_on, is_native, kept_answer, key_id, unfounded
 from tests.oracle.account import Account
 
 MAY_BE_WRITTEN = {Outcome.ACKNOWLEDGED, Outcome.UNKNOWN, Outcome.FAILED}
@@ -72,6 +73,7 @@ def audit(history: History, beginning: Beginning, ledger: Ledger) -> Verdict:
     operations = {operation.tag: operation for operation in history.operations}
     written = _written(entries, operations, verdict)
     _check_presence(history.operations, written, verdict)
+    _check_keys(history.operations, written, ledger, verdict)
     windows = Windows(written.values(), beginning.revision, ledger.revision)
     _check_order(written.values(), windows, verdict)
     pending = _pending(history, set(written), windows)
@@ -138,6 +140,22 @@ def _check_presence(operations: Iterable[Operation], written: dict[str, Written]
             verdict.add("unforeseen answer", operation)
 
 
+def _check_keys(
+    operations: Iterable[Operation], written: dict[str, Written], ledger: Ledger, verdict: Verdict
+) -> None:
+    """A claim and what is remembered under its key are there together, or neither is."""
+    for operation in operations:
+        if not is_native(operation.command):
+            continue
+        found, kept = written.get(operation.tag), ledger.answers.get(key_id(operation.tag, operation.tag))
+        if (None if found is None else found.revision) != (None if kept is None else kept[0]):
+            verdict.add("key", f"revision {found}, remembered {kept}: {operation}")
+        for text in operation.problems:
+            verdict.add("key", f"{text}: {operation}")
+        if kept is not None and operation.outcome is not Outcome.ACKNOWLEDGED:
+            operation.body = kept_answer(kept[1])
+
+
 class Windows:
     """Which revisions a request may have seen."""
 
@@ -199,6 +217,9 @@ def _pending(history: History, written: set[str], windows: Windows) -> list[_Pen
 
 
 def _refusal_judge(operation: Operation) -> Callable[[Account], str | None]:
+    if is_native(operation.command):
+        return lambda account: unfounded(account, operation)
+
     def judge(account: Account) -> str | None:
         result, refusal, _ = account.rehearse(operation.command)
         return misanswered(operation, result, refusal)
@@ -247,6 +268,14 @@ def _replay(
 
 
 def _apply(account: Account, entry: Entry, operation: Operation, verdict: Verdict) -> None:
+    if is_native(operation.command):
+        if not isinstance(operation.body, dict):
+            verdict.add("key", f"revision {entry.revision}: what was done is not remembered: {operation}")
+            return
+        fault = done_on(account, operation.command, operation.body, entry.revision)
+        if fault is not None:
+            verdict.add("placed", f"revision {entry.revision}: {fault}: {operation} {operation.body}")
+        return
     try:
         result = account.execute(operation.command)
     except MoorageError as refusal:

@@ -52,6 +52,8 @@ class Operation:
     detail: str = ""
     request_id: str | None = None
     body: Any = None
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with the answers to a request that was sent several times with one key."""
 
     def __str__(self) -> str:
         told = f" {self.status} {self.detail.strip()[-200:]}" if self.status else f" {self.detail}"

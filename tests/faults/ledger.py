@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine, text
@@ -36,6 +36,8 @@ class Ledger:
     entries: list[Entry]
     account: Account
     doubtful: list[str]
+    answers: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """What is remembered under idempotency keys: revision and answer."""
 
 
 def read_ledger(url: str) -> Ledger:
@@ -45,7 +47,9 @@ def read_ledger(url: str) -> Ledger:
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with engine.connect() as connection:
         revision = connection.execute(text("SELECT revision FROM moorage_revision")).scalar_one()
-        return Ledger(int(revision), _entries(connection), *_account(connection))
+        kept = connection.execute(text("SELECT id, revision, answer FROM moorage_keys"))
+        answers = {row[0]: (int(row[1]), row[2]) for row in kept}
+        return Ledger(int(revision), _entries(connection), *_account(connection), answers)
 
 
 def current_revision(url: str) -> int:

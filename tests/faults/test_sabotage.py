@@ -41,6 +41,9 @@ def require_caught(plan: Plan, is_enough: Callable[[set[str]], bool]) -> None:
         ("lose_a_row_of_the_change_log", (), {"density"}),
         ("apply_twice_after_a_lost_commit", (), {"refused yet done"}),
         ("forget_to_catch_up", (), {"reading"}),
+        ("forget_the_keys", (), {"done twice", "key"}),
+        ("claim_half_a_gang", (), {"placed"}),
+        ("leave_a_row_after_a_refusal", (), {"final state"}),
     ],
 )
 def test_a_fault_that_is_built_in_is_caught(sabotage: str, faults: tuple[str, ...], kinds: set[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from moorage.model import commands
 from moorage.model.commands import KEEP, Claim, Command
 from moorage.model.values import Inventory
+from tests.faults.placed import place_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,17 @@ def _(command: commands.DeleteAllocations) -> Request:
         "DELETE /allocations/{consumer_uuid}",
         facts={"consumer_uuid": command.consumer},
     )
+
+
+@request_of.register
+def _(command: commands.PlaceClaims) -> Request:
+    return Request("POST", "/moorage/v1/claims", "POST /moorage/v1/claims", place_body(command))
+
+
+@request_of.register
+def _(command: commands.ReleaseClaims) -> Request:
+    body = {"consumers": list(command.consumers)}
+    return Request("POST", "/moorage/v1/releases", "POST /moorage/v1/releases", body)
 
 
 @request_of.register

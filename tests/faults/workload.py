@@ -16,6 +16,7 @@ from uuid import UUID
 
 from moorage.model import commands
 from moorage.model.commands import Claim, Command, NewInventories
+from moorage.model.orders import PACK, Order
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import Inventory
 from tests.faults.clients import PATIENCE_SECONDS, Recorder
@@ -54,6 +55,9 @@ AFTER_NO_CONNECTION_SECONDS = 0.3
 
 IMPATIENT = 0.02
 """Part of the writes whose client hangs up early."""
+
+STORM = 8
+"""Connections by which a client sends one request with one key at once: all clients together have 64."""
 
 STALE = 0.1
 """Part of the writes that come with a generation of yesterday."""
@@ -162,6 +166,10 @@ class Client:
         self._searches = question_paths()
         self._actions: Sequence[tuple[Callable[[], None], int]] = (
             (self.claim, 30),
+            (self.place, 16),
+            (self.place_gang, 8),
+            (self.move_placed, 6),
+            (self.release, 6),
             (self.claim_hot, 14),
             (self.move, 12),
             (self.free, 9),
@@ -183,12 +191,12 @@ class Client:
         self.dice.choices(actions, weights)[0]()
         time.sleep(self.dice.uniform(0, LONGEST_PAUSE_SECONDS))
 
-    def order(self, command: Command[Any]) -> Operation:
+    def order(self, command: Command[Any], at_once: int = 1) -> Operation:
         """Send it; now and then hang up before the answer is there."""
         patience = PATIENCE_SECONDS
         if self.dice.random() < IMPATIENT:
             patience = self.dice.uniform(0.001, 0.3)
-        operation = self.recorder.order(command, patience)
+        operation = self.recorder.order(command, patience, at_once)
         if operation.outcome is Outcome.UNSENT:
             time.sleep(AFTER_NO_CONNECTION_SECONDS)
         return operation
@@ -263,6 +271,50 @@ class Client:
         found = tuple(claim for claim in claims if claim is not None)
         if len(found) == 2:
             self.order(commands.ReplaceAllocations(found))
+
+    def place(self) -> None:
+        """A claim for which the service finds the place; often all connections of the client send it."""
+        resources = {"VCPU": self.dice.choice((1, 2, 4))}
+        if self.dice.random() < 0.3:
+            resources["CUSTOM_FAULT"] = 1
+        self._place([self.dice.choice(CONSUMERS)], [resources])
+
+    def place_gang(self) -> None:
+        """Several at once: all of them, or some."""
+        consumers = self.dice.sample(CONSUMERS, self.dice.choice((2, 2, 3)))
+        self._place(consumers, [{"VCPU": self.dice.choice((1, 2, 2, 8))} for _ in consumers])
+
+    def move_placed(self) -> None:
+        """What a consumer holds goes elsewhere, or becomes another amount."""
+        consumer = self.dice.choice(CONSUMERS)
+        body = self.held(consumer)
+        if not body or not body["allocations"]:
+            return
+        claim = Claim(
+            consumer,
+            {},
+            body["project_id"],
+            body["user_id"],
+            self.aged(body["consumer_generation"]),
+            body["consumer_type"],
+        )
+        self._send([claim], [{"VCPU": self.dice.choice((1, 2, 4))}])
+
+    def _place(self, consumers: Sequence[str], asks: Sequence[Mapping[str, int]]) -> None:
+        project, user = self.dice.choice(("red", "blue")), self.dice.choice(("ann", "bob"))
+        claims = [Claim(consumer, {}, project, user, None, "INSTANCE") for consumer in consumers]
+        self._send(claims, asks)
+
+    def _send(self, claims: Sequence[Claim], asks: Sequence[Mapping[str, int]]) -> None:
+        least = len(claims) if self.dice.random() < 0.7 else 1
+        orders = self.dice.choice(((), tuple(Order(PACK) for _ in claims)))
+        requests = tuple(CandidateRequest((RequestGroup(resources=ask),)) for ask in asks)
+        command = commands.PlaceClaims(tuple(claims), requests, least, orders=orders)
+        self.order(command, self.dice.choice((1, 1, 1, STORM)))
+
+    def release(self) -> None:
+        consumers = tuple(self.dice.sample(CONSUMERS, self.dice.randint(1, 3)))
+        self.order(commands.ReleaseClaims(consumers), self.dice.choice((1, 1, STORM)))
 
     def free(self) -> None:
         self.order(commands.DeleteAllocations(self.dice.choice(CONSUMERS)))

@@ -109,6 +109,53 @@ def forget_to_catch_up(armed: Armed) -> None:
     LiveIndex.ask_at = ask_at  # type: ignore[method-assign]
 
 
+def forget_the_keys(armed: Armed) -> None:
+    """No answer is remembered: what is sent again is carried out again."""
+    from moorage.store import transaction
+
+    real = vars(transaction)["plan_keys"]
+    vars(transaction)["plan_keys"] = lambda *arguments: [] if armed() else real(*arguments)
+
+
+def claim_half_a_gang(armed: Armed) -> None:
+    """Of claims that must have places together, those that can have one are granted."""
+    from dataclasses import replace
+
+    from moorage.service.placing import Placement
+
+    real = Placement.of
+
+    def of(self: Placement, command: Any, decision: Any) -> Any:
+        return real(self, replace(command, least=1) if armed() else command, decision)
+
+    Placement.of = of  # type: ignore[method-assign]
+
+
+def leave_a_row_after_a_refusal(armed: Armed) -> None:
+    """A placed claim that is refused leaves its consumer behind."""
+    from moorage.service.facade import Service
+    from moorage.store.sql.engines import Engines
+    from moorage.store.tables import consumers, projects, users
+
+    real = Service.place
+
+    def place(self: Service, command: Any, *rest: Any) -> Any:
+        outcome = real(self, command, *rest)
+        if armed() and outcome.error is not None:
+            engines: Engines = self._store.engines
+            with engines.write.begin() as connection:
+                owners: list[Any] = [
+                    connection.execute(table.select()).first() for table in (projects, users)
+                ]
+                if all(owners):
+                    row = {"uuid": command.claims[0].consumer, "generation": 1}
+                    row |= {"project_id": owners[0].id, "user_id": owners[1].id}
+                    connection.execute(consumers.insert().prefix_with("OR IGNORE"), row)
+        return outcome
+
+    Service.place = place  # type: ignore[assignment, method-assign]
+
+
 def lose_the_locks_on_the_file(armed: Armed) -> None:
     """A thread that waits for a body closes a duplicate of every descriptor."""
     import os
@@ -136,5 +183,8 @@ SABOTAGES: Mapping[str, Callable[[Armed], None]] = {
         apply_twice_after_a_lost_commit,
         forget_to_catch_up,
         lose_the_locks_on_the_file,
+        forget_the_keys,
+        claim_half_a_gang,
+        leave_a_row_after_a_refusal,
     )
 }
