@@ -245,7 +245,7 @@ class PlaceClaims(Command[Granted]):
     A claim whose request is None holds its own allocations. The others have none. ``freed`` may have for each
     claim what its consumer holds until then, by provider and class: that counts as free for its place.
     ``orders`` may have for each claim what makes one place better than another; otherwise the first one is
-    taken.
+    taken. ``explained``: each choice keeps what it was chosen on.
     """
 
     binds_late: ClassVar[bool] = True
@@ -256,6 +256,7 @@ class PlaceClaims(Command[Granted]):
     freed: tuple[Mapping[str, Mapping[str, int]] | None, ...] = ()
     passed_on: tuple[Claim | None, ...] = ()
     orders: tuple[Order | None, ...] = ()
+    explained: bool = False
 
 
 @valueclass(frozen=True, slots=True)

@@ -14,13 +14,15 @@ class Choice:
     """How the service has served an ask: the providers of each group.
 
     ``score`` and ``parts`` are those of the order that it was chosen by, if there was one. ``ranked_of``
-    counts the trees that could serve it.
+    counts the trees that could serve it. ``found_on``: the snapshot that it was chosen on, if an
+    explanation was asked for.
     """
 
     mappings: Mapping[str, tuple[str, ...]]
     score: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
     ranked_of: int | None = None
+    found_on: object = field(default=None, compare=False, repr=False)
 
 
 @valueclass(frozen=True, slots=True)

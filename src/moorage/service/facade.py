@@ -21,8 +21,8 @@ from moorage.model.errors import (
 )
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
 from moorage.model.keys import IdempotencyKey
-from moorage.model.orders import MOST_SEED, NO_PROFILES, Order, Profiles, Ranking
-from moorage.model.placing import Granted
+from moorage.model.orders import MOST_SEED, NO_PROFILES, Order, Profiles, Ranked, Ranking
+from moorage.model.placing import Choice, Granted
 from moorage.model.requests import CandidateRequest, ProviderFilter, SearchResult
 from moorage.model.unmet import UnmetFound, UnmetGroup
 from moorage.model.values import (
@@ -261,6 +261,33 @@ class Service:
             self._explaining.release()
         found = _explained(refusal.revision, explanation, names)
         return self._with_holders(found) if holders else found
+
+    def explain_choice(
+        self, revision: int, choice: Choice, request: CandidateRequest, order: Order | None
+    ) -> tuple[Explained, tuple[Ranked, ...]] | None:
+        """Why a place was chosen, on the snapshot that it was chosen on, and the best ones of its order.
+
+        ``revision``: that of the state that the first places of its group were chosen on.
+
+        None if too many are being explained, or it takes too many steps.
+        """
+        snapshot, usual = choice.found_on, ExplainRequest()
+        assert isinstance(snapshot, Snapshot), "the command asked for it"
+        if not self._explaining.acquire(blocking=False):
+            return None
+        try:
+            explanation = explain(snapshot, request, step_limit=REFUSAL_STEPS)
+            names = names_of(snapshot, _providers_in(explanation))
+            best_ones: tuple[Ranked, ...] = ()
+            if order is not None:
+                most = usual.alternatives + 1
+                found = best(snapshot, request, order, most, memory=self._orders, step_limit=REFUSAL_STEPS)
+                best_ones = tuple(found.candidates)
+        except SearchLimitError:
+            return None
+        finally:
+            self._explaining.release()
+        return _explained(revision, explanation, names), best_ones
 
     def generations(self, consumers: Collection[str]) -> dict[str, int]:
         """Generations of the consumers that hold something."""

@@ -307,6 +307,8 @@ class Placement:
                 if len(claims) - len(self.refused) < command.least:
                     raise EntriesRefusedError(tuple(self.refused)) from error
             else:
+                if command.explained:
+                    choice = replace(choice, found_on=self._stock.snapshot)
                 self._stock.claim(allocations)
                 self.spread |= len(allocations) > 1
                 claims[number] = replace(claims[number], allocations=allocations)

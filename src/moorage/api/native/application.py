@@ -25,23 +25,19 @@ from moorage.api.http.observer import RequestObserver
 from moorage.api.http.render import title
 from moorage.api.http.settings import Limits
 from moorage.api.http.wire_error import WireError
-from moorage.api.native import names, parameters, problems, strict, writes
+from moorage.api.native import parameters, problems, strict, unknown, writes
 from moorage.api.native.endpoint import REVISION_HEADER, Endpoint, NativeCall, ReadQuery
 from moorage.api.native.endpoints import by_path
 from moorage.api.native.openapi import EVERYTHING
 from moorage.api.native.problems import PAGES, PROBLEM_TYPE, REVISION
 from moorage.auth.identity import Authenticator, Identity
 from moorage.auth.policy import ForbiddenError, Policy, Target
-from moorage.model import errors as model
 from moorage.model.errors import MoorageError
 from moorage.model.values import Requester
 from moorage.service.facade import Service
 
 WRITE: Final = "placement:allocations:update"
 """Rule that stands for all writes where a request is refused before its own rule is known."""
-
-MOST_UNKNOWN: Final = 5
-"""Unknown names of a request that get their nearest known names."""
 
 _OPEN: Final = frozenset(
     endpoint.path for endpoint in EVERYTHING if endpoint.rule is None and "{" not in endpoint.path
@@ -132,15 +128,7 @@ class NativeDesk:
 
     def translate(self, _request: falcon.Request, error: MoorageError) -> WireError | None:
         """The refusal for an error of the model, with the nearest known names for unknown ones."""
-        if not isinstance(error, model.ResourceClassNotFoundError | model.TraitNotFoundError):
-            return problems.of_model(error)
-        revision, known = self._service.known_names()
-        if isinstance(error, model.TraitNotFoundError):
-            unknown, among = error.names.split(", "), known.traits
-        else:
-            unknown, among = [error.name], known.resource_classes
-        named = [{"name": name, "nearest": names.nearest(name, among)} for name in unknown[:MOST_UNKNOWN]]
-        return problems.refusal(problems.UNKNOWN_NAME, str(error), names=named, revision=revision)
+        return unknown.refusal_of(error, self._service) or problems.of_model(error)
 
 
 def refuse(request: falcon.Request, response: falcon.Response, refused: WireError) -> None:

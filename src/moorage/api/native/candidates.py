@@ -69,7 +69,7 @@ def list_(call: NativeCall) -> Answer:
         "feasible_trees": found.feasible_trees,
         "per_tree": per_tree,
         "order": orders.shown(order, found),
-        "candidates": list(map(_ranked, found.candidates)),
+        "candidates": list(map(ranked_shown, found.candidates)),
         "notes": list(decoded.notes),
     }
     if summaries:
@@ -77,7 +77,8 @@ def list_(call: NativeCall) -> Answer:
     return at_revision(revision, body)
 
 
-def _ranked(ranked: Ranked) -> dict[str, object]:
+def ranked_shown(ranked: Ranked) -> dict[str, object]:
+    """A candidate with its score."""
     return {
         "allocations": ranked.candidate.allocations,
         "mappings": ranked.candidate.mappings,

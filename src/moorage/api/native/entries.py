@@ -9,7 +9,7 @@ from uuid import uuid4
 from moorage.api.http import intake
 from moorage.api.http.intake import items, part, size
 from moorage.api.http.settings import Limits
-from moorage.api.http.validation import Schema
+from moorage.api.http.validation import Schema, canonical
 from moorage.api.http.wire_error import WireError
 from moorage.api.native import ask, orders
 from moorage.api.native.ask import DecodedAsk
@@ -24,11 +24,13 @@ from moorage.model.values import ListedClaim, Requester
 MOST_CLAIMS: Final = 1000
 """Claims of one request at most."""
 
-CONSUMER: Final[Schema] = {
-    "type": "string",
-    "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
-}
-"""UUID of a new consumer, in the one form that no other text is equal to."""
+AUTO: Final = "auto"
+NEVER: Final = "never"
+ALWAYS: Final = "always"
+"""When to explain: only a refusal, nothing, or also why a place was chosen."""
+
+CONSUMER: Final[Schema] = {"type": "string", "format": "uuid"}
+"""UUID of a consumer. It is kept in its canonical form, the one that no other text is equal to."""
 
 OWNER: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255}
 
@@ -141,8 +143,9 @@ SCHEMA: Final[Schema] = {
             },
         ),
         "explain": _about(
-            "Whether to say why an ask finds no place: `auto`, the default, or `never`.",
-            {"type": "string", "enum": ["auto", "never"]},
+            "Whether to explain: `auto`, the default, says why an ask finds no place. `always` also says why "
+            "a place was chosen. `never` says neither.",
+            {"type": "string", "enum": [AUTO, NEVER, ALWAYS]},
         ),
     },
     "required": ["claims"],
@@ -185,7 +188,8 @@ def wanted(body: Mapping[str, Any]) -> tuple[WantedClaim, ...]:
     for number, entry in enumerate(body["claims"]):
         count = entry.get("count", 1)
         moved = moved_by(entry, number)
-        consumers = moved or entry.get("consumers") or [str(uuid4()) for _ in range(count)]
+        named = moved or entry.get("consumers")
+        consumers = [canonical(each) for each in named] if named else [str(uuid4()) for _ in range(count)]
         if len(consumers) != count:
             detail = f"There are {len(consumers)} consumers for {count} claims."
             raise fault(detail, "claims", number, "consumers")
@@ -245,7 +249,7 @@ def passed_on(wanted: WantedClaim, held: Holders) -> Claim | None:
     if kept_as is None:
         return None
     old = held[wanted.consumer]
-    return Claim(kept_as, old.held, old.project_id, old.user_id, None, old.consumer_type)
+    return Claim(canonical(kept_as), old.held, old.project_id, old.user_id, None, old.consumer_type)
 
 
 def freed(wanted: WantedClaim, held: Holders) -> Mapping[str, Mapping[str, int]] | None:
@@ -282,6 +286,10 @@ def asked(body: Mapping[str, Any], read_query: ReadQuery, limits: Limits) -> Ask
             raise fault("An entry has either an ask or allocations.", "claims", number)
         if "order" in entry and "ask" not in entry:
             raise fault("Only an entry with an ask has an order.", "claims", number, "order")
+        if len({provider.lower() for provider in entry.get("allocations", ())}) < size(
+            part(entry, "allocations")
+        ):
+            raise fault("A provider is there twice.", "claims", number, "allocations")
         if "ask" in entry:
             found[number] = ask.decode(entry["ask"], read_query, limits, ("claims", number, "ask"))
     return found
@@ -304,7 +312,7 @@ def _claim(wanted: WantedClaim, requester: Requester, moved: ListedClaim | None)
         usual_user, usual_type = moved.user_id, moved.consumer_type
     return Claim(
         wanted.consumer,
-        {provider: given["resources"] for provider, given in entry.get("allocations", {}).items()},
+        {provider.lower(): given["resources"] for provider, given in entry.get("allocations", {}).items()},
         project_id,
         entry.get("user_id", usual_user),
         entry.get("generation"),

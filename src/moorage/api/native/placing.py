@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Validator
-from moorage.api.native import entries, explanation_body, orders, problems, writes
+from moorage.api.native import entries, explanation_body, orders, problems, unknown, writes
+from moorage.api.native.candidates import ranked_shown
 from moorage.api.native.endpoint import Endpoint, NativeCall
 from moorage.api.native.entries import WantedClaim
 from moorage.api.native.explanations import SEE_HOLDERS, SEE_NAMES
@@ -28,9 +29,10 @@ from moorage.api.native.problems import (
 from moorage.api.native.shapes import INTEGER, array, reference, written
 from moorage.model.commands import Claim, GrantClaims, PlaceClaims
 from moorage.model.errors import EntriesRefusedError, MoorageError, NothingFitsError
-from moorage.model.explanations import CUT_SHORT, NOBODY_OFFERS
+from moorage.model.explanations import CUT_SHORT, NOBODY_OFFERS, ExplainRequest
 from moorage.model.explanations import NEVER_FITS as NEVER
-from moorage.model.placing import Granted, GrantedEntry
+from moorage.model.orders import Order
+from moorage.model.placing import Choice, Granted, GrantedEntry
 
 MOST_EXPLAINED: Final = 3
 """Different asks of one request whose refusals are explained."""
@@ -49,8 +51,8 @@ def create(call: NativeCall) -> Answer:
         return _carried_out(call, GrantClaims((nothing,), 1, (error,)), Teller(call, (moved,), asked))
     claims = entries.claims_of(wanted, call.requester, held)
     passed_on = tuple([entries.passed_on(each, held) for each in wanted]) if held else ()
-    teller = Teller(call, wanted, asked)
     if not asked:
+        teller = Teller(call, wanted, asked)
         return _carried_out(call, GrantClaims(claims, least, passed_on=passed_on), teller)
     by_entry = {number: replace(found.request, limit=1) for number, found in asked.items()}
     requests = tuple([by_entry.get(each.entry) for each in wanted])
@@ -61,7 +63,10 @@ def create(call: NativeCall) -> Answer:
         if "order" in entry
     }
     ordered = tuple([best_by.get(each.entry) for each in wanted])
-    return _carried_out(call, PlaceClaims(claims, requests, least, freed, passed_on, ordered), teller)
+    teller = Teller(call, wanted, asked, best_by)
+    explained = call.body.get("explain") == entries.ALWAYS
+    command = PlaceClaims(claims, requests, least, freed, passed_on, ordered, explained)
+    return _carried_out(call, command, teller)
 
 
 def _carried_out(call: NativeCall, command: GrantClaims | PlaceClaims, teller: Teller) -> Answer:
@@ -73,6 +78,7 @@ def _carried_out(call: NativeCall, command: GrantClaims | PlaceClaims, teller: T
         lambda outcome: teller.refused(outcome.error, outcome.revision),
         status=201,
         perform=call.service.place if isinstance(command, PlaceClaims) else None,
+        more=teller.explained if isinstance(command, PlaceClaims) and command.explained else None,
     )
 
 
@@ -83,11 +89,18 @@ def _left(body: Mapping[str, Any]) -> dict[str, int]:
 class Teller:
     """Makes an answer of what became of the claims of a request."""
 
-    def __init__(self, call: NativeCall, wanted: Sequence[WantedClaim], asked: entries.Asked) -> None:
+    def __init__(
+        self,
+        call: NativeCall,
+        wanted: Sequence[WantedClaim],
+        asked: entries.Asked,
+        orders_by: Mapping[int, Order] | None = None,
+    ) -> None:
         self._call = call
+        self._orders_by = orders_by or {}
         self._wanted = wanted
         self._asked = asked
-        self._explains = call.body.get("explain", "auto") != "never"
+        self._explains = call.body.get("explain") != entries.NEVER
         self._explained: dict[int, tuple[ProblemType, Mapping[str, object] | None]] = {}
 
     def shown(self, granted: Granted) -> dict[str, object]:
@@ -103,6 +116,51 @@ class Teller:
             body[writes.DECIDED_AT] = [granted.decision.revision, granted.decision.after]
         return body
 
+    def explained(self, granted: Granted, body: dict[str, Any]) -> dict[str, Any]:
+        """The body of a success, in which the first claim of each entry says why it is where it is."""
+        decision = granted.decision
+        assert decision is not None, "the service has chosen the places"
+        done: set[int] = set()
+        at: Mapping[str, GrantedEntry] = {
+            each.consumer: each for each in granted.entries if isinstance(each, GrantedEntry)
+        }
+        for claim in body["claims"]:
+            number, choice = claim["entry"], at[claim["consumer"]].choice
+            if choice is not None and number not in done and len(done) < MOST_EXPLAINED:
+                done.add(number)
+                shown = self._why(number, choice, at[claim["consumer"]], decision.revision)
+                if shown is not None:
+                    claim["explanation"] = shown
+        return body
+
+    def _why(
+        self, entry: int, choice: Choice, granted: GrantedEntry, revision: int
+    ) -> dict[str, object] | None:
+        call, ask, order = self._call, self._asked[entry], self._orders_by.get(entry)
+        sees_holders = call.may(SEE_HOLDERS)
+        # Counts of a single tree would say how much of it is free.
+        if any(group.in_tree for group in ask.request.groups) and not sees_holders:
+            return None
+        found = call.service.explain_choice(revision, choice, ask.request, order)
+        if found is None:
+            return None
+        explained, ranked = found
+        explanation = replace(explained.explanation, notes=(*ask.notes, *explained.explanation.notes))
+        explained = replace(explained, explanation=explanation)
+        if not sees_holders:
+            return explanation_body.redacted(explained)
+        shown = explanation_body.whole(explained, with_names=call.may(SEE_NAMES))
+        if order is not None:
+            others = [each for each in ranked if each.candidate.allocations != granted.allocations]
+            shown["chosen"] = {
+                "allocations": granted.allocations,
+                "mappings": choice.mappings,
+                "score": choice.score,
+                "parts": choice.parts,
+            }
+            shown["alternatives"] = [ranked_shown(each) for each in others[: ExplainRequest().alternatives]]
+        return shown
+
     def refused(self, error: MoorageError | None, revision: int) -> Exception:
         """The first refusal, with the claim that it is about, and all others in ``unplaced``."""
         if not isinstance(error, EntriesRefusedError):
@@ -110,6 +168,9 @@ class Teller:
         (first, why), *_ = error.refused
         unplaced = [self._unplaced(self._wanted[number], each) for number, each in error.refused]
         facts = {**self._wanted[first].shown(), "unplaced": unplaced, "revision": revision}
+        unknown_name = unknown.refusal_of(why, self._call.service)
+        if unknown_name is not None:
+            return replace(unknown_name, extra={**unknown_name.extra, **facts})
         if not isinstance(why, NothingFitsError):
             return problems.refused(why, **facts)
         problem, explanation = self._reason(self._wanted[first].entry, why)
@@ -198,7 +259,9 @@ ENDPOINTS: Final = (
             "revision, and `explanation` says why. A refused request has changed nothing. Its problem is "
             "that of the first claim that does not fit, with `entry`, `name` and `index` of it. `unplaced` "
             "has all that were found not to fit. With `consumer` and `generation` an entry moves or resizes "
-            "what a consumer holds. The policy is asked for the project of every entry."
+            "what a consumer holds. With `explain` `always` the first claim of an entry that asks says in "
+            "`explanation` why it is where it is, with alternatives; a repeated answer leaves that out. The "
+            "policy is asked for the project of every entry."
         ),
         body=Validator(entries.SCHEMA, BODY_FORMATS),
         counts=entries.COUNTS,

@@ -117,8 +117,9 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "score": {"type": "number"},
             "parts": mapping({"type": "number"}),
             "ranked_of": AMOUNT,
+            "explanation": {"type": "object"},
         },
-        optional=("mappings", "score", "parts", "ranked_of"),
+        optional=("mappings", "score", "parts", "ranked_of", "explanation"),
     ),
     "Unplaced": record(
         {

@@ -84,8 +84,11 @@ def carried_out(
     refused: Callable[[WriteOutcome[ResultT]], Exception] | None = None,
     status: int = 200,
     perform: Callable[[Any, Requester, IdempotencyKey | None], WriteOutcome[ResultT]] | None = None,
+    more: Callable[[ResultT, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Answer:
     """The answer to a write: ``form`` makes it of the result.
+
+    ``more`` adds to it what is not remembered.
 
     ``left`` says what an answer has left behind: generations of consumers by UUID, 0 for one that should hold
     nothing. ``refused`` makes the exception to raise for a refusal. ``perform`` carries the command out, in
@@ -104,6 +107,8 @@ def carried_out(
             else refused(outcome)
         )
     body = _decided(outcome.revision, form(outcome.result))
+    if more is not None:
+        body = more(outcome.result, body)
     return at_revision(outcome.revision, {**body, REPLAYED: False}, status)
 
 

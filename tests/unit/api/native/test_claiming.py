@@ -146,6 +146,7 @@ def test_each_refusal_has_its_code(sqlite_service: Service, client: NativeClient
     assert refused(client, holding(gone, 1))["code"] == "invalid_request"
 
 
+LETTERS = "abcdefab-cdef-4abc-8def-abcdefabcdef"
 ONE, TWO = "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11", "5f0f2a55-8f6e-4d0e-9a35-6f6a1e0b7c22"
 
 
@@ -162,7 +163,12 @@ ONE, TWO = "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11", "5f0f2a55-8f6e-4d0e-9a35-6f6a
         (holding(ONE, 1, counts=2), "/claims/0/counts"),
         (holding(ONE, 1, count=0), "/claims/0/count"),
         (holding(ONE, 1, count=2, consumers=[TWO]), "/claims/0/consumers"),
-        (holding(ONE, 1, consumers=[TWO.upper()]), "/claims/0/consumers"),
+        (holding(ONE, 1, consumers=["not-a-uuid"]), "/claims/0/consumers"),
+        (holding(ONE, 1, count=2, consumers=[TWO, TWO.upper()]), "/claims/0/consumers/1"),
+        (
+            {"allocations": {each: {"resources": {"VCPU": 1}} for each in (LETTERS, LETTERS.upper())}},
+            "/claims/0/allocations",
+        ),
         (holding(ONE, 1, count=2, consumers=[TWO, TWO]), "/claims/0/consumers/1"),
         (holding(ONE, 1, project_id=""), "/claims/0/project_id"),
         (holding(ONE, 1, generation=1), "/claims/0/generation"),
@@ -178,6 +184,93 @@ def test_a_malformed_entry_is_refused_with_its_place(entry: object, pointer: str
     told = refused(NativeClient(FakeService()), entry)
     assert (told["status"], told["code"]) == (400, "invalid_request")
     assert told["pointer"].startswith(pointer) or pointer.startswith(told["pointer"])
+
+
+def test_uuids_are_kept_in_one_form(sqlite_service: Service, client: NativeClient, provider: str) -> None:
+    consumer, taker = new_uuid(), new_uuid()
+    made(client, holding(provider.upper(), 1, consumers=[consumer.upper()]))
+    assert sqlite_service.claim(consumer)[1] is not None
+    moved = {
+        **asking(2),
+        "consumer": consumer.replace("-", ""),
+        "generation": 1,
+        "keep_old_as": taker.upper(),
+    }
+    (told,) = made(client, moved)["claims"]
+    assert told["consumer"] == consumer
+    assert sqlite_service.generations([consumer, taker]) == {consumer: 2, taker: 1}
+
+
+def test_unknown_names_get_the_nearest_ones(client: NativeClient, provider: str) -> None:
+    told = refused(client, wishing({"resources": {"VCPUS": 1}}))
+    assert (told["code"], told["status"]) == ("unknown_name", 400)
+    assert told["names"] == [{"name": "VCPUS", "nearest": ["VCPU", "VGPU", "PCPU"]}]
+    assert (told["entry"], told["index"]) == (0, 0)
+    told = refused(client, wishing({"resources": {"VCPU": 1}, "required": ["HW_CPU_X86_AVX3"]}))
+    assert told["names"][0]["name"] == "HW_CPU_X86_AVX3"
+    assert "HW_CPU_X86_AVX2" in told["names"][0]["nearest"]
+    told = refused(client, {"allocations": {provider: {"resources": {"VCPUS": 1}}}})
+    assert told["names"][0]["nearest"][0] == "VCPU"
+
+
+def test_a_granted_claim_is_explained_if_wanted(sqlite_service: Service, client: NativeClient) -> None:
+    small, large = add_provider(sqlite_service, VCPU=4), add_provider(sqlite_service, VCPU=8)
+    told = made(
+        client,
+        {**asking(2), "order": {"strategy": "spread"}, "count": 2},
+        asking(1),
+        explain="always",
+    )
+    first, second, third = told["claims"]
+    assert list(first["allocations"]) == [large]
+    why = first["explanation"]
+    assert (why["verdict"], why["feasible"]) == ("fits", 2)
+    assert why["chosen"]["allocations"] == {large: {"VCPU": 2}}
+    assert why["chosen"]["parts"] == first["parts"] == {"spread": 0.75}
+    (other,) = why["alternatives"]
+    assert (list(other["allocations"]), other["score"]) == ([small], 0.5)
+    assert "explanation" not in second
+    assert third["explanation"]["chosen"]["allocations"] == {small: {"VCPU": 1}}
+    assert "explanation" not in made(client, asking(1))["claims"][0]
+    exact = {"allocations": {large: {"resources": {"VCPU": 1}}}}
+    assert "explanation" not in made(client, exact, explain="always")["claims"][0]
+    mixed = made(client, exact, asking(1), explain="always")["claims"]
+    assert ["explanation" in each for each in mixed] == [False, True]
+
+
+def test_a_repeated_answer_explains_no_more(client: NativeClient, provider: str) -> None:
+    body = {"claims": [asking(1)], "explain": "always"}
+    first = client.ask("POST", PATH, value=body, headers={"Idempotency-Key": "k"}).json
+    again = client.ask("POST", PATH, value=body, headers={"Idempotency-Key": "k"}).json
+    assert first["claims"][0].pop("explanation")
+    assert again["claims"] == first["claims"]
+
+
+@pytest.mark.parametrize("in_tree", [True, False])
+def test_without_the_rule_a_granted_claim_is_explained_in_counts(
+    sqlite_service: Service, provider: str, in_tree: bool
+) -> None:
+    client = NativeClient(sqlite_service, policy=Blind())
+    more = {"in_tree": provider} if in_tree else {}
+    (told,) = made(client, wishing({"resources": {"VCPU": 1}, **more}), explain="always")["claims"]
+    if in_tree:
+        assert "explanation" not in told
+    else:
+        assert told["explanation"]["feasible"] == 1
+        assert "chosen" not in told["explanation"]
+
+
+def test_a_granted_claim_is_not_explained_if_that_takes_too_much(
+    sqlite_service: Service, client: NativeClient, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(MOST_EXPLANATIONS):
+        sqlite_service._explaining.acquire()
+    assert "explanation" not in made(client, asking(1), explain="always")["claims"][0]
+    for _ in range(MOST_EXPLANATIONS):
+        sqlite_service._explaining.release()
+    monkeypatch.setattr(facade, "REFUSAL_STEPS", 0)
+    order = {"strategy": "pack"}
+    assert "explanation" not in made(client, {**asking(1), "order": order}, explain="always")["claims"][0]
 
 
 def test_counts_are_bounded(client: NativeClient, provider: str) -> None:
@@ -199,6 +292,11 @@ def test_a_token_without_a_project_must_name_one(sqlite_service: Service, provid
 def asking(amount: int, **more: object) -> dict[str, object]:
     """An entry that asks for VCPU anywhere."""
     return {"ask": {"groups": {"": {"resources": {"VCPU": amount}}}}, **more}
+
+
+def wishing(group: object) -> dict[str, object]:
+    """An entry with an ask of this group."""
+    return {"ask": {"groups": {"": group}}}
 
 
 def test_an_ask_is_placed(sqlite_service: Service, client: NativeClient, provider: str) -> None:
