@@ -15,7 +15,7 @@ from moorage.rules.decide import touch
 from moorage.rules.state import Touch
 from moorage.service.committer import Ticket
 from moorage.service.facade import Service
-from moorage.store.nouns.keys import COMPRESSED, SHORT
+from moorage.store.sql.texts import COMPRESSED, SHORT
 from moorage.store.store import Store
 from moorage.store.tables import keys
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order

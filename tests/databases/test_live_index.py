@@ -21,9 +21,9 @@ from moorage.service.live_index import LiveIndex
 from moorage.store import everything, trees
 from moorage.store.sql.errors import ConnectionLostError
 from moorage.store.store import Store
-from moorage.store.tables import revisions
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order, uuids_with_room
 from tests.databases.prepared import OpenService, OpenStore
+from tests.databases.records import put_back
 from tests.databases.sql_watch import watching
 
 Pair = tuple[Service, Service]
@@ -146,11 +146,10 @@ def test_a_database_that_was_put_back_to_an_older_state_is_read_anew(
     service = open_service(sqlite_store)
     provider = add_provider(service, VCPU=4)
     assert uuids_with_room(service, VCPU, 4) == {provider}
-    with sqlite_store.engines.write.begin() as connection:
-        connection.execute(revisions.update().values(revision=1))
-        connection.execute(sa.text("UPDATE inventories SET total = 2"))
+    put_back(sqlite_store, 1, "UPDATE inventories SET total = 2")
     assert uuids_with_room(service, VCPU, 4) == set()
-    assert service._index.revision == 1
+    # The new history begins with a revision of its own.
+    assert service._index.revision == 2
 
 
 def test_an_index_whose_building_is_cut_off_is_begun_anew(
@@ -232,11 +231,10 @@ def test_a_database_that_is_put_back_while_claims_are_made_is_read_anew(
     service.warm_up()
     order(service, claim(new_uuid(), {provider: {VCPU: 1}}))
     assert uuids_with_room(service, VCPU, 3) == {provider}
-    with sqlite_store.engines.write.begin() as connection:
-        connection.execute(revisions.update().values(revision=1))
-        connection.execute(sa.text("UPDATE inventories SET total = 2"))
+    put_back(sqlite_store, 1, "UPDATE inventories SET total = 2")
     assert uuids_with_room(service, VCPU, 3) == set()
-    assert service._index.revision == 1
+    # The new history begins with a revision of its own.
+    assert service._index.revision == 2
 
 
 def test_an_index_that_follows_has_nothing_to_catch_up_with(
@@ -274,7 +272,6 @@ def test_an_index_that_follows_sees_that_a_database_was_put_back(
     service = open_service(sqlite_store)
     add_provider(service, VCPU=4)
     service.warm_up()
-    with sqlite_store.engines.write.begin() as connection:
-        connection.execute(revisions.update().values(revision=1))
+    put_back(sqlite_store, 1)
     service._index.follow()
-    assert service._index.revision == 1
+    assert service._index.revision == 2

@@ -147,6 +147,8 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
         "moorage_tokens",
         "moorage_unmet",
         "moorage_keys",
+        "moorage_journal",
+        "moorage_journal_refs",
     }
 
     service = open_service(store)

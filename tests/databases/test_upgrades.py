@@ -167,9 +167,14 @@ def test_hosts_that_run_db_sync_at_once_all_succeed(database_url: str, tmp_path:
     assert rows_of(database_url) == before
 
 
+TOLD = (tables.revisions, tables.changes, tables.journal, tables.journal_refs)
+"""Tables in which each ``db sync`` begins a new history."""
+
+
 def rows_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     with engine_for(url).connect() as connection:
         return {
             table.name: sorted(map(tuple, connection.execute(sa.select(table)).all()), key=repr)
             for table in tables.metadata.sorted_tables
+            if table not in TOLD
         }

@@ -31,7 +31,7 @@ from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.service.verification import verify
 from moorage.store.changes import changelog
-from moorage.store.nouns.keys import unpacked_text
+from moorage.store.sql.texts import unpacked_text
 from moorage.store.store import READ_ATTEMPTS
 from tests.databases.index_contents import contents
 from tests.databases.prepared import store_on

@@ -18,7 +18,7 @@ from moorage.model.values import Requester
 from moorage.service.facade import Service
 from moorage.service.placing import Placement
 from moorage.store import transaction
-from moorage.store.changes import changelog
+from moorage.store.changes.counter import CURRENT
 from moorage.store.sql import statements
 from moorage.store.store import Store
 from moorage.store.tables import changes, revisions
@@ -116,7 +116,7 @@ def answers_before_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WriteTransaction, "commit", commit)
 
 
-LAST = changes.c.revision == changelog.CURRENT.scalar_subquery()
+LAST = changes.c.revision == CURRENT.scalar_subquery()
 
 
 def _logged(patch: pytest.MonkeyPatch, spoil: sa.Executable) -> None:

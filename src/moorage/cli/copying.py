@@ -34,7 +34,7 @@ AT_A_TIME: Final = 200
 READINGS: Final = 5
 """How often a provider is read again if it changes during the reading."""
 
-REQUESTER: Final = Requester(user_id="moorage import")
+REQUESTER: Final = Requester(user_id="moorage import", path="command")
 
 CONSUMER_TYPE_MINOR: Final = 38
 """Microversion 1.N since which consumers have a type."""

@@ -9,7 +9,7 @@ import click
 from moorage.cli.database import database_of, database_options
 from moorage.cli.shared.groups import Commands
 from moorage.cli.shared.output import format_options, show
-from moorage.wiring.parts import opened_store, prepare
+from moorage.wiring.parts import opened_store, synchronise
 from moorage.wiring.settings import without_password
 
 
@@ -28,15 +28,33 @@ def sync(config_file: Path | None, database: str | None, data_dir: Path | None) 
     Placement can still be started on it. Standard resource classes and traits that are missing
     are added, and rows that an old Placement left incomplete are completed. A database whose rows are
     damaged is not adopted; where such rows appear later, all else is brought up to date, and the exit
-    status is 1. It can be run at any time and any number of times.
+    status is 1. It can be run at any time and any number of times. Placement may have written meanwhile, so
+    a new history begins each time, and clients that follow changes read the state again.
     """
     settings = database_of(config_file, database, data_dir).settings
     with opened_store(settings) as store:
-        completed = prepare(store, migrate=True, settings=settings.api)
+        completed = synchronise(store, settings.api)
         store.patiently(store.check_sound)
     where = without_password(settings.store.url)
     told = "\n".join([*completed, f"Up to date: {where}"])
     show({"database": where, "up_to_date": True, "completed": completed}, lambda: click.echo(told))
+
+
+@db.command("new-history", short_help="Begin a new history, after a restore.")
+@format_options
+@database_options
+def new_history(config_file: Path | None, database: str | None, data_dir: Path | None) -> None:
+    """Begin a new history, after the database was restored or another program has written to it.
+
+    Clients that follow changes then read the state again. No provider and no claim is changed.
+    """
+    settings = database_of(config_file, database, data_dir).settings
+    with opened_store(settings) as store:
+        store.patiently(store.check_schema)
+        epoch = store.patiently(store.new_history)
+        revision = store.revision()
+    told = f"A new history begins at revision {revision}, its epoch is {epoch}."
+    show({"epoch": epoch, "revision": revision}, lambda: click.echo(told))
 
 
 @db.command(short_help="Show the version of the schema.")

@@ -38,7 +38,7 @@ from moorage.model.values import (
     Requester,
 )
 
-LOADER: Final = Requester(user_id="moorage-load")
+LOADER: Final = Requester(user_id="moorage-load", path="command")
 """The requester of these writes in the change log."""
 
 NOT_FOUND: Final = 404

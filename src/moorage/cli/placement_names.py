@@ -18,7 +18,7 @@ from moorage.cli.shared.console import described, stderr, stdout
 from moorage.model.errors import ConfigurationError
 from moorage.store.store import Store
 from moorage.wiring.both_names import clash
-from moorage.wiring.parts import heal, opened_store, prepare
+from moorage.wiring.parts import heal, opened_store, synchronise
 from moorage.wiring.settings import Chosen, resolve
 
 DONE: Final = 0
@@ -104,7 +104,7 @@ def _count(text: str) -> int:
 
 
 def _sync(store: Store, settings: ApiSettings) -> int:
-    for line in prepare(store, migrate=True, settings=settings):
+    for line in synchronise(store, settings):
         stdout().print(line, markup=False)
     return DONE
 

@@ -77,16 +77,19 @@ class ProviderRecord:
 
 @valueclass(frozen=True, slots=True)
 class Requester:
-    """The requester, as the change log records it.
+    """The requester, as the change log and the journal record it.
 
     ``request_id`` is the service's own id of the request. ``global_request_id`` is the id that the client
-    gave it, "" if it gave none of the form that all services share.
+    gave it, "" if it gave none of the form that all services share. ``path`` is the way that the request
+    took: ``placement`` or ``native`` for the two APIs, ``command`` for a command, ``service`` for what the
+    service does of itself.
     """
 
     user_id: str = ""
     project_id: str = ""
     request_id: str = ""
     global_request_id: str = ""
+    path: str = "service"
 
 
 @valueclass(frozen=True, slots=True)

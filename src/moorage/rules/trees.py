@@ -133,9 +133,9 @@ def _moved(state: State, row: ProviderRow, command: UpdateProvider) -> list[Prov
 
 
 def touch_delete(command: DeleteProvider) -> Touch:
-    """The provider, what is used of it, and its tree for its children."""
+    """The provider, what is used of it, its tree for its children, and what goes with it for the journal."""
     one = frozenset((command.uuid,))
-    return Touch(providers=one, used=one, trees=one)
+    return Touch(providers=one, used=one, trees=one, inventories=one, traits=one, aggregates=one)
 
 
 def decide_delete(state: State, command: DeleteProvider) -> Changes[None]:

@@ -34,9 +34,11 @@ from moorage.model.errors import (
     UnavailableError,
     UnstorableError,
 )
+from moorage.model.journal import JournalMode
 from moorage.model.keys import IdempotencyKey, RememberedAnswer
 from moorage.model.values import Requester
 from moorage.rules.decide import RULES
+from moorage.rules.journal import recorded
 from moorage.rules.keys import once
 from moorage.rules.state import Changes, State, Touch
 from moorage.service.binding import Binder, Bound, NoBinder, bound_late, changes_of, touch_of
@@ -399,7 +401,7 @@ class Committer:
             with WriteTransaction(self._store) as transaction:
                 state = transaction.read(_all_touched(bound))
                 announcer.learned(transaction.revision)
-                decided, answers, writes = _decided(state, bound)
+                decided, answers, writes = _decided(state, bound, self._store.journal)
                 done = _Done(decided, answers, announcer)
                 if writes:
                     writer = transaction.write(state, writes, transaction_id)
@@ -505,7 +507,9 @@ def _commit(transaction: WriteTransaction, writer: GroupWork, done: _Done) -> No
         raise _LostInCommitError(done) from error
 
 
-def _decided(state: State, bound: Sequence[Bound]) -> tuple[list[Ticket], list[Answer], list[Write]]:
+def _decided(
+    state: State, bound: Sequence[Bound], mode: JournalMode
+) -> tuple[list[Ticket], list[Answer], list[Write]]:
     """Decide on the evolving state: each command sees what the commands before it did.
 
     A command that was bound late is left out if its choice is gone. So is one that follows a late one that
@@ -526,10 +530,11 @@ def _decided(state: State, bound: Sequence[Bound]) -> tuple[list[Ticket], list[A
             decided.append(ticket)
             answers.append((None, found, len(writes)))
             continue
+        record = recorded(state, found, mode)
         providers = state.take_over(found)
         if providers is not None:
             key = None if ticket.key is None else ticket.key.id
-            writes.append(Write(found.kind, providers, found.changes_names, ticket.requester, key))
+            writes.append(Write(found.kind, providers, found.changes_names, ticket.requester, key, record))
         astray |= each.is_late and providers is None
         decided.append(ticket)
         answers.append((found.result, None, len(writes)))

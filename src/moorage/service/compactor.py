@@ -1,4 +1,4 @@
-"""The compactor: removes what no reader needs any more from the change log, and old idempotency keys."""
+"""The compactor: removes what no reader needs any more from the change log and the journal, and old keys."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Compactor:
         self._ending.set()
 
     def compact(self) -> int:
-        """One round: forget all writes and keys that may be forgotten. Returns how many writes that were.
+        """One round: forget what may be forgotten. Returns how many writes of the change log that was.
 
         Raises UnavailableError, ConnectionLostError.
         """
@@ -78,8 +78,17 @@ class Compactor:
                 break
             forgotten += batch
             self._ending.wait(BATCH_PAUSE_SECONDS)
+        self._compact_journal()
         self._forget_keys()
         return forgotten
+
+    def _compact_journal(self) -> None:
+        settings = self._settings
+        with suppress(WriteConflictError):
+            while not self._ending.is_set() and self._store.compact_journal(
+                settings.journal_revisions, settings.journal_seconds
+            ):
+                self._ending.wait(BATCH_PAUSE_SECONDS)
 
     def _forget_keys(self) -> None:
         with suppress(WriteConflictError):

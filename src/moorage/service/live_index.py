@@ -357,6 +357,7 @@ class LiveIndex:
             return self._build()
         if self._went_back(state.revision, known, wanted):
             LOG.warning("The database was put back from revision %d to %d.", state.revision, wanted)
+            self._store.stepped_back()
             self._store.forget()
             return self._build()
         if wanted <= state.revision:

@@ -29,12 +29,15 @@ class ChangeLogSettings:
     """How much the change log keeps: so many revisions, and none older than so many seconds.
 
     100,000 revisions are some tens of megabytes. A week is as far back as operators usually look for the
-    author of a change. ``keys_kept_seconds``: how long idempotency keys are known.
+    author of a change. ``keys_kept_seconds``: how long idempotency keys are known. ``journal_revisions`` and
+    ``journal_seconds``: the same two limits for the journal.
     """
 
     kept_revisions: int = 100_000
     kept_seconds: float = 7 * 24 * 3600.0
     keys_kept_seconds: float = 24 * 3600.0
+    journal_revisions: int = 10_000_000
+    journal_seconds: float = 30 * 24 * 3600.0
 
 
 @valueclass(frozen=True, slots=True)

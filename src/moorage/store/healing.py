@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from moorage.model.errors import SchemaError
 from moorage.model.values import Requester
+from moorage.rules.journal import EMPTY
 from moorage.store.changes import changelog
 from moorage.store.sql.statements import batches
 from moorage.store.tables import (
@@ -123,11 +124,13 @@ def rootless(connection: sa.Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def heal(connection: sa.Connection, project: str, user: str, transaction_id: str) -> dict[str, int]:
+def heal(
+    connection: sa.Connection, project: str, user: str, transaction_id: str, *, journals: bool
+) -> dict[str, int]:
     """Add what an old Placement has not written; how many rows of which sort that were.
 
-    ``project`` and ``user`` own what has no known owner. Raises SchemaError for a provider whose parents
-    lead to no root.
+    ``project`` and ``user`` own what has no known owner. ``journals``: the journal has a record of each
+    write. Raises SchemaError for a provider whose parents lead to no root.
     """
     roots = _add_roots(connection)
     healed = {
@@ -140,7 +143,8 @@ def heal(connection: sa.Connection, project: str, user: str, transaction_id: str
         **_without_orphans(connection),
     }
     if roots:
-        entry = changelog.LogEntry(KIND, frozenset(roots.values()), False, Requester())
+        record = EMPTY if journals else None
+        entry = changelog.LogEntry(KIND, frozenset(roots.values()), False, Requester(), record)
         changelog.append(connection, entry, transaction_id)
     return {sort: count for sort, count in healed.items() if count}
 

@@ -7,12 +7,14 @@ import os_traits
 import sqlalchemy as sa
 
 from moorage.model.values import CUSTOM_PREFIX, Requester
+from moorage.rules.journal import names_added
 from moorage.store.changes import changelog
 from moorage.store.tables import resource_classes, traits
 
 
-def synchronise(connection: sa.Connection, transaction_id: str) -> int:
-    """Add the standard names that are missing; returns how many.
+def synchronise(connection: sa.Connection, transaction_id: str, *, journals: bool) -> int:
+    """Add the standard names that are missing; returns how many. ``journals``: the journal has a record of
+    each write.
 
     Classes keep the ids of their library's order; traits are added in the order of their names.
     """
@@ -36,6 +38,10 @@ def synchronise(connection: sa.Connection, transaction_id: str) -> int:
     if new_traits:
         connection.execute(traits.insert(), new_traits)
     if new_classes or new_traits:
-        entry = changelog.LogEntry("names.synchronise", frozenset(), True, Requester())
+        added = names_added(
+            [str(row["name"]) for row in new_classes], [str(row["name"]) for row in new_traits]
+        )
+        record = added if journals else None
+        entry = changelog.LogEntry("names.synchronise", frozenset(), True, Requester(), record)
         changelog.append(connection, entry, transaction_id)
     return len(new_classes) + len(new_traits)

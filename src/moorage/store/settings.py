@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Final
 
+from moorage.model.journal import JournalMode
 from moorage.model.valueclass import valueclass
 
 SYNC_COMMAND: Final = "moorage db sync"
@@ -17,7 +18,8 @@ class StoreSettings:
 
     ``max_overflow`` and the pool sizes count connections of one process. ``connect_retries`` below 0 means
     to wait for the database for ever. ``looks_only``: an SQLite file is not prepared for writing.
-    ``sync_command`` is the command that errors name to bring the schema up to date.
+    ``sync_command`` is the command that errors name to bring the schema up to date. ``journal``: what is kept
+    of each write.
     """
 
     url: str
@@ -30,4 +32,5 @@ class StoreSettings:
     sqlite_synchronous_full: bool = True
     mysql_sql_mode: str = "TRADITIONAL"
     looks_only: bool = False
+    journal: JournalMode = JournalMode.FULL
     sync_command: str = field(default=SYNC_COMMAND, compare=False)

@@ -15,11 +15,13 @@ import sqlalchemy as sa
 from moorage.model.columns import ProviderColumns
 from moorage.model.errors import MissingFileError, SchemaError, UnavailableError
 from moorage.model.explanations import HoldersAt, Lack
+from moorage.model.journal import JournalMode
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ClaimPage, ClaimSelection, ClassTotal, ListedClaim, ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.store import healing, holders, migrations, names, pages, tables, trees
-from moorage.store.changes import changelog
+from moorage.store.changes import changelog, epochs, journal
+from moorage.store.changes.counter import CURRENT
 from moorage.store.changes.news import UsageNews, UsageReader
 from moorage.store.everything import read_everything, read_many_trees
 from moorage.store.migrations import adoption
@@ -148,6 +150,7 @@ class Store:
     ``locks``: they lock what they read, for the database lets several writers in.
 
     ``ignores_case``: the database may hold names equal that differ, for its usual collations ignore case.
+    ``journal``: what is kept of each write.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -155,8 +158,9 @@ class Store:
         self.engines = create_engines(settings)
         self.ignores_case = self.engines.write.dialect.name == "mysql"
         self.locks = not self.engines.serializes_writes
+        self.journal = settings.journal
         self.registries = Registries()
-        self._poll = DirectQuery(self.engines.single, changelog.CURRENT)
+        self._poll = DirectQuery(self.engines.single, CURRENT)
         self._usage_reader = UsageReader(self.engines.single)
 
     def close(self) -> None:
@@ -230,7 +234,7 @@ class Store:
         for attempt in range(SYNCHRONISE_ATTEMPTS):
             try:
                 with translated(), self.engines.write.begin() as connection:
-                    return names.synchronise(connection, uuid4().hex)
+                    return names.synchronise(connection, uuid4().hex, journals=self._journals)
             except (ConstraintError, WriteConflictError):
                 time.sleep(0.1 * attempt)
         raise UnavailableError("standard names could not be written: others write them too")
@@ -243,10 +247,40 @@ class Store:
         for attempt in range(SYNCHRONISE_ATTEMPTS):
             try:
                 with translated(), self.engines.write.begin() as connection:
-                    return healing.heal(connection, project, user, uuid4().hex)
+                    healed = healing.heal(connection, project, user, uuid4().hex, journals=self._journals)
+                    if healed:
+                        epochs.begin(connection, uuid4().hex, journals=self._journals)
+                    return healed
             except (ConstraintError, WriteConflictError):
                 time.sleep(0.1 * attempt)
         raise UnavailableError("incomplete rows could not be completed: other processes write them too")
+
+    def new_history(self) -> str:
+        """Begin a new history, for the journal may lack what the database holds. Returns its epoch.
+
+        Raises UnavailableError.
+        """
+        for attempt in range(SYNCHRONISE_ATTEMPTS):
+            try:
+                with translated(), self.engines.write.begin() as connection:
+                    return epochs.begin(connection, uuid4().hex, journals=self._journals)
+            except (ConnectionLostError, ConstraintError, WriteConflictError):
+                time.sleep(0.1 * attempt)
+        raise UnavailableError("a new history could not be begun")
+
+    def stepped_back(self) -> str:
+        """As ``new_history``, unless another process has just begun one. Returns the present epoch."""
+        if self.read(epochs.has_just_begun):
+            return self.epoch()
+        return self.new_history()
+
+    def epoch(self) -> str:
+        """Name of the present history. Raises UnavailableError."""
+        return self.read(epochs.present)
+
+    @property
+    def _journals(self) -> bool:
+        return self.journal is not JournalMode.OFF
 
     def check_sound(self) -> None:
         """Raises SchemaError with all rows that cannot be healed. Nothing is changed."""
@@ -279,6 +313,15 @@ class Store:
         with translated(), self.engines.write.begin() as connection:
             return changelog.compact_some(connection, kept_revisions, before, settled)
 
+    def compact_journal(self, kept_revisions: int, kept_seconds: float) -> int:
+        """Forget a batch of the journal's oldest records; returns how many.
+
+        Raises WriteConflictError, ConnectionLostError, UnavailableError.
+        """
+        before = utcnow() - timedelta(seconds=kept_seconds)
+        with translated(), self.engines.write.begin() as connection:
+            return journal.compact_some(connection, kept_revisions, before)
+
     def forget_keys(self, kept_seconds: float) -> int:
         """Forget a batch of idempotency keys that are older; returns how many.
 
@@ -294,7 +337,7 @@ class Store:
         Raises ConnectionLostError, WriteConflictError, UnavailableError if there is no answer yet.
         """
         with translated(), self.engines.write.begin() as connection:
-            return changelog.was_committed(connection, transaction_id)
+            return changelog.was_committed(connection, transaction_id, journals=self._journals)
 
     def read(self, question: Callable[[sa.Connection], ResultT]) -> ResultT:
         """Ask within one snapshot. Raises UnavailableError, and what the question raises."""

@@ -161,6 +161,7 @@ revisions = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("compacted", sa.BigInteger, nullable=False),
+    sa.Column("epoch", sa.String(16), nullable=False, server_default=""),
     comment="One row: the number of the last write, and up to which the change log is gone.",
 )
 
@@ -178,6 +179,41 @@ changes = sa.Table(
     sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
     sa.Index("moorage_changes_transaction_id_idx", "transaction_id"),
     comment="One row per write and tree that it changed; no tree: names changed.",
+)
+
+journal = sa.Table(
+    "moorage_journal",
+    metadata,
+    # SQLite finds rows by an INTEGER key without an index beside the table.
+    sa.Column(
+        "revision",
+        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("path", sa.String(16), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("global_request_id", sa.String(64), nullable=False),
+    sa.Column("consumer", sa.String(36)),
+    sa.Column("tree", sa.String(36)),
+    sa.Column("body", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+    sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
+    sa.Index("moorage_journal_consumer_idx", "consumer"),
+    sa.Index("moorage_journal_tree_idx", "tree"),
+    comment="One row per write: its request, the consumer and the root of the tree if there is only one of "
+    "each, and JSON of all that changed, compressed if it is long.",
+)
+
+journal_refs = sa.Table(
+    "moorage_journal_refs",
+    metadata,
+    sa.Column("subject", sa.String(36), primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    comment="The consumers and roots of trees of the records in which there are several.",
+    sqlite_with_rowid=False,
 )
 
 tokens = sa.Table(

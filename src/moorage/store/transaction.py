@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
+from moorage.rules.journal import Record
 from moorage.rules.state import State, Touch
 from moorage.store.changes import changelog
 from moorage.store.changes.news import CLAIM_KINDS, OwnClaims
@@ -33,13 +34,17 @@ LOG = logging.getLogger(__name__)
 
 @valueclass(frozen=True, slots=True)
 class Write:
-    """One command's part of a transaction, for the change log. ``key``: id of its idempotency key."""
+    """One command's part of a transaction, for the change log. ``key``: id of its idempotency key.
+
+    ``record``: what the journal keeps of it.
+    """
 
     kind: str
     providers: frozenset[str]
     changes_names: bool
     requester: Requester
     key: str | None = None
+    record: Record | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -151,12 +156,12 @@ class WriteTransaction:
                     noun.write(work, before, after)
             used = consumers.plan(work, before, after)
             providers.plan_generations(work, before, after)
-            counting, logging_ = changelog.plan(
+            counting, *logging_ = changelog.plan(
                 [self._entry(after, write) for write in writes], transaction_id
             )
             remembering = plan_keys(after, [write.key for write in writes]) if after.keys else []
             place = len(work.planned)
-            work.planned += (counting, *remembering, logging_)
+            work.planned += (counting, *remembering, *logging_)
             counted = statements.send(self._connection, work.planned)[place]
             revision: int | None = None
             if work.locks:
@@ -199,7 +204,9 @@ class WriteTransaction:
                 root_ids.add(work.ids_before[was.root_uuid])
             if now is not None:
                 root_ids.add(work.providers[now.root_uuid])
-        return changelog.LogEntry(write.kind, frozenset(root_ids), write.changes_names, write.requester)
+        return changelog.LogEntry(
+            write.kind, frozenset(root_ids), write.changes_names, write.requester, write.record
+        )
 
     def commit(self, work: GroupWork, /) -> None:
         """After any error but WriteConflictError, only ``Store.was_committed`` knows the outcome."""

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from moorage.api.placement import application as placement_application
 from moorage.api.placement.query import newest_request
 from moorage.api.placement.settings import ApiSettings
 from moorage.auth.policy import OsloPolicy
+from moorage.model.errors import MissingFileError
 from moorage.service.facade import Service
 from moorage.store.store import Store
 from moorage.store.waiting import explained
@@ -77,6 +78,20 @@ def opened_service(settings: Settings, *, migrate: bool, looks_only: bool = Fals
             yield service
         finally:
             service.close()
+
+
+def synchronise(store: Store, settings: ApiSettings) -> list[str]:
+    """As ``prepare`` with ``migrate``, for a database that another program may have written to meanwhile.
+
+    Its journal has no record of that, so that a new history begins. Raises what ``prepare`` raises.
+    """
+    was_ours = False
+    with suppress(MissingFileError):
+        was_ours = store.patiently(store.schema_version) is not None
+    completed = prepare(store, migrate=True, settings=settings)
+    if was_ours:
+        store.patiently(store.new_history)
+    return completed
 
 
 def prepare(store: Store, *, migrate: bool, settings: ApiSettings | None = None) -> list[str]:

@@ -13,6 +13,7 @@ from oslo_config import cfg
 
 from moorage.api.placement.settings import ApiSettings
 from moorage.model.errors import ConfigurationError
+from moorage.model.journal import JournalMode
 from moorage.model.requests import SearchSettings
 from moorage.model.valueclass import valueclass
 from moorage.service.settings import ServiceSettings
@@ -259,6 +260,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             connect_retry_seconds=database("retry_interval"),
             sqlite_synchronous_full=database("sqlite_synchronous"),
             mysql_sql_mode=database("mysql_sql_mode"),
+            journal=JournalMode(moorage("journal")),
         ),
         service=ServiceSettings(
             search=SearchSettings(

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from oslo_config import cfg
 
+from moorage.model.journal import JournalMode
 from moorage.service.settings import ChangeLogSettings, CommitSettings
 
 _COMMIT: Final = CommitSettings()
 _LOG: Final = ChangeLogSettings()
 
 SECONDS_PER_HOUR: Final = 3600
+SECONDS_PER_DAY: Final = 24 * SECONDS_PER_HOUR
 
 WRITE_OPTIONS: Final[list[cfg.Opt]] = [
     cfg.IntOpt(
@@ -52,6 +54,29 @@ WRITE_OPTIONS: Final[list[cfg.Opt]] = [
         min=1,
         help="Hours after which the change log deletes a write even if there are fewer of them.",
     ),
+    cfg.StrOpt(
+        "journal",
+        default=JournalMode.FULL.value,
+        choices=[
+            (JournalMode.FULL.value, "Each value that changed, before and after."),
+            (JournalMode.REFS.value, "Only which providers and consumers changed."),
+            (JournalMode.OFF.value, "Nothing: there is neither a history nor a stream of changes."),
+        ],
+        help="What the journal keeps of each write, with the request that wrote. All processes on one "
+        "database need the same value: a write that is not in the journal ends the history before it.",
+    ),
+    cfg.IntOpt(
+        "journal_revisions",
+        default=_LOG.journal_revisions,
+        min=1,
+        help="Writes that the journal keeps. The oldest are deleted in the background, a thousand at a time.",
+    ),
+    cfg.IntOpt(
+        "journal_days",
+        default=int(_LOG.journal_seconds) // SECONDS_PER_DAY,
+        min=1,
+        help="Days after which the journal deletes a write even if there are fewer of them.",
+    ),
     cfg.IntOpt(
         "idempotency_hours",
         default=int(_LOG.keys_kept_seconds) // SECONDS_PER_HOUR,
@@ -77,4 +102,6 @@ def change_log_settings_from(moorage: Callable[[str], Any]) -> ChangeLogSettings
         kept_revisions=moorage("change_log_revisions"),
         kept_seconds=moorage("change_log_hours") * SECONDS_PER_HOUR,
         keys_kept_seconds=moorage("idempotency_hours") * SECONDS_PER_HOUR,
+        journal_revisions=moorage("journal_revisions"),
+        journal_seconds=moorage("journal_days") * SECONDS_PER_DAY,
     )

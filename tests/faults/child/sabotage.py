@@ -61,7 +61,7 @@ def acknowledge_before_commit(armed: Armed) -> None:
 
 def lose_a_row_of_the_change_log(armed: Armed) -> None:
     """The counter counts a write that the log does not have."""
-    from moorage.store.changes import changelog
+    from moorage.store.changes.counter import CURRENT
     from moorage.store.sql import statements
     from moorage.store.tables import changes
 
@@ -70,7 +70,7 @@ def lose_a_row_of_the_change_log(armed: Armed) -> None:
     def send(connection: Any, planned: Any) -> list[Any]:
         answers = real(connection, planned)
         if armed() and next(numbers) % EVERY == 0:
-            last = changelog.CURRENT.scalar_subquery()
+            last = CURRENT.scalar_subquery()
             connection.execute(changes.delete().where(changes.c.revision == last))
         return answers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -588,3 +589,21 @@ def test_batch_of_a_refused_provider_leaves_no_names_behind() -> None:
     with service() as opened:
         assert "CUSTOM_LEFTOVER" not in {item.name for item in opened.traits()}
         assert "CUSTOM_LEFT" not in {item.name for item in opened.resource_classes()}
+
+
+def test_a_new_history_begins_on_request_and_at_each_db_sync() -> None:
+    named = ("--database", "sqlite:///some.sqlite")
+
+    def begun() -> dict[str, Any]:
+        result = run("db", "new-history", "-f", "json", *named)
+        assert result.exit_code == 0
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    assert run("db", "sync", *named).exit_code == 0
+    first = begun()
+    assert run("db", "sync", *named).exit_code == 0
+    second = begun()
+    assert second["revision"] == first["revision"] + 2
+    assert second["epoch"] != first["epoch"]
+    assert "A new history begins at revision" in run("db", "new-history", *named).stdout

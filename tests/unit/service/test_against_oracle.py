@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +24,11 @@ from moorage.service.live_index import LiveIndex
 from moorage.store.store import Store
 from tests.databases.index_contents import contents
 from tests.databases.prepared import store_on
+from tests.databases.records import rows
 from tests.databases.together import led
 from tests.oracle.account import Account
 from tests.oracle.compare import comparable, outcome
+from tests.oracle.history import View, undone, view_of
 from tests.property.strategies_account import BEGINNING, CONSUMERS, batches, commands, groups
 
 EXAMPLES = 10 if os.environ.get("MOORAGE_TEST_PROFILE", "check") != "check" else 3
@@ -85,6 +87,17 @@ def assert_equal(account: Account, service: Service, store: Store) -> None:
     assert service._index.ask(contents) == LiveIndex(store).ask(contents)
 
 
+def assert_remembered(account: Account, store: Store, views: Mapping[int, View]) -> None:
+    """The journal is dense, and undoing it from the present leads through all earlier views."""
+    first, present = min(views), view_of(account)
+    records = rows(store, first)
+    assert [row["revision"] for row in records] == list(range(first + 1, store.revision() + 1))
+    for row in reversed(records):
+        assert views.get(row["revision"], present) == present
+        present = undone(present, row["body"])
+    assert views[first] == present
+
+
 def custom(items: Sequence[NamedItem]) -> set[str]:
     """The twin knows few of the standard names."""
     return {item.name for item in items if item.name.startswith(CUSTOM_PREFIX)}
@@ -101,23 +114,28 @@ def groups_of(side: Service | Account, project: str, user: str | None, kind: str
 @settings(max_examples=EXAMPLES)
 @given(st.data())
 def test_the_service_does_what_its_twin_does_step_by_step(sqlite_template: Path, data: st.DataObject) -> None:
+    views: dict[int, View] = {}
     with begun(sqlite_template) as (account, service, store):
         for _ in range(STEPS):
             command = data.draw(st.one_of(commands(account), commands(account), batches(account)))
             revision = store.revision()
+            views[revision] = view_of(account)
             answer = outcome(lambda it: service.execute(it, ASKER), command)
             assert answer == outcome(account.execute, command)
             assert store.revision() - revision in ((0, 1) if answer[0] == "done" else (0,))
             assert service._index.ask(contents) == LiveIndex(store).ask(contents)
         assert_equal(account, service, store)
+        assert_remembered(account, store, views)
 
 
 @pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(st.data())
 def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, data: st.DataObject) -> None:
+    views: dict[int, View] = {}
     with begun(sqlite_template) as (account, service, store):
         for _ in range(STEPS // 2):
+            views[store.revision()] = view_of(account)
             group = data.draw(groups(account, most=6))
             for command, ticket in zip(
                 group, led(service, [(command, ASKER) for command in group]), strict=True
@@ -130,6 +148,7 @@ def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, da
                     assert refusal == outcome(account.execute, command)
             assert service._index.ask(contents) == LiveIndex(store).ask(contents)
         assert_equal(account, service, store)
+        assert_remembered(account, store, views)
 
 
 def test_every_read_holds_while_others_write(sqlite_service: Service) -> None:

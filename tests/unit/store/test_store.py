@@ -116,10 +116,10 @@ def test_names_are_tried_again_while_others_write_them_and_then_given_up(
     faults: list[Exception] = [ConstraintError(("name",)), WriteConflictError()]
     real = names.synchronise
 
-    def synchronise(connection: sa.Connection, transaction_id: str) -> int:
+    def synchronise(connection: sa.Connection, transaction_id: str, *, journals: bool) -> int:
         if faults:
             raise faults.pop()
-        return real(connection, transaction_id)
+        return real(connection, transaction_id, journals=journals)
 
     monkeypatch.setattr(names, "synchronise", synchronise)
     monkeypatch.setattr("moorage.store.store.time", a_clock_of_its_own(pauses))

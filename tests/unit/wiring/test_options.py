@@ -76,6 +76,8 @@ def test_every_option_can_be_set_through_the_long_variable(group_and_name: tuple
         text = "breadth-first"
     if name == "search_limit_action":
         text = "truncate"
+    if name == "journal":
+        text = "off"
     conf = read_options(environment={options.variable_name(group, name): text})
     given = value_of(conf, group, name)
     assert (given if isinstance(default, list) else str(given)) == (

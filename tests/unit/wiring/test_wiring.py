@@ -8,6 +8,7 @@ import pytest
 
 from moorage.api.http.settings import Limits
 from moorage.model.errors import ConfigurationError
+from moorage.model.journal import JournalMode
 from moorage.model.requests import SearchSettings
 from moorage.service.settings import ChangeLogSettings, CommitSettings
 from moorage.store.urls import with_parameters
@@ -106,6 +107,9 @@ commit_deadline_seconds = 19
 change_log_revisions = 20
 change_log_hours = 2
 idempotency_hours = 3
+journal = refs
+journal_revisions = 5
+journal_days = 2
 max_body_bytes = 1024
 max_url_bytes = 1025
 max_header_bytes = 1026
@@ -135,7 +139,8 @@ one_processor_per_worker = false
     assert settings.api.limits == Limits(1024, 1025, 1026, 10, 22, 11, 12, 13, 14)
     assert settings.server == ServerSettings(15, 16, 21, False, 1025 + 1026)
     assert settings.service.commit == CommitSettings(17, 18, 19)
-    assert settings.service.change_log == ChangeLogSettings(20, 7200, 10800)
+    assert settings.service.change_log == ChangeLogSettings(20, 7200, 10800, 5, 172800)
+    assert settings.store.journal is JournalMode.REFS
     assert settings.sync_on_startup
 
 

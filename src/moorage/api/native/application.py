@@ -88,7 +88,11 @@ class NativeDesk:
             limits=self._limits,
             identity=identity,
             requester=Requester(
-                identity.user_id, identity.project_id or "", context.request_id, context.global_request_id
+                identity.user_id,
+                identity.project_id or "",
+                context.request_id,
+                context.global_request_id,
+                "native",
             ),
             prefix=request.env.get("SCRIPT_NAME", ""),
             path=fields,

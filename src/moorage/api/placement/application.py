@@ -134,7 +134,11 @@ class Desk:
             settings=self._settings,
             minor=minor,
             requester=Requester(
-                identity.user_id, identity.project_id or "", context.request_id, context.global_request_id
+                identity.user_id,
+                identity.project_id or "",
+                context.request_id,
+                context.global_request_id,
+                "placement",
             ),
             prefix=request.env.get("SCRIPT_NAME", ""),
             path=fields,

@@ -13,19 +13,17 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.audit import CounterFact, LogFact
+from moorage.rules.journal import EMPTY, Record
+from moorage.store.changes import journal
+from moorage.store.changes.counter import CURRENT, THE_ROW
+from moorage.store.changes.journal import NAME_LENGTH, REQUEST_ID_LENGTH
 from moorage.store.sql.errors import WriteConflictError
 from moorage.store.sql.literals import number
 from moorage.store.sql.statements import Insertion, Planned, Single, fetched, send
 from moorage.store.tables import changes, revisions
 
-THE_ROW = 1
-"""Id of the only row of the revision table."""
-
 COMPACTED_TOGETHER = 1_000
 """Writes that one transaction forgets: few enough not to delay writers."""
-
-CURRENT = sa.select(revisions.c.revision).where(revisions.c.id == number(THE_ROW))
-"""Number of the last committed write."""
 
 NEW_CHANGES = Insertion(
     changes,
@@ -64,18 +62,19 @@ def counted(connection: sa.Connection, counting: DBAPICursor) -> int | None:
 WRITES = "writes"
 COUNTING = Counting()
 
-_NAME_LENGTH = 255
-_REQUEST_ID_LENGTH = 64
-
 
 @valueclass(frozen=True, slots=True)
 class LogEntry:
-    """What one command changed: trees by the database id of their root, or names."""
+    """What one command changed: trees by the database id of their root, or names.
+
+    ``record``: what the journal says of it; None: nothing.
+    """
 
     kind: str
     root_ids: frozenset[int]
     changes_names: bool
     requester: Requester
+    record: Record | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -117,8 +116,10 @@ def missed_since(connection: sa.Connection, revision: int) -> Missed | None:
     return Missed(row.revision, frozenset(root for root in roots if root is not None), None in roots)
 
 
-def plan(entries: Sequence[LogEntry], transaction_id: str) -> tuple[Planned, Planned]:
+def plan(entries: Sequence[LogEntry], transaction_id: str) -> tuple[Planned, ...]:
     """What counts and logs writes. Must be the last statements: the lock on the row orders the commits.
+
+    The first one counts.
 
     The lock is held until COMMIT. So revisions become visible in their order, without gaps, on every
     database.
@@ -130,14 +131,15 @@ def plan(entries: Sequence[LogEntry], transaction_id: str) -> tuple[Planned, Pla
             root_id,
             entry.kind,
             transaction_id,
-            entry.requester.user_id[:_NAME_LENGTH],
-            entry.requester.project_id[:_NAME_LENGTH],
-            entry.requester.request_id[:_REQUEST_ID_LENGTH],
+            entry.requester.user_id[:NAME_LENGTH],
+            entry.requester.project_id[:NAME_LENGTH],
+            entry.requester.request_id[:REQUEST_ID_LENGTH],
         )
         for offset, entry in enumerate(entries, 1 - len(entries))
         for position, root_id in enumerate(_trees(entry))
     ]
-    return (COUNTING, {WRITES: len(entries)}), (NEW_CHANGES, rows)
+    kept = journal.plan([(entry.kind, entry.requester, entry.record) for entry in entries])
+    return (COUNTING, {WRITES: len(entries)}), *kept, (NEW_CHANGES, rows)
 
 
 def append(connection: sa.Connection, entry: LogEntry, transaction_id: str) -> None:
@@ -188,16 +190,18 @@ SETTLED = "settled"
 """Kind of a revision that changed nothing but settled whether another one was committed."""
 
 
-def was_committed(connection: sa.Connection, transaction_id: str) -> bool:
+def was_committed(connection: sa.Connection, transaction_id: str, *, journals: bool = False) -> bool:
     """Whether a transaction whose COMMIT got lost has happened.
 
     It first takes the revision's lock, which a transaction that is still on its way holds. So the answer is
     final. Between the nodes of a cluster there are no such locks, and there the question counts as a write
     of its own. Either it comes after the transaction in the cluster's order and fails, so that the caller
-    asks again. Or it comes first, and the transaction can no longer happen.
+    asks again. Or it comes first, and the transaction can no longer happen. ``journals``: the journal has a
+    record of each write.
     """
     if _is_cluster(connection):
-        append(connection, LogEntry(SETTLED, frozenset(), False, Requester()), uuid4().hex)
+        record = EMPTY if journals else None
+        append(connection, LogEntry(SETTLED, frozenset(), False, Requester(), record), uuid4().hex)
     else:
         connection.execute(
             revisions.update().where(revisions.c.id == THE_ROW).values(revision=revisions.c.revision)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from moorage.model.valueclass import valueclass
 from moorage.rules.state import Used
-from moorage.store.changes.changelog import THE_ROW
+from moorage.store.changes.counter import THE_ROW
 from moorage.store.sql.direct import DirectQuery
 from moorage.store.sql.literals import number
 from moorage.store.tables import allocations, changes, resource_classes, resource_providers, revisions

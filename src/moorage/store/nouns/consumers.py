@@ -14,7 +14,7 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
 from moorage.rules.audit import AllocationFact, ConsumerFact, UsedFact
 from moorage.rules.state import ConsumerRow, Inventories, State, Touch, Used
-from moorage.store.changes.changelog import THE_ROW
+from moorage.store.changes.counter import THE_ROW
 from moorage.store.nouns.inventories import FIELDS
 from moorage.store.nouns.noun import AuditRows, GroupWork, NotNewError, Noun, ids_of, rows_of
 from moorage.store.nouns.providers import PLACED

@@ -6,8 +6,6 @@ for each other's keys. A process that has not seen another one's key meets it as
 
 from __future__ import annotations
 
-import zlib
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, Final
@@ -16,9 +14,10 @@ import sqlalchemy as sa
 
 from moorage.model.keys import RememberedAnswer
 from moorage.rules.state import State, Touch
-from moorage.store.changes.changelog import CURRENT
+from moorage.store.changes.counter import CURRENT
 from moorage.store.nouns.noun import GroupWork, Noun
 from moorage.store.sql.statements import Insertion, Planned, Selection, batches
+from moorage.store.sql.texts import packed_text, unpacked_text
 from moorage.store.tables import keys
 
 REMEMBERED: Final = Selection(
@@ -28,26 +27,6 @@ NEW_KEYS: Final = Insertion(keys, "revision", "id", "fingerprint", "answer", ori
 
 FORGOTTEN_TOGETHER: Final = 1_000
 """Keys that one transaction forgets."""
-
-SHORT: Final = 1024
-"""Characters of an answer that is kept as it is; a longer one is compressed."""
-
-COMPRESSED: Final = "z"
-"""First character of a compressed answer. No JSON begins with it."""
-
-
-def packed_text(text: str) -> str:
-    """An answer as the table keeps it."""
-    if len(text) <= SHORT:
-        return text
-    return COMPRESSED + b64encode(zlib.compress(text.encode())).decode()
-
-
-def unpacked_text(kept: str) -> str:
-    """The answer that was kept."""
-    if not kept.startswith(COMPRESSED):
-        return kept
-    return zlib.decompress(b64decode(kept[1:])).decode()
 
 
 class Keys(Noun):

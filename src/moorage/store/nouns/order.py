@@ -2,7 +2,7 @@
 
 Locks are taken in one order: providers by id, then consumers by id, then names. The transaction reads
 providers, then consumers, and then ``READ``. It writes ``WRITTEN``, and then consumers, the generations of
-providers, the revision, idempotency keys and the change log.
+providers, the revision, idempotency keys, the journal and the change log.
 """
 
 from __future__ import annotations

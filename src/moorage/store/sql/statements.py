@@ -437,14 +437,13 @@ def _text(words: str) -> sa.TextClause:
 
 
 class Insertion(PerDatabase):
-    """An INSERT of many rows, each a tuple in the order of ``names``; ``created_at`` is now.
-
+    """An INSERT of many rows, each a tuple in the order of ``names``; ``created_at``, if it is there, is now.
     ``origin``: a query without parameters for the number from which the first column counts.
     """
 
     def __init__(self, table: sa.Table, *names: str, origin: sa.Select[Any] | None = None) -> None:
         super().__init__()
-        self._table = table
+        self._table, self._is_dated = table, "created_at" in table.c
         self._columns = [table.c[name] for name in names]
         self._names = names
         self._origin = origin
@@ -471,9 +470,10 @@ class Insertion(PerDatabase):
         values = [f"{GIVEN}.{name}" for name in self._names]
         if self._origin is not None:
             values[0] = f"({self._origin.compile(dialect=dialect)}) + {values[0]}"
+        into, dated = (", created_at", f", :{NOW}") if self._is_dated else ("", "")
         return _text(
-            f"INSERT INTO {self._table.name} ({listed}, created_at) "  # noqa: S608  # nosec B608
-            f"SELECT {', '.join(values)}, :{NOW} FROM {_given(dialect, self._columns)}"
+            f"INSERT INTO {self._table.name} ({listed}{into}) "  # noqa: S608  # nosec B608
+            f"SELECT {', '.join(values)}{dated} FROM {_given(dialect, self._columns)}"
         )
 
 

@@ -1,0 +1,282 @@
+"""The record of a write: all that it changes, before and after.
+
+Undoing the records after a revision, the newest first, leads from the present back to that revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from moorage.model.journal import JournalMode
+from moorage.model.valueclass import valueclass
+from moorage.model.values import Inventory
+from moorage.rules.state import Changes, ConsumerRow, Inventories, NameRow, ProviderRow, State, Used
+
+Body = Mapping[str, Any]
+"""What JSON can write. Each changed value is a list of two: before and after. None: it was, or is, not there.
+
+providers
+    by uuid: ``tree``, the uuid of its root; and of ``generation``, ``name``, ``parent``, ``root``,
+    ``inventories``, ``traits``, ``aggregates`` the pairs that differ. ``used`` has pairs by resource class.
+consumers
+    by uuid: ``project_id``, always; of ``user_id``, ``consumer_type`` and ``generation`` the pairs that
+    differ. ``held`` has pairs by provider and resource class. A consumer that holds nothing is not there.
+resource_classes, traits
+    by name: whether it exists.
+renamed
+    resource classes: new names by old names. All that had the class has it under its new name.
+"""
+
+EVERYTHING: Final = "*"
+"""Stands for a tree in a record that concerns all providers and consumers."""
+
+
+@valueclass(frozen=True, slots=True)
+class Record:
+    """A record's body, and its subjects: the consumers and the roots of the trees that it is about."""
+
+    body: Body
+    consumers: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+
+
+EMPTY: Final = Record({})
+
+
+def recorded(state: State, changes: Changes[Any], mode: JournalMode) -> Record | None:
+    """The record of a command's changes; None if none is kept. ``state``: as the command found it."""
+    if mode is JournalMode.OFF:
+        return None
+    body: dict[str, Any] = {}
+    providers = _providers(state, changes)
+    if providers:
+        body["providers"] = providers
+    consumers = _consumers(state, changes)
+    if consumers:
+        body["consumers"] = consumers
+    if changes.changes_names:
+        body |= _names(state, changes)
+    if mode is JournalMode.REFS:
+        body = references(body)
+    return record_of(body)
+
+
+def record_of(body: Body) -> Record:
+    """A body with its subjects."""
+    if concerns_everything(body):
+        return Record(body, (), (EVERYTHING,))
+    return Record(body, tuple(body.get("consumers", ())), trees_of(body))
+
+
+def references(body: Body) -> dict[str, Any]:
+    """What a body is about, without values."""
+    short = {name: part for name, part in body.items() if name not in ("providers", "consumers")}
+    if "providers" in body:
+        short["providers"] = {
+            uuid: {name: each[name] for name in ("tree", "root") if name in each}
+            for uuid, each in body["providers"].items()
+        }
+    if "consumers" in body:
+        short["consumers"] = {
+            uuid: {name: each[name] for name in ("project_id",) if name in each}
+            for uuid, each in body["consumers"].items()
+        }
+    return short
+
+
+def trees_of(body: Body) -> tuple[str, ...]:
+    """Roots of the trees that a record changes, those included that a provider has left."""
+    found: dict[str, None] = {}
+    for each in body.get("providers", {}).values():
+        found[each["tree"]] = None
+        for root in each.get("root", ()):
+            if root is not None:
+                found[root] = None
+    return tuple(found)
+
+
+def projects_of(body: Body) -> frozenset[str]:
+    """The projects whose consumers a record changes."""
+    return frozenset(
+        project
+        for each in body.get("consumers", {}).values()
+        for project in each["project_id"]
+        if project is not None
+    )
+
+
+def concerns_everything(body: Body) -> bool:
+    """Whether a record changes what any provider or consumer may have."""
+    return "renamed" in body or "adopted" in body
+
+
+def _providers(state: State, changes: Changes[Any]) -> dict[str, Any]:
+    found = {}
+    for uuid in sorted(changes.touched_providers()):
+        was = state.providers[uuid]
+        now = changes.providers.get(uuid, was)
+        row = was if now is None else now
+        if row is not None:
+            parts: dict[str, Any] = {"tree": row.root_uuid}
+            parts.update(_row(was, now))
+            parts.update(_facets(state, changes, uuid, was, now))
+            if len(parts) > 1:
+                found[uuid] = parts
+    return found
+
+
+def _row(was: ProviderRow | None, now: ProviderRow | None) -> Iterator[tuple[str, Any]]:
+    if was is None or now is None:
+        one = was or now
+        assert one is not None, "a provider that neither was nor is has no row"
+        for name, value in (
+            ("generation", one.generation),
+            ("name", one.name),
+            ("parent", one.parent_uuid),
+            ("root", one.root_uuid),
+        ):
+            yield name, [value, None] if now is None else [None, value]
+        return
+    if was.generation != now.generation:
+        yield "generation", [was.generation, now.generation]
+    if was.name != now.name:
+        yield "name", [was.name, now.name]
+    if was.parent_uuid != now.parent_uuid:
+        yield "parent", [was.parent_uuid, now.parent_uuid]
+    if was.root_uuid != now.root_uuid:
+        yield "root", [was.root_uuid, now.root_uuid]
+
+
+def _facets(
+    state: State, changes: Changes[Any], uuid: str, was: ProviderRow | None, now: ProviderRow | None
+) -> Iterator[tuple[str, Any]]:
+    if now is None:
+        yield "inventories", [_told(state.inventories[uuid]), None]
+        yield "traits", [sorted(state.traits[uuid]), None]
+        yield "aggregates", [sorted(state.aggregates[uuid]), None]
+        return
+    if uuid in changes.inventories:
+        had = None if was is None else state.inventories[uuid]
+        if had != changes.inventories[uuid]:
+            yield "inventories", [None if had is None else _told(had), _told(changes.inventories[uuid])]
+    if uuid in changes.traits:
+        yield from _sets("traits", None if was is None else state.traits[uuid], changes.traits[uuid])
+    if uuid in changes.aggregates:
+        yield from _sets(
+            "aggregates", None if was is None else state.aggregates[uuid], changes.aggregates[uuid]
+        )
+    if uuid in changes.used:
+        used = _amounts({} if was is None else state.used[uuid], changes.used[uuid])
+        if used:
+            yield "used", used
+
+
+def _sets(name: str, had: Any, has: Any) -> Iterator[tuple[str, Any]]:
+    before, after = None if had is None else sorted(had), sorted(has)
+    if before != after:
+        yield name, [before, after]
+
+
+def _amounts(before: Used, after: Used) -> dict[str, list[int]]:
+    """What differs; a class that is not used may be missing."""
+    found = {}
+    for name in {**before, **after}:
+        was, now = before.get(name, 0), after.get(name, 0)
+        if was != now:
+            found[name] = [was, now]
+    return found
+
+
+def _told(inventories: Inventories) -> dict[str, Any]:
+    return {name: inventory_told(inventory) for name, inventory in inventories.items()}
+
+
+def inventory_told(inventory: Inventory) -> dict[str, Any]:
+    """An inventory as records have it."""
+    return {
+        "total": inventory.total,
+        "reserved": inventory.reserved,
+        "min_unit": inventory.min_unit,
+        "max_unit": inventory.max_unit,
+        "step_size": inventory.step_size,
+        "allocation_ratio": inventory.allocation_ratio,
+    }
+
+
+def _consumers(state: State, changes: Changes[Any]) -> dict[str, Any]:
+    found = {}
+    for uuid in {**changes.held, **changes.consumers}:
+        had = state.held[uuid]
+        has = changes.held.get(uuid, had)
+        # A row that was left behind without allocations is no consumer.
+        was = state.consumers[uuid] if had else None
+        now = changes.consumers.get(uuid, was) if has else None
+        if was is not None or now is not None:
+            parts = dict(_owner(was, now))
+            held: dict[str, dict[str, list[int]]] = {}
+            for key in {**had, **has}:
+                before, after = had.get(key, 0), has.get(key, 0)
+                if before != after:
+                    held.setdefault(key[0], {})[key[1]] = [before, after]
+            if held:
+                parts["held"] = held
+            found[uuid] = parts
+    return found
+
+
+def _owner(was: ConsumerRow | None, now: ConsumerRow | None) -> Iterator[tuple[str, Any]]:
+    if was is None or now is None:
+        one = was or now
+        assert one is not None, "a consumer that neither was nor is has no row"
+        for name, value in (
+            ("project_id", one.project_id),
+            ("user_id", one.user_id),
+            ("consumer_type", one.consumer_type),
+            ("generation", one.generation),
+        ):
+            yield name, [value, None] if now is None else [None, value]
+        return
+    yield "project_id", [was.project_id, now.project_id]
+    if was.user_id != now.user_id:
+        yield "user_id", [was.user_id, now.user_id]
+    if was.consumer_type != now.consumer_type:
+        yield "consumer_type", [was.consumer_type, now.consumer_type]
+    if was.generation != now.generation:
+        yield "generation", [was.generation, now.generation]
+
+
+def _names(state: State, changes: Changes[Any]) -> Iterator[tuple[str, Any]]:
+    classes = _existence(state.resource_classes, changes.resource_classes)
+    if classes:
+        yield "resource_classes", classes
+    traits = _existence(state.trait_names, changes.trait_names)
+    if traits:
+        yield "traits", traits
+    renamed = {
+        name: row.renamed_to for name, row in changes.resource_classes.items() if row.renamed_to is not None
+    }
+    if renamed:
+        yield "renamed", renamed
+
+
+def _existence(before: Mapping[str, NameRow], after: Mapping[str, NameRow]) -> dict[str, list[bool]]:
+    return {
+        name: [before[name].exists, row.exists]
+        for name, row in after.items()
+        if before[name].exists != row.exists
+    }
+
+
+def names_added(resource_classes: list[str], traits: list[str]) -> Record:
+    """The record of names that were added."""
+    body = {
+        "resource_classes": {name: [False, True] for name in resource_classes},
+        "traits": {name: [False, True] for name in traits},
+    }
+    return Record({name: part for name, part in body.items() if part})
+
+
+def adopted(counts: Mapping[str, int]) -> Record:
+    """The record that begins a new history, with how many rows of each kind there are."""
+    return record_of({"adopted": dict(counts)})

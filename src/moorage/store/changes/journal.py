@@ -1,0 +1,122 @@
+"""The journal: a record of each write, in the transaction that it describes.
+
+The change log says which trees changed, and is short. The journal says what changed and by which request, and
+is kept for weeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import orjson
+import sqlalchemy as sa
+
+from moorage.model.values import Requester
+from moorage.rules.journal import Body, Record, record_of
+from moorage.store.changes.counter import CURRENT
+from moorage.store.sql.statements import Insertion, Planned, batches
+from moorage.store.sql.texts import packed_text, unpacked_text
+from moorage.store.tables import journal, journal_refs, revisions
+
+NAME_LENGTH: Final = 255
+REQUEST_ID_LENGTH: Final = 64
+PATH_LENGTH: Final = 16
+
+NEW_RECORDS: Final = Insertion(
+    journal,
+    "revision",
+    "kind",
+    "path",
+    "user_id",
+    "project_id",
+    "request_id",
+    "global_request_id",
+    "consumer",
+    "tree",
+    "body",
+    origin=CURRENT,
+)
+NEW_REFS: Final = Insertion(journal_refs, "revision", "subject", origin=CURRENT)
+"""Revisions in the rows of both count from the last one."""
+
+COMPACTED_TOGETHER: Final = 1_000
+"""Records that one transaction forgets."""
+
+
+"""A longer subject is a consumer that no database holds."""
+
+
+def plan(writes: Sequence[tuple[str, Requester, Record | None]]) -> list[Planned]:
+    """Plan to keep the records of a group's writes, by kind and requester. The revision was raised before."""
+    rows = []
+    refs: list[tuple[int, str]] = []
+    for offset, (kind, requester, record) in enumerate(writes, 1 - len(writes)):
+        if record is not None:
+            consumers, trees = record.consumers, record.trees
+            if len(consumers) > 1:
+                refs += [(offset, consumer) for consumer in consumers]
+            if len(trees) > 1:
+                refs += [(offset, tree) for tree in trees]
+            rows.append(
+                (
+                    offset,
+                    kind,
+                    requester.path[:PATH_LENGTH],
+                    requester.user_id[:NAME_LENGTH],
+                    requester.project_id[:NAME_LENGTH],
+                    requester.request_id[:REQUEST_ID_LENGTH],
+                    requester.global_request_id[:REQUEST_ID_LENGTH],
+                    consumers[0] if len(consumers) == 1 else None,
+                    trees[0] if len(trees) == 1 else None,
+                    packed_text(orjson.dumps(record.body).decode()),
+                )
+            )
+    planned: list[Planned] = []
+    if rows:
+        planned.append((NEW_RECORDS, rows))
+    if refs:
+        planned.append((NEW_REFS, refs))
+    return planned
+
+
+def compact_some(connection: sa.Connection, kept: int, before: datetime) -> int:
+    """Forget a batch of the oldest records; returns how many.
+
+    A record is forgotten if there are more than ``kept`` revisions after it, or if it was written before
+    ``before``.
+    """
+    present, first = connection.execute(
+        sa.select(revisions.c.revision, sa.select(sa.func.min(journal.c.revision)).scalar_subquery())
+    ).one()
+    if first is None:
+        return 0
+    end = first + COMPACTED_TOGETHER - 1
+    beyond = min(present - kept, end)
+    if beyond < end:
+        last = sa.select(journal.c.created_at).where(journal.c.revision <= min(end, present))
+        if connection.execute(last.order_by(journal.c.revision.desc()).limit(1)).scalar_one() >= before:
+            end = beyond
+    if end < first:
+        return 0
+    old = journal.c.revision <= end
+    of_several = sa.select(journal.c.revision, journal.c.body).where(
+        old, sa.or_(journal.c.consumer.is_(None), journal.c.tree.is_(None))
+    )
+    pairs = [
+        (subject, revision)
+        for revision, body in connection.execute(of_several).all()
+        for subject in _referred(orjson.loads(unpacked_text(body)))
+    ]
+    for batch in batches(pairs, COMPACTED_TOGETHER):
+        connection.execute(
+            journal_refs.delete().where(sa.tuple_(journal_refs.c.subject, journal_refs.c.revision).in_(batch))
+        )
+    return connection.execute(journal.delete().where(old)).rowcount
+
+
+def _referred(body: Body) -> list[str]:
+    """The subjects that have rows of their own."""
+    record = record_of(body)
+    return [each for subjects in (record.consumers, record.trees) if len(subjects) > 1 for each in subjects]
