@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from tests.tidy.sources import PACKAGE
+from tests.tidy.sources import PACKAGE, tree_of
 
 CACHE = "Cache"
 FUNCTIONS = {"cache", "lru_cache", "cached_property"}
@@ -83,7 +83,7 @@ class Memory(NamedTuple):
 
 def memories_in(source: str) -> Iterator[Memory]:
     """All in a file."""
-    yield from _memories(ast.parse(source), "", grows=True, inside=None)
+    yield from _memories(tree_of(source), "", grows=True, inside=None)
 
 
 def _memories(node: ast.AST, owner: str, *, grows: bool, inside: ast.FunctionDef | None) -> Iterator[Memory]:

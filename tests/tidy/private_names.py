@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 
+from tests.tidy.sources import tree_of
+
 PUBLIC = {"_mapping", "_asdict", "_replace", "_fields", "_make"}
 """Documented in spite of their underscore: of rows and named tuples."""
 
@@ -104,7 +106,7 @@ def inherited(tree: ast.AST) -> Iterator[str]:
 
 def private_uses(sources: Iterable[str]) -> set[str]:
     """All of them in the files of a package, whose texts are ``sources``."""
-    trees = [ast.parse(source) for source in sources]
+    trees = [tree_of(source) for source in sources]
     own = {name for tree in trees for name in defined(tree)} | PUBLIC
     found = set()
     for tree in trees:

@@ -14,7 +14,7 @@ import tokenize
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from tests.tidy.sources import Found
+from tests.tidy.sources import Found, nodes
 
 MAX_WORDS: Final = 30
 """Of one sentence. A colon and a semicolon end one as a full stop does."""
@@ -82,7 +82,7 @@ def python_sentences(source: str) -> Iterator[Found]:
     yield from _comments(source)
     read: set[int] = set()
     # A node comes before those within it.
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         match node:
             case ast.Expr(value=ast.Constant(value=str(text))):
                 yield from _paragraphs(text, node.lineno)

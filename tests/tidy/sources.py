@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -59,11 +60,22 @@ def label(path: Path, line: int) -> str:
     return f"{path.relative_to(ROOT)}:{line}"
 
 
+@cache
+def tree_of(source: str) -> ast.Module:
+    """The syntax tree of a source, which nothing may change: all tests of a process share it."""
+    return ast.parse(source)
+
+
+@cache
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """All nodes of a source's syntax tree, in the order of ``ast.walk``."""
+    return tuple(ast.walk(tree_of(source)))
+
+
 def strings(source: str) -> Iterator[Found]:
     """String literals without docstrings; the fixed parts of an f-string are joined by ``{}``."""
-    tree = ast.parse(source)
-    left_out = {id(node) for node in _docstrings(tree)}
-    for node in ast.walk(tree):
+    left_out = {id(node) for node in _docstrings(source)}
+    for node in nodes(source):
         if isinstance(node, ast.JoinedStr):
             parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
             left_out.update(id(part) for part in node.values)
@@ -74,14 +86,14 @@ def strings(source: str) -> Iterator[Found]:
 
 def integers(source: str) -> Iterator[Found]:
     """Integer literals."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Constant) and type(node.value) is int:
             yield Found(str(node.value), node.lineno)
 
 
 def identifiers(source: str) -> Iterator[Found]:
     """All names that the source gives or uses, attributes, arguments and imports included."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         line = getattr(node, "lineno", 0)
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
@@ -98,14 +110,15 @@ def identifiers(source: str) -> Iterator[Found]:
                 pass
 
 
-def words(identifier: str) -> set[str]:
+@cache
+def words(identifier: str) -> frozenset[str]:
     """``max_HTTPStatus`` holds the words max, http and status."""
-    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", identifier)}
+    return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", identifier))
 
 
 def imported_modules(source: str) -> Iterator[Found]:
     """Top-level modules that the source imports, wherever the import stands."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             yield from (Found(alias.name.partition(".")[0], node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -114,15 +127,15 @@ def imported_modules(source: str) -> Iterator[Found]:
 
 def imported_names(source: str) -> Iterator[Found]:
     """Full names of what the source imports, modules and what is in them, wherever the import stands."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             yield from (Found(alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield from (Found(f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def _docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
+def _docstrings(source: str) -> Iterator[ast.Constant]:
     """Strings that stand alone as statements: docstrings, also those below a constant or a field."""
-    for node in ast.walk(tree):
+    for node in nodes(source):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield node.value

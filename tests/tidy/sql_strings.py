@@ -15,7 +15,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from tests.tidy.sources import Found
+from tests.tidy.sources import Found, nodes, tree_of
 
 TEXT_ONLY = frozenset({"text", "exec_driver_sql", "literal_column", "DDL", "executescript"})
 STATEMENTS = frozenset({"execute", "executemany", "scalar", "scalars", "stream", "mogrify", "copy", "query"})
@@ -27,9 +27,9 @@ Values = Mapping[str, list[ast.expr]]
 
 def sql_from_strings(source: str) -> Iterator[Found]:
     """Calls in ``source`` that break one of the rules."""
-    tree = ast.parse(source)
+    tree = tree_of(source)
     values = _assigned(tree)
-    for node in ast.walk(tree):
+    for node in nodes(source):
         if not isinstance(node, ast.Call):
             continue
         name = _called(node.func)

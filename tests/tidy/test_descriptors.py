@@ -11,7 +11,7 @@ import ast
 
 import pytest
 
-from tests.tidy.sources import PACKAGE, Found, package_files
+from tests.tidy.sources import PACKAGE, Found, nodes, package_files
 
 NUMBERS = {"dup", "dup2", "close", "closerange", "fdopen", "open", "openpty", "pipe", "fork", "posix_spawn"}
 """Functions of ``os`` that make, close or pass on descriptors."""
@@ -44,7 +44,7 @@ ALLOWED = {
 def descriptors_in(source: str) -> list[Found]:
     """Calls that open, duplicate or close."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if not isinstance(node, ast.Call):
             continue
         called = node.func

@@ -14,7 +14,7 @@ from moorage.rules.state import Changes, State, Touch
 from moorage.store.nouns import order
 from moorage.store.nouns.consumers import CONSUMERS
 from moorage.store.tables import allocations, metadata
-from tests.tidy.sources import PACKAGE, ROOT, package_files
+from tests.tidy.sources import PACKAGE, ROOT, nodes, package_files
 
 STORE = PACKAGE / "store"
 NOUNS = STORE / "nouns"
@@ -33,7 +33,7 @@ def attributes_of(name: str, source: str) -> set[str]:
     """Attributes that a source takes of a variable."""
     return {
         node.attr
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(source)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
     }
 
@@ -44,7 +44,7 @@ def given_in(source: str) -> set[str]:
 
 
 def defined_in(source: str) -> list[str]:
-    return [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    return [node.name for node in nodes(source) if isinstance(node, ast.ClassDef)]
 
 
 def test_each_part_of_a_touch_is_asked_for_in_one_noun() -> None:

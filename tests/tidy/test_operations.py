@@ -14,7 +14,7 @@ from moorage.api.placement import errors, openapi
 from moorage.api.placement.operation import Operation
 from moorage.api.placement.routes import BY_NAME, OPERATIONS
 from moorage.model import errors as model
-from tests.tidy.sources import Found, label, package_files, strings
+from tests.tidy.sources import Found, label, nodes, package_files, strings
 
 NAMED = re.compile(r"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) /")
 
@@ -28,7 +28,7 @@ def operations_in(source: str, name: str = "Operation") -> list[Found]:
     """Definitions of operations, which are calls of the class ``name``."""
     return [
         Found(ast.unparse(node.args[0]), node.lineno)
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(source)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
     ]
 

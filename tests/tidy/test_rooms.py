@@ -17,6 +17,7 @@ from tests.tidy.sources import (
     imported_names,
     integers,
     label,
+    nodes,
     package_files,
     strings,
     words,
@@ -68,11 +69,7 @@ def beyond_the_client_in(source: str) -> list[Found]:
 
 
 def classes_in(source: str) -> list[Found]:
-    return [
-        Found(node.name, node.lineno)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.ClassDef)
-    ]
+    return [Found(node.name, node.lineno) for node in nodes(source) if isinstance(node, ast.ClassDef)]
 
 
 def foreign_imports_in(source: str) -> list[Found]:
