@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ AGAIN = (
     "tests/adoption/",
     "tests/clients/",
     "tests/console/",
+    "tests/docs/",
     FAULTS,
     "tests/fuzz/",
     "tests/growth/",
@@ -32,6 +33,9 @@ AGAIN = (
     "tests/peer/",
     PROPERTIES,
     "tests/schedules/",
+    "tests/tidy/",
+    "tests/unit/bench/",
+    "tests/unit/contracts/",
 )
 """Where what others have reached is done again, many times or from outside: coverage is not measured there.
 That halves their time, and what only chance reaches does not count."""
@@ -44,7 +48,7 @@ MEASURED_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 # that fails is the change at fault. `make chance` looks for what is rare, with other examples each time.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("check", CALM, derandomize=True, max_examples=15)
-settings.register_profile("test", CALM, derandomize=True, max_examples=100)
+settings.register_profile("test", CALM, derandomize=True, max_examples=50)
 settings.register_profile("chance", CALM, max_examples=300)
 settings.register_profile("long", CALM, max_examples=5_000)
 settings.load_profile(os.environ.get("MOORAGE_TEST_PROFILE", "check"))
@@ -75,6 +79,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
             os.environ[MEASURED_CHILDREN] = children
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Processes of pytest-xdist begin with different files. Each finds compiled what another one has
+    collected before it, and so a fresh checkout is compiled about once and not once by each of them.
+    """
+    report = yield
+    given: Mapping[str, Any] = getattr(collector.config, "workerinput", {})
+    if given and isinstance(collector, pytest.Directory):
+        number, entries = int(given["workerid"].removeprefix("gw")), list(report.result or ())
+        if number % 2:
+            entries.reverse()
+        start = len(entries) * (number // 2) * 2 // int(given["workercount"])
+        report.result = entries[start:] + entries[:start]
+    return report
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest first: one process does a whole file, and the last to begin should not be the
@@ -85,11 +107,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("journey")
     }
 
-    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+    def place(item: pytest.Item) -> tuple[bool, bool, bool, tuple[str, ...]]:
         return (
             not item.nodeid.startswith(FAULTS),
             not item.nodeid.startswith(PROPERTIES),
             item.path not in long,
+            # All processes have one order, whatever each of them has collected first.
+            item.path.parts,
         )
 
     items.sort(key=place)

@@ -30,11 +30,12 @@ from tests.schedules.machine import Machine, Stage
 pytestmark = pytest.mark.no_cover
 """What runs here is the code that the tests of databases reach, thousands of times."""
 
-THOROUGH = os.environ.get("MOORAGE_TEST_PROFILE", "check") != "check"
+PROFILE = os.environ.get("MOORAGE_TEST_PROFILE", "check")
+THOROUGH = PROFILE != "check"
 
-RUNS = 60 if THOROUGH else 6
+RUNS = {"check": 6, "test": 30}.get(PROFILE, 180)
 STEPS = 20
-"""A run comes to some ten groups of commands, each with a schedule of its own: 60 runs are 600."""
+"""A run comes to some ten groups of commands, each with a schedule of its own: 30 runs are 300."""
 
 MOST_REPETITIONS = 5
 """Chance may choose short runs, one after the other: then there are as many again."""
