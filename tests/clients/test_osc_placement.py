@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,9 +19,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.journey]
 
 
 class Operator:
-    """Somebody at a shell with ``openstack``. ``version`` is a microversion, or "1" to negotiate one."""
+    """An operator at a shell with ``openstack``. ``version`` is a microversion, or "1" to negotiate one."""
 
-    def __init__(self, endpoint: str, folder: Path, version: str = "1.39") -> None:
+    def __init__(self, endpoint: str, folder: Path, version: str) -> None:
         self._environment = environment(
             folder,
             OS_AUTH_TYPE="admin_token",
@@ -29,15 +30,27 @@ class Operator:
             OS_PLACEMENT_API_VERSION=version,
         )
 
+    def __enter__(self) -> Operator:
+        self._shell = subprocess.Popen(
+            [sys.executable, "-m", "tests.clients.osc_shell"],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shell.communicate()
+
     def run(self, line: str, *more: str) -> subprocess.CompletedProcess[str]:
         """A command, with arguments that may have spaces after it."""
-        return subprocess.run(
-            [sys.executable, "-m", "openstackclient.shell", *line.split(), *more],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        arguments = [*line.split(), *more]
+        self._shell.stdin.write(json.dumps(arguments) + "\n")
+        self._shell.stdin.flush()
+        return subprocess.CompletedProcess(arguments, **json.loads(self._shell.stdout.readline()))
 
     def does(self, line: str, *more: str) -> None:
         """A command that must succeed and print nothing."""
@@ -51,12 +64,19 @@ class Operator:
         return json.loads(finished.stdout)
 
 
+@pytest.fixture
+def operate(endpoint: str, tmp_path: Path) -> Iterator[Callable[[str], Operator]]:
+    """Call it with a microversion for an operator who asks with it."""
+    with ExitStack() as stack:
+        yield lambda version: stack.enter_context(Operator(endpoint, tmp_path, version))
+
+
 def column(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:
     return sorted(row[name] for row in rows)
 
 
-def test_an_operator_fills_a_cloud_and_claims_from_it(endpoint: str, tmp_path: Path) -> None:
-    operator = Operator(endpoint, tmp_path)
+def test_an_operator_fills_a_cloud_and_claims_from_it(operate: Callable[[str], Operator]) -> None:
+    operator = operate("1.39")
     host, disk, consumer, aggregate, project, user = (str(uuid4()) for _ in range(6))
 
     created = operator.sees(f"resource provider create osc-host --uuid {host}")
@@ -120,15 +140,15 @@ def test_an_operator_fills_a_cloud_and_claims_from_it(endpoint: str, tmp_path: P
     assert operator.sees(f"resource provider list --in-tree {host}")[0]["uuid"] == host
 
 
-def test_an_operator_without_a_version_gets_one_that_both_speak(endpoint: str, tmp_path: Path) -> None:
-    operator = Operator(endpoint, tmp_path, "1")
+def test_an_operator_without_a_version_gets_one_that_both_speak(operate: Callable[[str], Operator]) -> None:
+    operator = operate("1")
     name = f"osc-{uuid4()}"
     created = operator.sees(f"resource provider create {name}")
     assert operator.sees("resource provider list --name", name) == [created]
 
 
-def test_a_project_sees_what_it_uses(endpoint: str, tmp_path: Path) -> None:
-    operator = Operator(endpoint, tmp_path, "1.28")
+def test_a_project_sees_what_it_uses(operate: Callable[[str], Operator]) -> None:
+    operator = operate("1.28")
     host, consumer, project = (str(uuid4()) for _ in range(3))
     operator.sees(f"resource provider create {host} --uuid {host}")
     operator.sees(f"resource provider inventory set {host} --resource VCPU=8")

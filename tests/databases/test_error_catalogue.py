@@ -329,8 +329,9 @@ def label(asked: Asked) -> str:
 def test_every_error_is_told_without_inner_details_and_changes_nothing(
     sqlite_bench: Bench, asked: Asked
 ) -> None:
-    """Each error once at one statement in turn, and a quarter of them at each try; with MOORAGE_CATALOGUE=full
-    all of them at every statement and at each try.
+    """Each error once at one statement in turn, and a quarter of them at each try.
+
+    With MOORAGE_CATALOGUE=full it is each of them at every statement, and at each try.
     """
     steps = sqlite_bench.steps_of(asked)
     assert steps >= 1
