@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -24,10 +25,13 @@ READY_SECONDS = START_SECONDS * START_ATTEMPTS + 60.0
 
 FOLDER_PREFIX = "moorage-servers-"
 
+TEMPORARY_OF_PYTEST = "PYTEST_DEBUG_TEMPROOT"
+"""Where pytest makes the folders of ``tmp_path``."""
+
 MEMORY = Path("/dev/shm")  # a file system in memory on Linux
 
-MEMORY_NEEDED_BYTES = 2 * 1024**3
-"""Free space from which on it is used: both servers with some hundred small databases."""
+MEMORY_NEEDED_BYTES = 4 * 1024**3
+"""Free space from which on it is used: both servers with some hundred small databases, and tests' files."""
 
 ABANDONED_SECONDS = 600.0
 """A session takes its lock within milliseconds; a folder this old without one was left by a kill."""
@@ -41,8 +45,18 @@ class SessionOwner:
     """Held by the session's first process; the servers live as long as it does."""
 
     def __init__(self) -> None:
-        remove_abandoned(folders_parent())
+        parent = folders_parent()
+        remove_abandoned(parent)
         self.folder = open_folder()
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
+        temporary.chmod(0o1777)
+        # Temporary files of tests, and of the processes that they start, lie where the servers do: a disk
+        # takes milliseconds for each commit of SQLite and for each folder that is removed. pytest keeps what
+        # a failed test leaves, so its folders lie outside of the one that goes with the session.
+        given = {"TMPDIR": str(temporary), TEMPORARY_OF_PYTEST: str(parent)} | _named(TEMPORARY_OF_PYTEST)
+        self._before = {name: os.environ.get(name) for name in given}
+        _set_variables(given)
         self._alive: IO[str] = (self.folder / ALIVE_FILE).open("w")
         fcntl.flock(self._alive, fcntl.LOCK_EX)
         os.environ[SESSION_VARIABLE] = str(self.folder)
@@ -50,6 +64,7 @@ class SessionOwner:
     def close(self) -> None:
         """Let the servers go and wait until they have gone."""
         del os.environ[SESSION_VARIABLE]
+        _set_variables(self._before)
         self._alive.close()
         deadline = time.monotonic() + STOP_SECONDS + 5.0
         while any(folder_of(kind, self.folder).exists() for kind in URL_VARIABLES):
@@ -93,19 +108,36 @@ def require_binaries(kind: str) -> None:
 def folders_parent() -> Path:
     """Memory if there is enough of it, else the disk; ``TMPDIR`` decides if it is set.
 
-    Servers keep their durable settings, but a test's data need not outlive the machine: a killed
-    process loses as much or as little on either, and a schema costs milliseconds, not seconds.
+    Tests make virtual environments there, so programs must be allowed to run from it. Servers keep their
+    durable settings, but a test's data need not outlive the machine: a killed process loses as much or as
+    little on either, and a schema costs milliseconds, not seconds.
     """
     try:
         if (
             "TMPDIR" not in os.environ
             and os.access(MEMORY, os.W_OK)
             and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED_BYTES
+            and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
         ):
             return MEMORY
     except OSError:
         pass
     return Path(tempfile.gettempdir())
+
+
+def _named(variable: str) -> dict[str, str]:
+    return {variable: os.environ[variable]} if variable in os.environ else {}
+
+
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    """Set or, at None, remove variables of this process and of those started from now on."""
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    # It is found out anew.
+    tempfile.tempdir = None
 
 
 def open_folder() -> Path:

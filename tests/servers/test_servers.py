@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_packages_are_named_for_what_is_neither_installed_nor_given(monkeypatch:
     monkeypatch.setattr(binaries, "find", lambda kind: None)
     assert binaries.missing({}) == [POSTGRESQL, MARIADB]
     assert binaries.missing({"MOORAGE_TEST_MYSQL": "mysql://u@h/d"}) == [POSTGRESQL]
+
+
+def test_temporary_files_go_with_the_session(tmp_path: Path) -> None:
+    session = Path(os.environ[SESSION_VARIABLE])
+    assert Path(tempfile.gettempdir()) == Path(os.environ["TMPDIR"]) == session / "temporary"
+    # What a failed test leaves can be looked at.
+    assert session not in tmp_path.parents
 
 
 SESSION_OF_ITS_OWN = textwrap.dedent(
