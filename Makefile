@@ -29,7 +29,7 @@ SOURCES := src tests tools benchmarks distributions docs/conf.py
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check chance fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check port-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest test-pythons fast
+.PHONY: help run test check chance fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check port-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest test-pythons fast tested
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +37,13 @@ help: ## show this list
 run: port-check $(VENV)/.run ## start Moorage on loopback, with a sample cloud in ./moorage-data (PORT=8778)
 	$(BIN)/moorage serve --demo --port $(PORT)
 
-test: $(VENV)/.test $(VENV)/.docs $(VENV)/.lock databases lint types imports ## everything: style, types, rooms, all tests on all databases, coverage, docs
+test: $(VENV)/.test $(VENV)/.docs $(VENV)/.lock databases lint ## everything: style, types, rooms, all tests on all databases, coverage, docs
+	@$(MAKE) --no-print-directory -j 3 --keep-going tested types imports
+
+# The types are looked at meanwhile. The flags of this make are not for those that tests call.
+tested: $(VENV)/.test $(VENV)/.docs $(VENV)/.lock
 	@rm -f .coverage .coverage.* coverage.json
-	MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS) tests
+	MAKEFLAGS= MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS) tests
 	$(BIN)/coverage json -q
 	$(BIN)/python tools/coverage_gate.py coverage.json
 

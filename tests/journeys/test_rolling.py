@@ -26,8 +26,8 @@ from tests.journeys.client import START_SECONDS, STOP_SECONDS, Client
 pytestmark = pytest.mark.journey
 
 PROVIDER = "aaaa0000-0000-4000-8000-000000000001"
-CLIENTS = 6
-PAUSE_SECONDS = 0.05
+CLIENTS = 4
+PAUSE_SECONDS = 0.1
 """Of each client, between two of its turns: the service has time to start workers, which the tests await."""
 
 

@@ -97,8 +97,7 @@ class Image:
         """The environment of a command in the image: nothing of ours but where Python is."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PYTHON"))}
-        # What is imported is compiled then; pip would compile all that is installed.
-        return {**kept, "PATH": path, "PIP_NO_COMPILE": "1", **self.environment}
+        return {**kept, "PATH": path, **self.environment}
 
     def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         """A command in the image."""
