@@ -28,6 +28,9 @@ BODIES = {
     ("POST", "/moorage/v1/claims"): b'{"claims": [{"ask": {"query": "resources=VCPU:1"}}]}',
 }
 
+OF_A_PROJECT = {("GET", "/usages"): "", ("GET", "/moorage/v1/changes"): "&after=now"}
+"""Endpoints that ask for the project of the query, and what else they need in it."""
+
 ROW = re.compile(r"^\| `(?P<method>[A-Z]+) (?P<path>/\S*)` \| (?P<cells>.*) \|$", re.MULTILINE)
 
 
@@ -62,10 +65,11 @@ class Walked:
 
     def allowed(self, method: str, path: str, headers: dict[str, str]) -> str:
         """Who may do it: ``yes``, ``own project`` or ``no``."""
-        if (method, path) != ("GET", "/usages"):
+        if (method, path) not in OF_A_PROJECT:
             return "no" if self.status(method, path, headers) == 403 else "yes"
+        more = OF_A_PROJECT[method, path]
         own, another = (
-            self.status(method, path, headers, f"?project_id={project}") for project in (OWN, ANOTHER)
+            self.status(method, path, headers, f"?project_id={project}{more}") for project in (OWN, ANOTHER)
         )
         assert {own, another} <= {200, 403}
         return {(200, 200): "yes", (200, 403): "own project", (403, 403): "no"}[own, another]

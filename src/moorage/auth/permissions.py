@@ -8,7 +8,7 @@ from typing import Final
 
 from moorage.auth.identity import Identity
 from moorage.auth.policy import Decision, RuleBook, Target
-from moorage.auth.rules import TOTAL_USAGES
+from moorage.auth.rules import OF_A_PROJECT
 
 TOKEN_ROLES: Final[Mapping[str, frozenset[str]]] = {
     "none": frozenset(),
@@ -36,7 +36,7 @@ def permission(book: RuleBook, rule: str, roles: Iterable[str], *, of_system: bo
         roles=frozenset(roles),
         system_scope="all" if of_system else None,
     )
-    if rule != TOTAL_USAGES:
+    if rule not in OF_A_PROJECT:
         # Everything else belongs to the cloud, so that the project does not matter.
         return Permission.YES if _allows(book, rule, identity) else Permission.NO
     if _allows(book, rule, identity, Target("another")):

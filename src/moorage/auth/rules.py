@@ -24,6 +24,7 @@ PROJECT_READER: Final = "project_reader_api"
 ADMIN_OR_PROJECT_READER_OR_SERVICE: Final = "admin_or_project_reader_or_service_api"
 
 TOTAL_USAGES: Final = "placement:usages"
+CHANGES: Final = "moorage:changes:list"
 """The only rule that also depends on the project in the request."""
 
 RESHAPE: Final = "placement:reshaper:reshape"
@@ -113,14 +114,20 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:unmet:list": "List what searches of all projects did not find. Their requests name trees by "
     "uuid (in_tree).",
     "moorage:order:inline": "Say in a request what makes a candidate better, beyond naming a profile.",
+    CHANGES: "List what changed, by revision. Readers of a project see changes of its own consumers.",
+    "moorage:changes:show_providers": "See in lists of changes all providers and consumers, and which "
+    "request has changed them.",
     "moorage:holders:list": "See in an explanation which consumers hold what is missing.",
 }
 """The rules of the native API. Their names are Moorage's own."""
 
 ALL_DESCRIPTIONS: Final[Mapping[str, str]] = {**DESCRIPTIONS, **NATIVE_DESCRIPTIONS}
 
+OF_A_PROJECT: Final = (TOTAL_USAGES, CHANGES)
+"""Rules that are asked for the project that a request names."""
+
 CHECKS: Final[Mapping[str, str]] = {
-    TOTAL_USAGES: f"rule:{ADMIN_OR_PROJECT_READER_OR_SERVICE}",
+    **dict.fromkeys(OF_A_PROJECT, f"rule:{ADMIN_OR_PROJECT_READER_OR_SERVICE}"),
     RESHAPE: f"rule:{SERVICE}",
 }
 """What a rule demands by default, where it is not ``ADMIN_OR_SERVICE``."""

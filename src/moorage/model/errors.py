@@ -370,6 +370,34 @@ class UnavailableError(MoorageError):
 
 
 @dataclass(eq=False)
+class BusyError(MoorageError):
+    """As many clients wait for changes as one process lets wait."""
+
+    waiting: int
+    template = "{waiting} clients wait for changes here already."
+
+
+@dataclass(eq=False)
+class CompactedError(MoorageError):
+    """The journal lacks revisions that a client asks for.
+
+    ``compacted``: the last one that it lacks. ``restart_after``: the present revision.
+    """
+
+    compacted: int
+    restart_after: int
+    template = "The journal has no changes up to revision {compacted} any more."
+
+
+@dataclass(eq=False)
+class DifferentHistoryError(MoorageError):
+    """The revision that a client knows is of another history than that of ``epoch``, the present one."""
+
+    epoch: str
+    template = "The revision is of another history; that of now has the epoch {epoch}."
+
+
+@dataclass(eq=False)
 class UnusableDatabaseError(UnavailableError):
     """The database stayed unreachable for as long as the settings allow.
 

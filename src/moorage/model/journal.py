@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import Enum
+
+from moorage.model.valueclass import valueclass
 
 
 class JournalMode(Enum):
@@ -19,3 +22,52 @@ class JournalMode(Enum):
 
 NEW_HISTORY = "history.new"
 """Kind of a write that begins a new history: what was known of an earlier one may no longer hold."""
+
+
+@valueclass(frozen=True, slots=True)
+class ChangeSelection:
+    """Which records are wanted: all that have every part that is not None, after a revision.
+
+    ``after`` None: those that are written from now on. ``kinds``: kinds, or their parts before the point.
+    """
+
+    after: int | None
+    limit: int
+    kinds: frozenset[str] | None = None
+    tree: str | None = None
+    consumer: str | None = None
+    project_id: str | None = None
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether only the body of a record says that it is wanted."""
+        return (self.tree, self.consumer, self.project_id) != (None, None, None)
+
+
+@valueclass(frozen=True, slots=True)
+class KeptChange:
+    """A record of the journal. ``body``: JSON in the form of ``rules.journal.Body``; ``at`` is naive UTC."""
+
+    revision: int
+    kind: str
+    path: str
+    user_id: str
+    project_id: str
+    request_id: str
+    global_request_id: str
+    at: datetime
+    body: str
+
+
+@valueclass(frozen=True, slots=True)
+class ChangePage:
+    """Records in order. All wanted ones up to ``next_after`` are among them, or among those of earlier pages.
+
+    ``revision``: the last one of the history ``epoch``. ``more``: the journal has further revisions.
+    """
+
+    epoch: str
+    revision: int
+    next_after: int
+    more: bool
+    changes: tuple[KeptChange, ...]

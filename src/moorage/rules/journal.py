@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from moorage.model.journal import JournalMode
+from moorage.model.journal import ChangeSelection, JournalMode
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
 from moorage.rules.state import Changes, ConsumerRow, Inventories, NameRow, ProviderRow, State, Used
@@ -280,3 +280,48 @@ def names_added(resource_classes: list[str], traits: list[str]) -> Record:
 def adopted(counts: Mapping[str, int]) -> Record:
     """The record that begins a new history, with how many rows of each kind there are."""
     return record_of({"adopted": dict(counts)})
+
+
+def is_of_kind(kind: str, kinds: frozenset[str] | None) -> bool:
+    """Whether a kind is among those wanted, whole or by its part before the point. None: all are."""
+    return kinds is None or kind in kinds or kind.partition(".")[0] in kinds
+
+
+def is_about(body: Body, wanted: ChangeSelection) -> bool:
+    """Whether a record is about the tree, the consumer and the project that are wanted."""
+    if concerns_everything(body):
+        return True
+    return (
+        (wanted.tree is None or wanted.tree in trees_of(body))
+        and (wanted.consumer is None or wanted.consumer in body.get("consumers", ()))
+        and (wanted.project_id is None or wanted.project_id in projects_of(body))
+    )
+
+
+def as_seen_by(body: Body, project_id: str) -> Body:
+    """What a reader of one project may see: its own consumers, and what they hold by resource class."""
+    seen = {name: body[name] for name in ("renamed", "adopted") if name in body}
+    consumers = {
+        uuid: _own(parts, project_id)
+        for uuid, parts in body.get("consumers", {}).items()
+        if project_id in parts["project_id"]
+    }
+    return {**seen, "consumers": consumers} if consumers else seen
+
+
+def _own(parts: Mapping[str, Any], project_id: str) -> dict[str, Any]:
+    """A consumer that has another owner before or after is not there before or after."""
+    is_own = [project == project_id for project in parts["project_id"]]
+
+    def seen(pair: list[Any]) -> list[Any]:
+        return [value if own else None for value, own in zip(pair, is_own, strict=True)]
+
+    found: dict[str, Any] = {name: seen(pair) for name, pair in parts.items() if name != "held"}
+    resources: dict[str, list[int]] = {}
+    for amounts in parts.get("held", {}).values():
+        for name, pair in amounts.items():
+            before = resources.setdefault(name, [0, 0])
+            resources[name] = [before[0] + pair[0], before[1] + pair[1]]
+    if resources:
+        found["resources"] = {name: seen(pair) for name, pair in resources.items()}
+    return found

@@ -58,7 +58,7 @@ def worker_application() -> Front:
     end_with_parent(os.getppid())
     settings = settings_of_process()
     set_up_logs(settings)
-    application = build_application(settings, prepared=True)
+    application = build_application(settings, prepared=True, ending=draining)
     announce_ready()
     reading = BodyReading(BODY_READERS, settings.server.body_seconds or math.inf)
     return Front(on_its_processor(application), THREADS_PER_WORKER, reading, draining)

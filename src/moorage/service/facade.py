@@ -20,6 +20,7 @@ from moorage.model.errors import (
     UnavailableError,
 )
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
+from moorage.model.journal import ChangePage, ChangeSelection, JournalMode
 from moorage.model.keys import IdempotencyKey
 from moorage.model.orders import MOST_SEED, NO_PROFILES, Order, Profiles, Ranked, Ranking
 from moorage.model.placing import Choice, Granted
@@ -60,6 +61,7 @@ from moorage.service.observer import Observer
 from moorage.service.placing import Chooser, Placer, searched
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
+from moorage.service.watching import Watch
 from moorage.store.nouns import aggregates, inventories, providers, resource_classes, traits, usages
 from moorage.store.pages import ProviderNews
 from moorage.store.store import Store
@@ -134,9 +136,10 @@ class Service:
         observer: Observer | None = None,
         unmet_forms: UnmetForms | None = None,
         profiles: Callable[[], Profiles] = lambda: NO_PROFILES,
+        ending: threading.Event | None = None,
     ) -> None:
         """``unmet_forms``: how searches that found nothing are kept; without it none is. ``profiles`` gives
-        the present named orders.
+        the present named orders. Once ``ending`` is set, no client waits for changes any longer.
         """
         settings = settings or ServiceSettings()
         self._store = store
@@ -154,6 +157,7 @@ class Service:
         self._orders = OrderMemory(self._memory)
         self._compactor = Compactor(store, settings.change_log)
         self._follower = Follower(self._index)
+        self._watch = Watch(store, settings.changes_waiters, ending or threading.Event())
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
         self._unmet_table = UnmetTable(store)
         self._unmet: UnmetRecorder | None = None
@@ -443,6 +447,15 @@ class Service:
             return found
         held = self._store.holders_at(found.revision, lacks)
         return replace(found, holders=held.by_root, holders_revision=held.revision)
+
+    @property
+    def keeps_journal(self) -> bool:
+        """Whether each write has a record."""
+        return self._store.journal is not JournalMode.OFF
+
+    def changes(self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float) -> ChangePage:
+        """Records of the journal: see ``Watch.changes``."""
+        return self._watch.changes(wanted, epoch, wait_seconds)
 
     def settle_unmet(self) -> None:
         """Explain and keep all searches so far that found nothing, in this thread."""

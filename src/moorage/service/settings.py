@@ -46,10 +46,12 @@ class ServiceSettings:
 
     ``candidate_order`` is the profile that orders the candidates of every search; None for no order.
     ``unmet_kept``: records of searches that found nothing. With 0 none is explained, counted or kept.
+    ``changes_waiters``: clients of one process that may wait for changes at a time.
     """
 
     search: SearchSettings = field(default_factory=SearchSettings)
     commit: CommitSettings = field(default_factory=CommitSettings)
     change_log: ChangeLogSettings = field(default_factory=ChangeLogSettings)
     unmet_kept: int = DEFAULT_UNMET_KEPT
+    changes_waiters: int = 16
     candidate_order: str | None = None

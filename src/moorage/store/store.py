@@ -313,6 +313,10 @@ class Store:
         with translated(), self.engines.write.begin() as connection:
             return changelog.compact_some(connection, kept_revisions, before, settled)
 
+    def changes(self, after: int | None, most: int) -> journal.KeptPage:
+        """See ``store.changes.journal.page``. Raises UnavailableError."""
+        return self.read(lambda connection: journal.page(connection, after, most))
+
     def compact_journal(self, kept_revisions: int, kept_seconds: float) -> int:
         """Forget a batch of the journal's oldest records; returns how many.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -130,12 +131,16 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def build_application(
-    settings: Settings, *, prepared: bool = False, listens: bool = False
+    settings: Settings,
+    *,
+    prepared: bool = False,
+    listens: bool = False,
+    ending: threading.Event | None = None,
 ) -> WsgiApplication:
     """The whole application for one process, for as long as the process lives.
 
     ``prepared``: another process has synchronised schema and names. ``listens``: this process opens the
-    address for metrics, or takes it over from a process that ends.
+    address for metrics, or takes it over from a process that ends. ``ending`` is set once the process ends.
     """
     telemetry = Telemetry(settings.telemetry)
     policy = OsloPolicy(settings.conf)
@@ -148,7 +153,7 @@ def build_application(
             store.patiently(store.check_rows)
         else:
             tell_completed(prepare(store, migrate=settings.sync_on_startup, settings=settings.api))
-        service = Service(store, settings.service, telemetry.service, KeptForms(), profiles)
+        service = Service(store, settings.service, telemetry.service, KeptForms(), profiles, ending)
         store.patiently(service.warm_up)
         service.start_upkeep()
         # The present objects stay. Without this, each collection of garbage would scan them in vain, and

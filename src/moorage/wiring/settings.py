@@ -273,6 +273,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             ),
             commit=commit_settings_from(moorage),
             change_log=change_log_settings_from(moorage),
+            changes_waiters=moorage("changes_waiters"),
             unmet_kept=moorage("unmet_kept"),
             candidate_order=moorage("candidate_order") or None,
         ),

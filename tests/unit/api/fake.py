@@ -58,6 +58,7 @@ class FakeService(Service):
 
     error: Exception | None = None
     knows_provider: bool = True
+    keeps_journal: bool = True
     result: object = None
     calls: list[tuple[str, Any]] = field(default_factory=list)
     requesters: list[Requester] = field(default_factory=list)

@@ -62,6 +62,10 @@ UNFORESEEN = {
     model.GangTooHardError,
     model.ChoiceGoneError,
     model.KeyReusedError,
+    # Only the native API has a history.
+    model.BusyError,
+    model.CompactedError,
+    model.DifferentHistoryError,
 }
 FAMILIES = {
     model.MoorageError,

@@ -23,14 +23,17 @@ from moorage.model.commands import (
     SetTraits,
     UpdateProvider,
 )
-from moorage.model.journal import JournalMode
+from moorage.model.journal import ChangeSelection, JournalMode
 from moorage.model.values import Inventory
 from moorage.rules.decide import decide, touch
 from moorage.rules.journal import (
     EVERYTHING,
     Record,
     adopted,
+    as_seen_by,
     inventory_told,
+    is_about,
+    is_of_kind,
     names_added,
     projects_of,
     record_of,
@@ -215,3 +218,32 @@ def test_records_of_the_service_itself() -> None:
     assert adopted({"providers": 3}) == Record({"adopted": {"providers": 3}}, (), (EVERYTHING,))
     assert record_of({}) == Record({})
     assert projects_of({}) == frozenset()
+
+
+def test_a_kind_is_wanted_whole_or_by_its_first_part() -> None:
+    assert is_of_kind("provider.create", None)
+    assert is_of_kind("provider.create", frozenset(("provider.create",)))
+    assert is_of_kind("provider.create", frozenset(("provider",)))
+    assert not is_of_kind("provider.create", frozenset(("create", "provider.delete")))
+
+
+def test_a_record_is_about_its_tree_consumers_and_projects(memory: Memory) -> None:
+    body = record(memory, claimed(2, None)).body
+    for part, value in (("tree", HOST), ("consumer", VM), ("project_id", "p")):
+        assert is_about(body, ChangeSelection(0, 1, **{part: value}))  # type: ignore[arg-type]
+        wanted = ChangeSelection(0, 1, **{part: "other"})  # type: ignore[arg-type]
+        assert not is_about(body, wanted)
+        assert is_about(adopted({}).body, wanted)
+        assert wanted.looks_inside
+    assert not ChangeSelection(0, 1).looks_inside
+
+
+def test_a_project_sees_its_own_consumers_with_what_they_hold_by_class(memory: Memory) -> None:
+    body = record(memory, claimed(2, None)).body
+    assert as_seen_by(body, "q") == {}
+    assert as_seen_by(body, "p")["consumers"][VM]["resources"] == {"VCPU": [None, 2]}
+    passed_on = record(memory, claimed(2, 1, "q")).body
+    assert as_seen_by(passed_on, "p") == {
+        "consumers": {VM: {"project_id": ["p", None], "generation": [1, None]}}
+    }
+    assert as_seen_by(adopted({"providers": 1}).body, "p") == {"adopted": {"providers": 1}}

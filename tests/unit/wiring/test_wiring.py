@@ -108,6 +108,7 @@ change_log_revisions = 20
 change_log_hours = 2
 idempotency_hours = 3
 journal = refs
+changes_waiters = 6
 journal_revisions = 5
 journal_days = 2
 max_body_bytes = 1024
@@ -140,6 +141,7 @@ one_processor_per_worker = false
     assert settings.server == ServerSettings(15, 16, 21, False, 1025 + 1026)
     assert settings.service.commit == CommitSettings(17, 18, 19)
     assert settings.service.change_log == ChangeLogSettings(20, 7200, 10800, 5, 172800)
+    assert settings.service.changes_waiters == 6
     assert settings.store.journal is JournalMode.REFS
     assert settings.sync_on_startup
 

@@ -166,6 +166,34 @@ class InUseError(ProblemError):
     code = "in_use"
 
 
+class CompactedError(ProblemError):
+    """The journal does not go back to the revision that the request names."""
+
+    code = "compacted"
+
+    @property
+    def restart_after(self) -> int | None:
+        """The revision from which to go on, after the state was read again."""
+        return self.body.get("restart_after")
+
+
+class DifferentHistoryError(ProblemError):
+    """The revision that the request names is of another history: the database was restored, say."""
+
+    code = "different_history"
+
+    @property
+    def epoch(self) -> str | None:
+        """The name of the present history."""
+        return self.body.get("epoch")
+
+
+class BusyError(ProblemError):
+    """As many clients wait for changes as one worker lets wait."""
+
+    code = "busy"
+
+
 class BodyTooLargeError(ProblemError):
     """The body is longer than the service accepts."""
 

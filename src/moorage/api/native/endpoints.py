@@ -7,6 +7,7 @@ from typing import Final
 
 from moorage.api.native import (
     candidates,
+    changes,
     claims,
     discovery,
     explanations,
@@ -26,6 +27,7 @@ ENDPOINTS: Final = (
     *placing.ENDPOINTS,
     *explanations.ENDPOINTS,
     *unmet.ENDPOINTS,
+    *changes.ENDPOINTS,
 )
 """All endpoints, in the order of the reference."""
 

@@ -179,6 +179,23 @@ PROBLEMS: Final = (
         Again.STATE_CHANGES,
     ),
     ProblemType(
+        "compacted",
+        410,
+        "Compacted",
+        "The journal does not go back to the revision that the request names. compacted is the last revision "
+        "that it lacks.",
+        "Read the state that you follow, and go on from the revision at which it was read. restart_after is "
+        "the present one.",
+    ),
+    ProblemType(
+        "different_history",
+        410,
+        "Different history",
+        "The revision that the request names is of another history: the database was restored, or another "
+        "program has written to it. epoch names the present history.",
+        "Read the state that you follow, and go on from the revision at which it was read.",
+    ),
+    ProblemType(
         "body_too_large",
         413,
         "Body too large",
@@ -239,6 +256,15 @@ PROBLEMS: Final = (
         after_seconds=RETRY_AFTER_SECONDS,
     ),
     ProblemType(
+        "busy",
+        503,
+        "Busy",
+        "As many clients wait for changes as one worker lets wait.",
+        "Ask without wait now and then, or let an operator raise changes_waiters in [moorage].",
+        Again.LATER,
+        after_seconds=RETRY_AFTER_SECONDS,
+    ),
+    ProblemType(
         "outcome_unknown",
         503,
         "Outcome unknown",
@@ -264,6 +290,9 @@ KEY_REUSED: Final = BY_CODE["key_reused"]
 TOO_HARD: Final = BY_CODE["too_hard"]
 INTERNAL_ERROR: Final = BY_CODE["internal_error"]
 UNAVAILABLE: Final = BY_CODE["unavailable"]
+BUSY: Final = BY_CODE["busy"]
+COMPACTED: Final = BY_CODE["compacted"]
+DIFFERENT_HISTORY: Final = BY_CODE["different_history"]
 OUTCOME_UNKNOWN: Final = BY_CODE["outcome_unknown"]
 
 _BY_STATUS: Final[Mapping[int, ProblemType]] = {problem.status: problem for problem in reversed(PROBLEMS)}
@@ -286,6 +315,9 @@ _OF_MODEL: Final[Mapping[type[model.MoorageError], ProblemType]] = {
     model.EqualNameError: ALREADY_HOLDS,
     model.UnavailableError: UNAVAILABLE,
     model.OutcomeUnknownError: OUTCOME_UNKNOWN,
+    model.BusyError: BUSY,
+    model.CompactedError: COMPACTED,
+    model.DifferentHistoryError: DIFFERENT_HISTORY,
 }
 
 
@@ -303,6 +335,10 @@ def of_model(error: model.MoorageError) -> WireError | None:
         return refusal(problem, str(error), steps=error.limit)
     if isinstance(error, model.GangTooHardError):
         return refusal(problem, str(error), searched=f"{error.orders} orders")
+    if isinstance(error, model.CompactedError):
+        return refusal(problem, str(error), compacted=error.compacted, restart_after=error.restart_after)
+    if isinstance(error, model.DifferentHistoryError):
+        return refusal(problem, str(error), epoch=error.epoch)
     # Why the service cannot answer is for its log: the reason may name the database.
     return refusal(problem, problem.means if problem.status >= 500 else str(error))
 

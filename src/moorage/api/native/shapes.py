@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from moorage.api.http.validation import Schema
-from moorage.api.native.problems import PROBLEMS, Again, Effect
+from moorage.api.native.problems import PROBLEMS, REVISION, Again, Effect
 from moorage.model.explanations import CUT_SHORT, FITS, NEVER_FITS, NO_ROOM, NOBODY_OFFERS
 
 COMPONENTS_PATH: Final = "#/components/schemas/"
@@ -92,6 +92,31 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "parent": nullable(TEXT),
         },
         optional=("inventories", "used", "traits", "aggregates", "generation", "parent"),
+    ),
+    "Change": record(
+        {
+            REVISION: INTEGER,
+            "kind": TEXT,
+            "at": {"type": "string", "format": "date-time"},
+            "path": {"enum": ["placement", "native", "command", "service"]},
+            "by": nullable(
+                record(
+                    {
+                        "user_id": nullable(TEXT),
+                        "project_id": nullable(TEXT),
+                        "request_id": nullable(TEXT),
+                        "global_request_id": nullable(TEXT),
+                    }
+                )
+            ),
+            "providers": mapping({"type": "object"}),
+            "consumers": mapping({"type": "object"}),
+            "resource_classes": mapping(array({"type": "boolean"})),
+            "traits": mapping(array({"type": "boolean"})),
+            "renamed": mapping(TEXT),
+            "adopted": mapping(AMOUNT),
+        },
+        optional=("providers", "consumers", "resource_classes", "traits", "renamed", "adopted"),
     ),
     "Claim": record(
         {

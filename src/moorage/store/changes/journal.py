@@ -13,6 +13,8 @@ from typing import Final
 import orjson
 import sqlalchemy as sa
 
+from moorage.model.journal import KeptChange
+from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.journal import Body, Record, record_of
 from moorage.store.changes.counter import CURRENT
@@ -114,6 +116,38 @@ def compact_some(connection: sa.Connection, kept: int, before: datetime) -> int:
             journal_refs.delete().where(sa.tuple_(journal_refs.c.subject, journal_refs.c.revision).in_(batch))
         )
     return connection.execute(journal.delete().where(old)).rowcount
+
+
+@valueclass(frozen=True, slots=True)
+class KeptPage:
+    """Records after a revision, in order; ``revision`` is the last one of the history ``epoch``."""
+
+    epoch: str
+    revision: int
+    changes: Sequence[KeptChange]
+
+
+def page(connection: sa.Connection, after: int | None, most: int) -> KeptPage:
+    """The first records after a revision, in the connection's snapshot; none after None."""
+    revision, epoch = connection.execute(sa.select(revisions.c.revision, revisions.c.epoch)).one()
+    if after is None or after >= revision:
+        return KeptPage(epoch, revision, ())
+    query = sa.select(*_SHOWN).where(journal.c.revision > after)
+    rows = connection.execute(query.order_by(journal.c.revision).limit(most)).all()
+    return KeptPage(epoch, revision, [KeptChange(*row[:-1], body=unpacked_text(row.body)) for row in rows])
+
+
+_SHOWN: Final = (
+    journal.c.revision,
+    journal.c.kind,
+    journal.c.path,
+    journal.c.user_id,
+    journal.c.project_id,
+    journal.c.request_id,
+    journal.c.global_request_id,
+    journal.c.created_at,
+    journal.c.body,
+)
 
 
 def _referred(body: Body) -> list[str]:

@@ -1,0 +1,168 @@
+"""``/moorage/v1/changes``: every write by its revision, with what changed and by which request."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from moorage.api.http.exchange import Answer
+from moorage.api.native import problems
+from moorage.api.native.claims import moment
+from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
+from moorage.api.native.pages import MOST, UUID
+from moorage.api.native.parameters import Parameter
+from moorage.api.native.problems import (
+    BUSY,
+    COMPACTED,
+    DIFFERENT_HISTORY,
+    NOT_FOUND,
+    REVISION,
+    VERSION,
+)
+from moorage.api.native.shapes import INTEGER, TEXT, array, record, reference
+from moorage.model.journal import ChangeSelection, KeptChange
+from moorage.rules.journal import as_seen_by, references
+
+USUAL: Final = 1_000
+"""Records of a page, if the request does not say."""
+
+MOST_SECONDS: Final = 30
+"""Longest wait for a record."""
+
+SHOW_PROVIDERS: Final = "moorage:changes:show_providers"
+"""Rule of a reader who sees records whole, and not only a project's own consumers."""
+
+
+def list_(call: NativeCall) -> Answer:
+    """List changes."""
+    if not call.service.keeps_journal:
+        raise problems.refusal(NOT_FOUND, "This service keeps no journal: [moorage] journal is off.")
+    query = call.query
+    after = query["after"]
+    page = call.service.changes(
+        ChangeSelection(
+            None if after == "now" else int(after),
+            query.get("limit", USUAL),
+            frozenset(query["kinds"]) if "kinds" in query else None,
+            query.get("tree"),
+            query.get("consumer"),
+            query.get("project_id"),
+        ),
+        query.get("epoch"),
+        float(query.get("wait", "0s")[:-1]),
+    )
+    own = None if call.may(SHOW_PROVIDERS) else query.get("project_id", "")
+    short = query.get("view") == "refs"
+    return at_revision(
+        page.revision,
+        {
+            "epoch": page.epoch,
+            "next_after": page.next_after,
+            "more": page.more,
+            "changes": [shown(change, own, short=short) for change in page.changes],
+        },
+    )
+
+
+def shown(change: KeptChange, own: str | None, *, short: bool) -> orjson.Fragment:
+    """A record in JSON. ``own``: the project that the reader belongs to, None for a reader of everything."""
+    is_seen = own is None or change.project_id == own
+    head = orjson.dumps(
+        {
+            "revision": change.revision,
+            "kind": change.kind,
+            "at": moment(change.at),
+            "path": change.path,
+            "by": {
+                "user_id": change.user_id or None,
+                "project_id": change.project_id or None,
+                "request_id": change.request_id or None,
+                "global_request_id": change.global_request_id or None,
+            }
+            if is_seen
+            else None,
+        }
+    )
+    text = change.body.encode()
+    if own is not None or short:
+        body = orjson.loads(text)
+        if own is not None:
+            body = as_seen_by(body, own)
+        text = orjson.dumps(references(body) if short else body)
+    return orjson.Fragment(head if text == b"{}" else head[:-1] + b"," + text[1:])
+
+
+def _projects(call: NativeCall) -> tuple[str | None]:
+    return (call.query.get("project_id"),)
+
+
+_NAME: Final = {"type": "string", "minLength": 1, "maxLength": 255}
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "GET",
+        f"{VERSION}/changes",
+        list_,
+        summary="List what changed after a revision",
+        rule="moorage:changes:list",
+        about=(
+            "One item for each write, in the order of the commits. Each value that changed is a list of "
+            "two: before and after. `next_after` is the `after` of the next request, also under a "
+            "filter that nothing passed. With `wait` an empty page is held until a change that passes "
+            "the filter was committed. If the journal does not go back to `after`, the answer is 410 "
+            "`compacted`. If the revision is not one of this history, it is 410 `different_history`. "
+            "Then read the state, and go on from its revision. A reader of one project names it, and "
+            "sees of a change its own consumers only."
+        ),
+        asks_also=(SHOW_PROVIDERS,),
+        projects=_projects,
+        parameters=(
+            Parameter(
+                "after",
+                "Changes after this revision; `now` for those from now on.",
+                {"type": "string", "pattern": "^([0-9]{1,18}|now)$"},
+                required=True,
+            ),
+            Parameter(
+                "epoch",
+                "The history that `after` belongs to, as an earlier answer named it.",
+                {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+            ),
+            Parameter(
+                "limit",
+                f"The most changes of the page; {USUAL} if it is missing.",
+                {"type": "integer", "minimum": 1, "maximum": MOST},
+            ),
+            Parameter(
+                "wait",
+                f"How long to wait for a change, such as `10s`; {MOST_SECONDS} seconds at most.",
+                {"type": "string", "pattern": "^([12]?[0-9]|30)s$"},
+            ),
+            Parameter(
+                "kinds",
+                "Changes of these kinds only. The part before the point stands for all that begin with it.",
+                {"type": "array", "items": {"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)?$"}},
+            ),
+            Parameter("tree", "Changes of the tree whose root has this UUID.", UUID),
+            Parameter("consumer", "Changes of the consumer with this UUID.", UUID),
+            Parameter("project_id", "Changes of consumers of this project.", _NAME),
+            Parameter(
+                "view",
+                "`refs`: which providers and consumers changed, without values.",
+                {"type": "string", "enum": ["full", "refs"]},
+            ),
+        ),
+        answer=record(
+            {
+                REVISION: INTEGER,
+                "epoch": TEXT,
+                "next_after": INTEGER,
+                "more": {"type": "boolean"},
+                "changes": array(reference("Change")),
+            }
+        ),
+        problems=(NOT_FOUND, COMPACTED, DIFFERENT_HISTORY, BUSY),
+        examples=("after=now", "after=now&kinds=allocations&view=refs"),
+    ),
+)

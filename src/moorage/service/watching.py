@@ -1,0 +1,140 @@
+"""Watching: pages of the journal, and clients that wait for the next record.
+
+Every page is exact. A revision that the journal lacks is an error, and never a page that begins later.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError
+from moorage.model.journal import ChangePage, ChangeSelection, KeptChange
+from moorage.rules.journal import is_about, is_of_kind
+from moorage.store.store import Store
+
+LOOK_SECONDS: Final = 0.05
+"""How often a process that has waiting clients looks for a new revision."""
+
+READ_TOGETHER: Final = 1_000
+"""Records that one statement reads."""
+
+MOST_READ: Final = 5_000
+"""Records that one page looks through. A filter that finds none of them gives an empty page."""
+
+
+class Hub:
+    """Lets threads wait for a revision. One of them looks for all."""
+
+    def __init__(self, look: Callable[[], int], ending: threading.Event) -> None:
+        """``look`` asks for the present revision. ``ending``: set once nothing may wait any longer."""
+        self._look = look
+        self._ending = ending
+        self._changed = threading.Condition()
+        self._is_led = False
+        self._seen = -1
+
+    def wait(self, known: int, seconds: float) -> bool:
+        """Wait until the revision is another one than ``known``. False: the time is over, or all is ending.
+
+        Raises UnavailableError.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._ending.is_set():
+            with self._changed:
+                leads, self._is_led = not self._is_led, True
+                if not leads:
+                    self._changed.wait(min(left, 2 * LOOK_SECONDS))
+            if leads:
+                self._lead(min(left, LOOK_SECONDS))
+            if self._seen not in (-1, known):
+                return True
+        return False
+
+    def _lead(self, seconds: float) -> None:
+        try:
+            self._ending.wait(seconds)
+            seen = self._look()
+        except BaseException:
+            with self._changed:
+                self._is_led = False
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            self._seen, self._is_led = seen, False
+            self._changed.notify_all()
+
+
+class Watch:
+    """Pages of a store's journal, for several threads."""
+
+    def __init__(self, store: Store, waiters: int, ending: threading.Event) -> None:
+        """``waiters``: clients that may wait at a time. ``ending``: see ``Hub``."""
+        self._store = store
+        self._waiters = waiters
+        self._free = threading.BoundedSemaphore(waiters)
+        self._hub = Hub(store.revision, ending)
+
+    def changes(self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float) -> ChangePage:
+        """The records that are wanted. An empty page comes only after ``wait_seconds``, if there is a wait.
+
+        Raises BusyError, CompactedError, DifferentHistoryError, UnavailableError.
+        """
+        page = self._page(wanted, epoch)
+        if not wait_seconds or page.changes or page.more:
+            return page
+        if not self._free.acquire(blocking=False):
+            raise BusyError(self._waiters)
+        try:
+            return self._waited(page, wanted, wait_seconds)
+        finally:
+            self._free.release()
+
+    def _waited(self, page: ChangePage, wanted: ChangeSelection, seconds: float) -> ChangePage:
+        end = time.monotonic() + seconds
+        while not (page.changes or page.more):
+            if not self._hub.wait(page.revision, end - time.monotonic()):
+                break
+            page = self._page(_after(wanted, page.next_after), page.epoch)
+        return page
+
+    def _page(self, wanted: ChangeSelection, epoch: str | None) -> ChangePage:
+        found: list[KeptChange] = []
+        read, after = 0, wanted.after
+        while True:
+            kept = self._store.changes(after, min(READ_TOGETHER, wanted.limit if not read else MOST_READ))
+            if epoch not in (None, kept.epoch) or (after is not None and after > kept.revision):
+                raise DifferentHistoryError(kept.epoch)
+            epoch = kept.epoch
+            if after is None:
+                after = kept.revision
+            dense = 0
+            for change in kept.changes:
+                if change.revision != after + 1 or len(found) == wanted.limit:
+                    break
+                after, dense = after + 1, dense + 1
+                if _is_wanted(change, wanted):
+                    found.append(change)
+            read += dense
+            if after == kept.revision or len(found) == wanted.limit or read >= MOST_READ:
+                return ChangePage(epoch, kept.revision, after, after < kept.revision, tuple(found))
+            if dense < len(kept.changes) or not kept.changes:
+                if read:
+                    # The next request meets the gap at its beginning.
+                    return ChangePage(epoch, kept.revision, after, True, tuple(found))
+                first = kept.changes[0].revision if kept.changes else kept.revision + 1
+                raise CompactedError(first - 1, kept.revision)
+
+
+def _after(wanted: ChangeSelection, after: int) -> ChangeSelection:
+    return ChangeSelection(after, wanted.limit, wanted.kinds, wanted.tree, wanted.consumer, wanted.project_id)
+
+
+def _is_wanted(change: KeptChange, wanted: ChangeSelection) -> bool:
+    if not is_of_kind(change.kind, wanted.kinds):
+        return False
+    return not wanted.looks_inside or is_about(orjson.loads(change.body), wanted)

@@ -1,0 +1,298 @@
+"""Pages of the journal: exact, or an error; and clients that wait for the next record."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import orjson
+import pytest
+
+from moorage.model.commands import (
+    CreateResourceClass,
+    CreateTrait,
+    DeleteAllocations,
+    RenameResourceClass,
+    UpdateProvider,
+)
+from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError, UnavailableError
+from moorage.model.journal import ChangePage, ChangeSelection
+from moorage.model.values import Requester
+from moorage.service import watching
+from moorage.service.facade import Service
+from moorage.service.settings import ServiceSettings
+from moorage.service.watching import Hub, Watch
+from moorage.store.store import Store
+from moorage.store.tables import journal
+from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
+
+ALL = ChangeSelection(0, 5_000)
+WAITERS = ServiceSettings().changes_waiters
+
+
+def after(revision: int | None, **wanted: object) -> ChangeSelection:
+    return replace(ALL, after=revision, **wanted)  # type: ignore[arg-type]
+
+
+def page(service: Service, wanted: ChangeSelection, epoch: str | None = None, wait: float = 0) -> ChangePage:
+    return service.changes(wanted, epoch, wait)
+
+
+def revisions_of(found: ChangePage) -> list[int]:
+    return [change.revision for change in found.changes]
+
+
+def make_traits(service: Service, number: int) -> None:
+    for _ in range(number):
+        order(service, CreateTrait(f"CUSTOM_{new_uuid().upper().replace('-', '_')}"))
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(store: Store, service: Service) -> None:
+    start = store.revision()
+    make_traits(service, 5)
+    found: list[int] = []
+    wanted = after(start, limit=2)
+    while True:
+        told = page(service, wanted)
+        found += revisions_of(told)
+        assert (told.epoch, told.revision) == (store.epoch(), start + 5)
+        assert told.next_after == found[-1]
+        assert told.more == (told.next_after < start + 5)
+        if not told.more:
+            break
+        wanted = replace(wanted, after=told.next_after)
+    assert found == list(range(start + 1, start + 6))
+    assert page(service, after(start + 5)) == ChangePage(store.epoch(), start + 5, start + 5, False, ())
+    assert page(service, after(None)).next_after == start + 5
+
+
+def test_filters_leave_out_records_and_still_go_on(service: Service) -> None:
+    left, right, consumer = add_provider(service, VCPU=8), add_provider(service, VCPU=8), new_uuid()
+    order(service, CreateResourceClass("CUSTOM_A"))
+    start = service.revision()
+    order(service, claim(consumer, {left: {VCPU: 1}}, project_id="red"))
+    order(service, claim(new_uuid(), {right: {VCPU: 1}}, project_id="blue"))
+    order(service, UpdateProvider(right, "below", left))
+    order(service, RenameResourceClass("CUSTOM_A", "CUSTOM_B"))
+    order(service, DeleteAllocations(consumer))
+    claimed, other, moved, renamed, released = range(start + 1, start + 6)
+    for wanted, found in (
+        (after(start, consumer=consumer), [claimed, renamed, released]),
+        (after(start, project_id="red"), [claimed, renamed, released]),
+        (after(start, project_id="blue"), [other, renamed]),
+        (after(start, tree=left), [claimed, moved, renamed, released]),
+        (after(start, tree=right), [other, moved, renamed]),
+        (after(start, kinds=frozenset(("allocations",))), [claimed, other, released]),
+        (after(start, kinds=frozenset(("provider.update", "no.kind"))), [moved]),
+        (after(start, tree=right, kinds=frozenset(("allocations.replace",))), [other]),
+    ):
+        told = page(service, wanted)
+        assert revisions_of(told) == found, wanted
+        assert told.next_after == start + 5
+    assert page(service, after(start, tree=new_uuid(), kinds=frozenset(("allocations",)))) == ChangePage(
+        page(service, after(start)).epoch, start + 5, start + 5, False, ()
+    )
+
+
+def test_a_page_looks_through_a_bounded_number_of_records(
+    sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "READ_TOGETHER", 2)
+    monkeypatch.setattr(watching, "MOST_READ", 4)
+    start = sqlite_service.revision()
+    make_traits(sqlite_service, 10)
+    told = page(sqlite_service, after(start, kinds=frozenset(("allocations",))))
+    assert (told.next_after, told.more, told.changes) == (start + 4, True, ())
+    told = page(sqlite_service, after(start, limit=3))
+    assert revisions_of(told) == [start + 1, start + 2, start + 3]
+
+
+@pytest.mark.parametrize("left", [1, 3, 5])
+def test_what_was_compacted_is_an_error_at_every_boundary(left: int, store: Store, service: Service) -> None:
+    make_traits(service, 5)
+    present = store.revision()
+    while store.compact_journal(left, 1e9):
+        pass
+    boundary = present - left
+    assert revisions_of(page(service, after(boundary))) == list(range(boundary + 1, present + 1))
+    with pytest.raises(CompactedError) as refused:
+        page(service, after(boundary - 1))
+    assert (refused.value.compacted, refused.value.restart_after) == (boundary, present)
+
+
+def test_a_record_that_is_missing_in_the_middle_or_at_the_end_is_an_error_too(
+    store: Store, service: Service
+) -> None:
+    start = store.revision()
+    make_traits(service, 5)
+
+    def lose(revision: int) -> None:
+        with store.engines.write.begin() as connection:
+            connection.execute(journal.delete().where(journal.c.revision == revision))
+
+    lose(start + 3)
+    told = page(service, after(start))
+    assert (revisions_of(told), told.next_after, told.more) == ([start + 1, start + 2], start + 2, True)
+    with pytest.raises(CompactedError) as refused:
+        page(service, after(start + 2))
+    assert refused.value.compacted == start + 3
+    lose(start + 5)
+    assert revisions_of(page(service, after(start + 3))) == [start + 4]
+    with pytest.raises(CompactedError) as refused:
+        page(service, after(start + 4))
+    assert refused.value.compacted == start + 5
+
+
+def test_another_history_or_a_revision_that_is_still_to_come_is_an_error(
+    store: Store, service: Service
+) -> None:
+    epoch, present = store.epoch(), store.revision()
+    assert page(service, after(present), epoch).epoch == epoch
+    with pytest.raises(DifferentHistoryError):
+        page(service, after(present + 1))
+    begun = store.new_history()
+    with pytest.raises(DifferentHistoryError) as refused:
+        page(service, after(present), epoch)
+    assert refused.value.epoch == begun
+    # Without an epoch a client sees that a new history has begun, whatever its filter.
+    [change] = page(service, after(present, consumer=new_uuid())).changes
+    assert change.kind == "history.new"
+
+
+def test_a_history_that_ends_between_two_reads_of_one_page_is_an_error(
+    sqlite_store: Store, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "READ_TOGETHER", 2)
+    start = sqlite_store.revision()
+    make_traits(sqlite_service, 4)
+    real = Store.changes
+
+    def changes(store: Store, *wanted: int) -> object:
+        found = real(store, *wanted)
+        store.new_history()
+        return found
+
+    monkeypatch.setattr(Store, "changes", changes)
+    with pytest.raises(DifferentHistoryError):
+        page(sqlite_service, after(start))
+
+
+def waiting(ask: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    answers: list[object] = []
+
+    def wait() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread, answers
+
+
+def test_clients_wait_for_a_write_of_another_process_that_passes_their_filter(
+    store: Store, service: Service
+) -> None:
+    provider, consumer = add_provider(service, VCPU=8), new_uuid()
+    start = store.revision()
+    waits = [
+        waiting(lambda wanted=wanted: page(service, wanted, None, 20))  # type: ignore[misc]
+        for wanted in (after(start), after(None), after(start, consumer=consumer))
+    ]
+    for _ in range(1000):
+        if service._watch._free._value == WAITERS - len(waits):
+            break
+        threading.Event().wait(0.01)
+    make_traits(Service(store), 1)
+    for thread, _ in waits[:2]:
+        thread.join(10)
+    assert waits[2][0].is_alive()
+    order(Service(store), claim(consumer, {provider: {VCPU: 1}}))
+    waits[2][0].join(10)
+    first, second, third = (answers[0] for _, answers in waits)
+    assert isinstance(first, ChangePage)
+    assert isinstance(second, ChangePage)
+    assert isinstance(third, ChangePage)
+    assert revisions_of(first)[0] == revisions_of(second)[0] == start + 1
+    assert revisions_of(third) == [start + 2]
+
+
+def test_when_the_time_is_over_the_page_is_empty_and_goes_on_from_the_present(
+    sqlite_service: Service,
+) -> None:
+    start = sqlite_service.revision()
+    thread, answers = waiting(
+        lambda: page(sqlite_service, after(start, kinds=frozenset(("allocations",))), None, 0.3)
+    )
+    make_traits(sqlite_service, 2)
+    thread.join(10)
+    [told] = answers
+    assert isinstance(told, ChangePage)
+    assert (told.changes, told.next_after) == ((), start + 2)
+
+
+def test_too_many_waiting_clients_are_refused_and_none_waits_once_all_is_ending(sqlite_store: Store) -> None:
+    ending = threading.Event()
+    service = Service(sqlite_store, ServiceSettings(changes_waiters=2), ending=ending)
+    waits = [waiting(lambda: page(service, after(None), None, 20)) for _ in range(3)]
+    for _ in range(1000):
+        if any(answers for _, answers in waits):
+            break
+        threading.Event().wait(0.01)
+    [refused] = [answers[0] for _, answers in waits if answers]
+    assert isinstance(refused, BusyError)
+    assert page(service, after(None)).changes == ()
+    ending.set()
+    for thread, _ in waits:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert page(service, after(None), None, 20).changes == ()
+
+
+def test_a_thread_that_cannot_look_leaves_that_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int | Exception] = [UnavailableError("away"), 7]
+
+    def look() -> int:
+        found = looks.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    hub = Hub(look, threading.Event())
+    waits = [waiting(lambda: hub.wait(6, 20)) for _ in range(2)]
+    for thread, _ in waits:
+        thread.join(10)
+    answers = sorted((answers[0] for _, answers in waits), key=repr)
+    assert answers[0] is True
+    assert isinstance(answers[1], UnavailableError)
+    assert not hub.wait(7, 0)
+
+
+def test_each_record_comes_once_while_others_write(store: Store, service: Service) -> None:
+    start, writers = store.revision(), [Service(store) for _ in range(2)]
+    threads = [threading.Thread(target=make_traits, args=(writer, 10)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    watch, found, reached = Watch(store, 1, threading.Event()), list[int](), start
+    while len(found) < 20:
+        told = watch.changes(after(reached, limit=7), None, 10)
+        found += revisions_of(told)
+        reached = told.next_after
+    for thread in threads:
+        thread.join()
+    assert found == list(range(start + 1, start + 21))
+    assert all(later == earlier + 1 for earlier, later in pairwise(found))
+
+
+def test_the_body_is_the_record_as_it_was_written(service: Service) -> None:
+    provider = add_provider(service, VCPU=8)
+    start = service.revision()
+    asker = Requester("u", "p", "req-1", "req-2", "placement")
+    service.execute(claim(new_uuid(), {provider: {VCPU: 1}}), asker)
+    [change] = page(service, after(start)).changes
+    assert (change.user_id, change.project_id, change.path) == ("u", "p", "placement")
+    assert (change.request_id, change.global_request_id) == ("req-1", "req-2")
+    assert orjson.loads(change.body)["providers"][provider]["used"] == {VCPU: [0, 1]}

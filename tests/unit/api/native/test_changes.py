@@ -1,0 +1,167 @@
+"""``GET /moorage/v1/changes``: its form, its errors, and what a reader of one project sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moorage.auth.identity import Identity
+from moorage.auth.noauth import NoAuth
+from moorage.model.commands import CreateTrait
+from moorage.model.errors import BusyError
+from moorage.model.journal import JournalMode
+from moorage.service.facade import Service
+from moorage.store.store import Store
+from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
+from tests.table import each
+from tests.unit.api.native.client import NativeClient, problem
+
+PATH = "/moorage/v1/changes"
+
+
+class Reader(NoAuth):
+    """Identifies a reader of one project."""
+
+    def identify(self, environ: Any) -> Identity:
+        return Identity(user_id="u", project_id="red", roles=frozenset(("reader",)))
+
+
+@pytest.fixture
+def client(sqlite_service: Service) -> NativeClient:
+    return NativeClient(sqlite_service)
+
+
+def test_a_change_has_its_request_and_all_that_changed(client: NativeClient, sqlite_service: Service) -> None:
+    provider, consumer = add_provider(sqlite_service, VCPU=8), new_uuid()
+    start = sqlite_service.revision()
+    order(sqlite_service, claim(consumer, {provider: {VCPU: 2}}))
+    told = client.get(f"{PATH}?after={start}")
+    assert told.status == 200
+    assert told.headers["moorage-revision"] == str(start + 1)
+    body = told.json
+    [change] = body.pop("changes")
+    assert body == {
+        "revision": start + 1,
+        "epoch": sqlite_service._store.epoch(),
+        "next_after": start + 1,
+        "more": False,
+    }
+    assert change.pop("at").endswith("Z")
+    assert change == {
+        "revision": start + 1,
+        "kind": "allocations.replace",
+        "path": "service",
+        "by": {
+            "user_id": "asker",
+            "project_id": "askers",
+            "request_id": "req-1",
+            "global_request_id": None,
+        },
+        "providers": {provider: {"tree": provider, "generation": [1, 2], "used": {VCPU: [0, 2]}}},
+        "consumers": {
+            consumer: {
+                "project_id": [None, "project"],
+                "user_id": [None, "user"],
+                "consumer_type": [None, None],
+                "generation": [None, 1],
+                "held": {provider: {VCPU: [0, 2]}},
+            }
+        },
+    }
+    [short] = client.get(f"{PATH}?after={start}&view=refs").json["changes"]
+    assert short["providers"] == {provider: {"tree": provider}}
+    assert short["consumers"] == {consumer: {"project_id": [None, "project"]}}
+
+
+def test_parameters_become_a_selection(client: NativeClient, sqlite_service: Service) -> None:
+    start = sqlite_service.revision()
+    order(sqlite_service, CreateTrait("CUSTOM_A"))
+    order(sqlite_service, CreateTrait("CUSTOM_B"))
+    first = client.get(f"{PATH}?after={start}&limit=1").json
+    assert (first["next_after"], first["more"], len(first["changes"])) == (start + 1, True, 1)
+    epoch = first["epoch"]
+    assert (
+        client.get(f"{PATH}?after={start}&epoch={epoch}&kinds=allocations,provider.create").json["changes"]
+        == []
+    )
+    assert client.get(f"{PATH}?after=now&wait=0s").json["next_after"] == start + 2
+    uuid = new_uuid()
+    for name in ("tree", "consumer", "project_id"):
+        assert client.get(f"{PATH}?after={start}&{name}={uuid}").json["changes"] == []
+
+
+@each(
+    "query",
+    ["", "after=x", "after=-1", "after=0&wait=31s", "after=0&wait=5", "after=0&epoch=x", "after=0&kinds=A"],
+)
+def test_a_query_that_is_not_of_the_form_is_refused(query: str, client: NativeClient) -> None:
+    assert problem(client.get(f"{PATH}?{query}"))["code"] == "invalid_request"
+
+
+def test_what_is_gone_or_of_another_history_is_410(client: NativeClient, sqlite_service: Service) -> None:
+    store = sqlite_service._store
+    for name in ("CUSTOM_A", "CUSTOM_B"):
+        order(sqlite_service, CreateTrait(name))
+    present = store.revision()
+    store.compact_journal(1, 1e9)
+    refused = problem(client.get(f"{PATH}?after=0"))
+    assert (refused["status"], refused["code"]) == (410, "compacted")
+    assert (refused["compacted"], refused["restart_after"]) == (present - 1, present)
+    refused = problem(client.get(f"{PATH}?after={present + 1}"))
+    assert (refused["status"], refused["code"]) == (410, "different_history")
+    assert refused["epoch"] == store.epoch()
+    assert (
+        problem(client.get(f"{PATH}?after={present}&epoch=0123456789abcdef"))["code"] == "different_history"
+    )
+
+
+def test_too_many_waiting_clients_get_503_with_advice(
+    client: NativeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise BusyError(16)
+
+    monkeypatch.setattr(Service, "changes", busy)
+    told = client.get(f"{PATH}?after=now&wait=1s")
+    refused = problem(told)
+    assert (refused["status"], refused["code"]) == (503, "busy")
+    assert told.headers["retry-after"] == "5"
+
+
+def test_without_a_journal_there_are_no_changes(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "journal", JournalMode.OFF)
+    refused = problem(NativeClient(Service(sqlite_store)).get(f"{PATH}?after=now"))
+    assert (refused["status"], refused["code"]) == (404, "not_found")
+
+
+def test_a_reader_of_one_project_sees_its_own_consumers_only(sqlite_service: Service) -> None:
+    client = NativeClient(sqlite_service, authenticator=Reader())
+    providers = [add_provider(sqlite_service, VCPU=8) for _ in range(2)]
+    own, passed_on = new_uuid(), new_uuid()
+    start = sqlite_service.revision()
+    order(sqlite_service, claim(own, {uuid: {VCPU: 1} for uuid in providers}, project_id="red"))
+    order(sqlite_service, claim(new_uuid(), {providers[0]: {VCPU: 1}}, project_id="blue"))
+    order(sqlite_service, claim(passed_on, {providers[0]: {VCPU: 1}}, project_id="blue"))
+    order(sqlite_service, claim(passed_on, {providers[0]: {VCPU: 2}}, project_id="red"))
+    sqlite_service._store.new_history()
+    told = client.get(f"{PATH}?after={start}&project_id=red").json
+    assert [change["revision"] for change in told["changes"]] == [start + 1, start + 4, start + 5]
+    assert all("providers" not in change and change["by"] is None for change in told["changes"])
+    assert told["changes"][0]["consumers"] == {
+        own: {
+            "project_id": [None, "red"],
+            "user_id": [None, "user"],
+            "consumer_type": [None, None],
+            "generation": [None, 1],
+            "resources": {VCPU: [None, 2]},
+        }
+    }
+    assert told["changes"][1]["consumers"][passed_on] == {
+        "project_id": [None, "red"],
+        "generation": [None, 2],
+        "resources": {VCPU: [None, 2]},
+    }
+    assert "adopted" in told["changes"][2]
+    for query in (f"after={start}", f"after={start}&project_id=blue"):
+        assert problem(client.get(f"{PATH}?{query}"))["code"] == "forbidden"
