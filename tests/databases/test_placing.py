@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from moorage.model.commands import Claim, CreateTrait, DeleteAllocations, PlaceClaims, WriteOutcome
+from moorage.model.commands import (
+    Claim,
+    CreateProvider,
+    CreateTrait,
+    DeleteAllocations,
+    PlaceClaims,
+    WriteOutcome,
+)
 from moorage.model.errors import (
     CapacityExceededError,
     ConsumerGenerationError,
@@ -26,6 +33,7 @@ from moorage.model.orders import PACK, SPREAD, Order
 from moorage.model.placing import ChosenOn, Granted, GrantedEntry
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchSettings
 from moorage.rules.decide import touch
+from moorage.service import facade, placing
 from moorage.service.committer import Committer, Ticket
 from moorage.service.facade import Service
 from moorage.service.live_index import Indexed, LiveIndex
@@ -345,6 +353,29 @@ def test_a_search_that_is_too_hard_is_refused(store: Store, open_service: OpenSe
     # While others of the group are placed, it is as hard.
     with pytest.raises(SearchLimitError):
         service.place(place(9, least=1), ASKER)
+
+
+@pytest.mark.parametrize("children", [0, 1])
+def test_a_command_that_takes_many_steps_in_all_is_searched_outside(
+    service: Service, monkeypatch: pytest.MonkeyPatch, children: int
+) -> None:
+    root = add_provider(service, VCPU=8)
+    for _ in range(children):
+        service.execute(CreateProvider(new_uuid(), new_uuid(), root), ASKER)
+    monkeypatch.setattr(placing, "MOST_HARD", 0)
+    outside: list[PlaceClaims] = []
+
+    def searched(*rest: Any) -> Any:
+        outside.append(rest[-1])
+        return real(*rest)
+
+    real = placing.searched
+    monkeypatch.setattr(facade, "searched", searched)
+    assert placed(service, place(1)) == [root]
+    assert not outside
+    both = place(1, 2)
+    assert placed(service, both) == [root, root]
+    assert outside == [both]
 
 
 def test_hard_places_that_are_always_taken_are_given_up(

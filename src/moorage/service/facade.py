@@ -152,7 +152,7 @@ class Service:
         self._explaining = threading.BoundedSemaphore(MOST_EXPLANATIONS)
         self._memory = Memory()
         self._chooser = Chooser(self._memory)
-        placer = Placer(self._index, self._chooser)
+        placer = Placer(self._index, self._chooser, settings.commit.place_step_limit)
         self._committer = Committer(store, settings.commit, observer, self._index, placer)
         self._orders = OrderMemory(self._memory)
         self._compactor = Compactor(store, settings.change_log)

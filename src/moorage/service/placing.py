@@ -29,14 +29,15 @@ from moorage.model.requests import CandidateRequest, SearchSettings
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
+from moorage.search.match.plan import Work
 from moorage.search.order.board import Amounts, Board, NotLoneError
 from moorage.search.order.ranking import OrderMemory, best
 from moorage.service.binding import Bind, PutOffError
 from moorage.service.live_index import Indexed, LiveIndex
 
-STEPS_IN_GROUP: Final = 20_000
-"""Steps of choosing one place while a group of writes waits, some five milliseconds. A search that needs more
-takes place in the thread of its own request."""
+MOST_HARD: Final = 20
+"""Places of one command that may take all the steps of a place. A command that has taken more steps is
+searched in the thread of its own request."""
 
 Chosen = tuple[Mapping[str, Mapping[str, int]], Choice]
 """What a claim holds, and how that was chosen."""
@@ -63,24 +64,35 @@ class Chooser:
         """A board for places that are chosen one after the other."""
         return Board(self._orders)
 
-    def within(self, step_limit: int) -> Choose:
-        """The choice of a search that may take so many steps."""
+    def within(self, step_limit: int, tally: Work | None = None) -> Choose:
+        """The choice of a search that may take so many steps. ``tally`` counts those of all searches."""
         settings = SearchSettings(step_limit=step_limit)
 
-        def choose(snapshot: Snapshot, request: CandidateRequest, order: Order | None) -> Chosen | None:
+        def choose(
+            snapshot: Snapshot, request: CandidateRequest, order: Order | None, work: Work
+        ) -> Chosen | None:
             if order is not None:
-                ranking = best(snapshot, request, order, 1, memory=self._orders, step_limit=step_limit)
+                ranking = best(
+                    snapshot, request, order, 1, memory=self._orders, step_limit=step_limit, work=work
+                )
                 for ranked in ranking.candidates:
                     chosen = ranked.candidate
                     choice = Choice(chosen.mappings, ranked.score, ranked.parts, ranking.feasible_trees)
                     return chosen.allocations, choice
                 return None
-            found = find(snapshot, limited(request), settings, self._random, memory=self._memory)
+            found = find(snapshot, limited(request), settings, self._random, work, self._memory)
             for first in found.candidates:
                 return first.allocations, Choice(first.mappings)
             return None
 
-        return choose
+        def counted(snapshot: Snapshot, request: CandidateRequest, order: Order | None) -> Chosen | None:
+            work = Work()
+            chosen = choose(snapshot, request, order, work)
+            if tally is not None:
+                tally.done += work.done
+            return chosen
+
+        return counted
 
 
 class Stock(Protocol):
@@ -145,10 +157,13 @@ IN_TURN: Final = Order(seed=0)
 class BoardStock:
     """The stock of the groups of writes: their leaders know the best places of usual requests."""
 
-    def __init__(self, board: Board, choose: Choose, steps: int) -> None:
+    def __init__(self, board: Board, choose: Choose, steps: int, tally: Work) -> None:
+        """``tally`` has the steps of ``choose``. ``steps`` are those of one place at most."""
         self._board = board
         self._choose = choose
         self._steps = steps
+        self._tally = tally
+        self._most = 0
         self.claim = board.claim
         self.mark = board.mark
         self.back = board.back
@@ -158,8 +173,18 @@ class BoardStock:
         """See ``Stock``."""
         return self._board.snapshot
 
+    def begin(self) -> None:
+        """Another command begins."""
+        self._most = self._taken + MOST_HARD * self._steps
+
+    @property
+    def _taken(self) -> int:
+        return self._board.taken + self._tally.done
+
     def choose(self, request: CandidateRequest, order: Order | None) -> Chosen | None:
-        """See ``Stock``."""
+        """See ``Stock``. Raises SearchLimitError too if the command has taken too many steps."""
+        if self._taken > self._most:
+            raise SearchLimitError(self._steps)
         try:
             best_one = self._board.best(request, order or IN_TURN, self._steps)
         except NotLoneError:
@@ -336,11 +361,12 @@ def _negative(held: Mapping[str, Mapping[str, int]] | None) -> dict[str, dict[st
 class Placer:
     """Binds the claims of a group to places; see ``service.binding.Binder``. For one leader at a time."""
 
-    def __init__(self, index: LiveIndex, chooser: Chooser, steps: int = STEPS_IN_GROUP) -> None:
+    def __init__(self, index: LiveIndex, chooser: Chooser, steps: int) -> None:
         self._index = index
         self._choose = chooser.within(steps)
         self._board = chooser.board()
-        self._stock = BoardStock(self._board, self._choose, steps)
+        tally = Work()
+        self._stock = BoardStock(self._board, chooser.within(steps, tally), steps, tally)
 
     def of_group(self) -> Bind:
         """See ``Binder``. Raises UnavailableError."""
@@ -352,7 +378,7 @@ class Placer:
 class _Group:
     """The commands of one group so far. ``_writes`` of them will be written, if truth allows."""
 
-    def __init__(self, at: Indexed, stock: Stock, choose: Choose) -> None:
+    def __init__(self, at: Indexed, stock: BoardStock, choose: Choose) -> None:
         self._at = at
         self._stock = stock
         self._choose = choose
@@ -362,6 +388,7 @@ class _Group:
         """See ``Bind``."""
         assert isinstance(command, PlaceClaims), "no other command binds late"
         mark = self._stock.mark()
+        self._stock.begin()
         try:
             bound = self._bound(command)
         except BaseException:

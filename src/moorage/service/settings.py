@@ -17,11 +17,14 @@ class CommitSettings:
     but hold the revision's lock longer. ``queue_length`` bounds the commands that wait in one process:
     beyond it a command is refused and its client may try again. ``deadline_seconds`` is how long the
     committer retries after conflicts between processes and lost connections before it refuses.
+    ``place_step_limit`` are the steps of choosing one place while a group waits, some five milliseconds. A
+    search that needs more takes place in the thread of its own request.
     """
 
     group_size: int = 128
     queue_length: int = 1024
     deadline_seconds: float = 30.0
+    place_step_limit: int = 20_000
 
 
 @valueclass(frozen=True, slots=True)

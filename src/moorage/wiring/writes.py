@@ -41,6 +41,16 @@ WRITE_OPTIONS: Final[list[cfg.Opt]] = [
         "changed or that the outcome is not known. moorage serve gives a worker 30 seconds to end.",
     ),
     cfg.IntOpt(
+        "place_step_limit",
+        default=_COMMIT.place_step_limit,
+        min=0,
+        help="Steps of choosing the place of one claim while a group of writes waits for it, each some "
+        "quarter of a microsecond. A search that needs more is done in the thread of its own request. "
+        "The group only checks its result, so that a hard request does not hold up others. Listing "
+        "the best trees for a new flavor may take twenty times as many. A cloud of more than some 400,000 "
+        "hosts needs more.",
+    ),
+    cfg.IntOpt(
         "change_log_revisions",
         default=_LOG.kept_revisions,
         min=1,
@@ -101,6 +111,7 @@ def commit_settings_from(moorage: Callable[[str], Any]) -> CommitSettings:
         group_size=moorage("commit_group_size"),
         queue_length=moorage("commit_queue_length"),
         deadline_seconds=moorage("commit_deadline_seconds"),
+        place_step_limit=moorage("place_step_limit"),
     )
 
 

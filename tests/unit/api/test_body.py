@@ -147,6 +147,14 @@ def test_nesting_ends_at_the_same_depth_on_every_python(unit: tuple[str, str]) -
     assert len(intake.decode(wide.encode(), ANYTHING)) == 2 * intake.MAX_NESTING + 1
 
 
+def test_bodies_of_few_values_are_not_counted() -> None:
+    counted: list[object] = []
+    for few in (4, 3):
+        intake.decode(b'{"a": [1]}', ANYTHING, counted.append, few)
+    intake.decode(b'{"a": [1]}', ANYTHING, counted.append, 2)
+    assert counted == [{"a": [1]}]
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_are_json_or_refused(content: bytes) -> None:
     status = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from moorage.api.http import intake
 from moorage.api.http.settings import Limits
+from moorage.api.native.openapi import EVERYTHING
 from moorage.api.placement import query
 from moorage.api.placement.routes import BY_NAME
 from moorage.api.placement.settings import ApiSettings
@@ -175,6 +177,43 @@ def test_lists_of_old_versions_are_counted_as_well(client: Client) -> None:
 )
 def test_bodies_of_any_shape_can_be_counted(operation: str, body: object) -> None:
     intake.check_body(BY_NAME[operation].counts, body, Limits())
+
+
+AROUND: tuple[tuple[str, str], ...] = (
+    ("[", "]"),
+    ('{"claims": [', "]}"),
+    ('{"allocations": {"x": ', "}}"),
+    ('{"ask": ', "}"),
+    ('{"groups": {"": ', "}}"),
+    ('{"inventories": ', "}"),
+    ('{"traits": ', "}"),
+)
+ITEMS = (
+    "5",
+    "{}",
+    '["a", "b", {"any": ["c", "d"]}]',
+    '{"required": ["a", {"any": ["b", "c"]}], "forbidden": ["d"], "member_of": ["e"]}',
+    '{"ask": {"groups": {"": {}, "1": {"member_of": [{"any": ["f", "g"]}]}}, "same_subtree": [["1", "2"]]}}',
+    '{"allocations": {"a": {"resources": {"VCPU": 1, "VF": 2}}, "b": {}}}',
+    '{"resource_provider_generation": 1, "inventories": {"VCPU": {}, "VF": {}}}',
+)
+
+
+@each("around", AROUND)
+@each("item", ITEMS)
+def test_a_body_names_no_more_of_a_kind_than_it_has_values(around: tuple[str, str], item: str) -> None:
+    """So small bodies need not be counted."""
+    content = item.join(around).encode()
+    counts = [count for name in COUNTED for count in BY_NAME[name].counts]
+    counts += [count for endpoint in EVERYTHING for count in endpoint.counts]
+    assert len(counts) > 10
+    for what, count in counts:
+        assert count(json.loads(content)) <= intake.values_of(content), what
+
+
+def test_the_least_limit_is_that_of_a_body_that_needs_no_count() -> None:
+    assert SMALL.fewest == 2
+    assert Limits(subtree_groups=4).fewest == 4
 
 
 def test_what_is_counted_belongs_to_operations_that_take_a_body() -> None:

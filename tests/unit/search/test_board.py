@@ -249,7 +249,7 @@ def test_a_board_leaves_wide_trees_to_searches() -> None:
 def test_making_a_list_takes_steps_and_keeping_it_up_none() -> None:
     board = board_of(index_of(*hosts(0, 1)))
     with pytest.raises(SearchLimitError):
-        board.best(ask(1), PACK, 100)
+        board.best(ask(1), PACK, 10)
     assert chosen(board, ask(1)) == "p2"
     board.claim({"p2": {"VCPU": 1}})
     assert chosen(board, ask(1), steps=0) == "p2"

@@ -104,6 +104,7 @@ search_kept_bytes = 22
 commit_group_size = 17
 commit_queue_length = 18
 commit_deadline_seconds = 19
+place_step_limit = 23
 change_log_revisions = 20
 change_log_hours = 2
 idempotency_hours = 3
@@ -139,7 +140,7 @@ one_processor_per_worker = false
     assert settings.api.incomplete_consumer_user_id == "user"
     assert settings.api.limits == Limits(1024, 1025, 1026, 10, 22, 11, 12, 13, 14)
     assert settings.server == ServerSettings(15, 16, 21, False, 1025 + 1026)
-    assert settings.service.commit == CommitSettings(17, 18, 19)
+    assert settings.service.commit == CommitSettings(17, 18, 19, 23)
     assert settings.service.change_log == ChangeLogSettings(20, 7200, 10800, 5, 172800)
     assert settings.service.changes_waiters == 6
     assert settings.store.journal is JournalMode.REFS

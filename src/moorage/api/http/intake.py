@@ -127,9 +127,12 @@ def _any(decoded: object) -> None:
     """Accept everything."""
 
 
-def decode(content: bytes, validator: Validator, count: Callable[[object], None] = _any) -> Any:
-    """Decode JSON and validate it, after ``count`` has admitted its size. Raises WireError (400)."""
-    if len(content) > MAX_VALUES and _values(content) > MAX_VALUES:
+def decode(content: bytes, validator: Validator, count: Callable[[object], None] = _any, few: int = 0) -> Any:
+    """Decode JSON and validate it, after ``count`` has admitted its size. Raises WireError (400).
+
+    ``count`` admits all bodies of ``few`` values.
+    """
+    if len(content) > MAX_VALUES and values_of(content) > MAX_VALUES:
         raise bad_request(f"The request body has more than {MAX_VALUES} values, which is the limit.")
     try:
         decoded, fault = _reader().read(content.decode("utf-8"))
@@ -140,7 +143,8 @@ def decode(content: bytes, validator: Validator, count: Callable[[object], None]
     # Counting is quick, and usual bodies stay below the limit or have few values for their size.
     if content.count(b"[") + content.count(b"{") > MAX_NESTING and quoting.is_deep(decoded, MAX_NESTING):
         raise bad_request(TOO_DEEP)
-    count(decoded)
+    if values_of(content) > few:
+        count(decoded)
     check(decoded, validator, is_large=len(content) > LARGE_BODY)
     # wire: errors of the schema come before values that no database can store.
     if fault is not None:
@@ -153,7 +157,7 @@ def decode(content: bytes, validator: Validator, count: Callable[[object], None]
     return decoded
 
 
-def _values(content: bytes) -> int:
+def values_of(content: bytes) -> int:
     """An upper bound on the values of a JSON text; commas and brackets inside its strings count as well."""
     return 1 + content.count(b",") + content.count(b"[") + content.count(b"{")
 

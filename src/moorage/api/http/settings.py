@@ -43,3 +43,15 @@ class Limits:
     aggregates: int = 10_000
     inventories: int = 20_000
     allocations: int = 20_000
+
+    @property
+    def fewest(self) -> int:
+        """The least number of things of one kind that is allowed: a body of so few values may name any."""
+        return min(
+            self.request_groups,
+            self.subtree_groups,
+            self.traits,
+            self.aggregates,
+            self.inventories,
+            self.allocations,
+        )

@@ -71,6 +71,7 @@ class NativeDesk:
         self._service = service
         self._read_query = read_query
         self._limits = limits
+        self._few = limits.fewest
         self._policy = policy
 
     def answer(self, endpoint: Endpoint, request: falcon.Request, fields: dict[str, str]) -> Answer:
@@ -108,7 +109,7 @@ class NativeDesk:
         if endpoint.body is not None:
             content = intake.read(request.env, self._limits.body_bytes)
             count = partial(intake.check_body, endpoint.counts, limits=self._limits)
-            call.body = intake.decode(content, strict.ANYTHING, count)
+            call.body = intake.decode(content, strict.ANYTHING, count, self._few)
             strict.check(call.body, endpoint.body, is_large=len(content) > intake.LARGE_BODY)
         if endpoint.projects is not None:
             for project_id in endpoint.projects(call):

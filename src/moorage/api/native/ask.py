@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import field, replace
 from typing import Any, Final
+
+import orjson
 
 from moorage.api.http import intake, quoting
 from moorage.api.http.intake import BodyCounts, items, part, size
@@ -14,6 +17,7 @@ from moorage.api.http.wire_error import WireError
 from moorage.api.native.endpoint import ReadQuery
 from moorage.api.native.names import nearest
 from moorage.api.native.strict import MAX_QUOTE, fault
+from moorage.model.cache import MIB, Cache
 from moorage.model.requests import ISOLATE, CandidateRequest, RequestGroup
 from moorage.model.valueclass import valueclass
 from moorage.model.values import MAX_INT
@@ -159,10 +163,26 @@ def counts_within(key: str) -> BodyCounts:
 
 @valueclass(frozen=True, slots=True)
 class DecodedAsk:
-    """An Ask as the search takes it. ``notes`` say what of the client's text did not count."""
+    """An Ask as the search takes it. ``notes`` say what of the client's text did not count.
+
+    ``single`` is the request for one candidate.
+    """
 
     request: CandidateRequest
     notes: tuple[str, ...] = ()
+    single: CandidateRequest = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "single", replace(self.request, limit=1))
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory at most."""
+        return 2 * self.request.size
+
+
+_KNOWN: Final = Cache[bytes, DecodedAsk](4 * MIB, lambda text, decoded: len(text) + decoded.size)
+"""Asks that were decoded without a fault, by their text: clients ask for the same flavors again and again."""
 
 
 Place = tuple[object, ...]
@@ -175,7 +195,11 @@ def decode(ask: Mapping[str, Any], read_query: ReadQuery, limits: Limits, at: Pl
     Raises WireError (400).
     """
     if "query" not in ask:
-        return DecodedAsk(_request(ask, at))
+        try:
+            return _KNOWN.of(orjson.dumps(ask), lambda: DecodedAsk(_request(ask, at)))
+        except orjson.JSONEncodeError:
+            # Numbers beyond 64 bits, and halves of surrogate pairs, have no such text.
+            return DecodedAsk(_request(ask, at))
     others = sorted(ask.keys() - {"query"})
     if others:
         raise fault(f"query is the whole Ask: {others[0]} must not stand beside it.", *at, others[0])

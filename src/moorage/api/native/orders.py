@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import orjson
+
 from moorage.api.http import quoting
 from moorage.api.http.validation import Schema, canonical
 from moorage.api.http.wire_error import WireError
@@ -14,6 +16,7 @@ from moorage.api.native.endpoint import NativeCall
 from moorage.api.native.names import nearest
 from moorage.api.native.problems import UNKNOWN_NAME, refusal
 from moorage.api.native.strict import MAX_QUOTE, fault, pointer_of
+from moorage.model.cache import MIB, Cache
 from moorage.model.orders import (
     MOST_AMONG,
     MOST_CAPACITY,
@@ -164,8 +167,22 @@ def chosen(call: NativeCall, given: Mapping[str, Any] | None, at: Place = (ORDER
         )
     names_something = any(given.get(field) for field in NAMING)
     known = call.service.known_names()[1] if names_something else NOTHING_KNOWN
-    order = decode(given, known, base, at)
+    if names_something:
+        order = decode(given, known, base, at)
+    else:
+        order = _KNOWN.of((orjson.dumps(given), base), lambda: _settled(decode(given, known, base, at)))
     return ChosenOrder(order.seeded(lambda: secrets.randbelow(MOST_SEED)), name)
+
+
+def _settled(order: Order) -> Order:
+    """The order with its seed, unless that is drawn for each request."""
+    return order if order.by_chance else order.seeded(int)
+
+
+_KNOWN: Final = Cache[tuple[bytes, Order], Order](
+    MIB, lambda key, order: len(key[0]) + key[1].size + order.size
+)
+"""Orders that were decoded without a fault and name nothing, by their text and what they began with."""
 
 
 def decode(

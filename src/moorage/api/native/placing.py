@@ -60,7 +60,7 @@ def create(call: NativeCall) -> Answer:
     if not asked:
         teller = Teller(call, wanted, asked)
         return _carried_out(call, GrantClaims(claims, least, passed_on=passed_on), teller)
-    by_entry = {number: replace(found.request, limit=1) for number, found in asked.items()}
+    by_entry = {number: found.single for number, found in asked.items()}
     requests = tuple([by_entry.get(each.entry) for each in wanted])
     freed = tuple([entries.freed(each, held) for each in wanted]) if held else ()
     best_by = {number: each.order for number, each in chosen_by.items()}

@@ -111,6 +111,7 @@ class Desk:
     def __init__(self, service: Service, settings: ApiSettings, policy: Policy) -> None:
         self._service = service
         self._settings = settings
+        self._few = settings.limits.fewest
         self._policy = policy
 
     def answer(self, operation: Operation, request: falcon.Request, fields: dict[str, str]) -> Answer:
@@ -186,7 +187,7 @@ class Desk:
             count = partial(intake.check_body, operation.counts, limits=allowed)
             content = intake.read(request.env, allowed.body_bytes)
             try:
-                return intake.decode(content, validator, count)
+                return intake.decode(content, validator, count, self._few)
             except WireError:
                 newest = None if operation.body is None else operation.body.at(versions.NEWEST)
                 if newest is not None and _names_no_version(request):

@@ -23,21 +23,23 @@ from moorage.model.requests import Candidate, CandidateRequest, Pattern
 from moorage.search.index.block import Block
 from moorage.search.index.columns import IntArray, Level
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.candidates import Search
-from moorage.search.match.plan import NO_BOUND, Demand, OutOfStepsError, Work
+from moorage.search.match.plan import NO_BOUND, Demand, OutOfStepsError, Plan, Survey, Work
 from moorage.search.order.measure import Measure
 from moorage.search.order.ranking import OrderMemory
-from moorage.search.order.standing import NOTHING, Standing, best_of, standing_in
+from moorage.search.order.standing import NOTHING, contenders
 
-ROSTERS_BYTES: Final = 16 * MIB
+ROSTERS_BYTES: Final = 32 * MIB
 """Bytes of all rosters of a board."""
 
-RESERVE: Final = 1024
+RESERVE: Final = 2_048
 """Trees of a roster that it lists when it is made."""
 
 ROSTER_BYTES: Final = 4_000
 CHANGED_BYTES: Final = 450
 """Bytes of a roster besides its arrays and bits, and of each tree that has changed since it was made."""
+
+LIST_SHARE: Final = 20
+"""How many times the steps of one place a roster may take when it is made: it serves all later claims."""
 
 BLOCK_STEPS: Final = 480
 """Steps of listing the trees of a block, besides those of scoring them."""
@@ -102,8 +104,9 @@ class Roster:
     ``lone``: each tree is one provider that serves the request in one way. Else nothing is listed. ``able``
     are bits of the trees of each block that could serve the request if nothing were in use; ``fits`` are bits
     of those that can, ``feasible`` of them. ``listed`` are the first trees when the roster was made, the best
-    first, from ``begin`` on. ``changed`` has the keys of trees that fit and have changed since, and
-    ``sorted`` has them in order. Trees that are in neither come after ``floor``.
+    first, from ``begin`` on; ``head`` is the key of that one, once it was needed. ``changed`` has the keys of
+    trees that fit and have changed since, and ``sorted`` has them in order. Trees that are in neither come
+    after ``floor``.
     """
 
     __slots__ = (
@@ -115,6 +118,7 @@ class Roster:
         "feasible",
         "fits",
         "floor",
+        "head",
         "listed",
         "lone",
         "measure",
@@ -134,6 +138,7 @@ class Roster:
         self.feasible = 0
         self.listed: IntArray = np.zeros((0, KEY_PARTS), dtype=np.int64)
         self.begin = 0
+        self.head: Key | None = None
         self.changed: dict[Place, Key] = {}
         self.sorted: list[Key] = []
         self.floor = END
@@ -144,11 +149,14 @@ class Roster:
     def first(self) -> Key | None:
         """The key of the best tree; None if it is not known."""
         while self.begin < len(self.listed):
-            key: Key = tuple(self.listed[self.begin].tolist())
+            if self.head is None:
+                self.head = tuple(self.listed[self.begin].tolist())
+            key = self.head
             place = number, tree = int(key[3]), int(key[4])
             if self.fits[number][tree >> 3] >> (tree & 7) & 1 and place not in self.changed:
                 return min(key, self.sorted[0]) if self.sorted else key
             self.begin += 1
+            self.head = None
         return self.sorted[0] if self.sorted and self.sorted[0] < self.floor else None
 
     def update(self, place: Place, card: Card, block: Block) -> None:
@@ -205,6 +213,8 @@ class Board:
         # Providers with other use than in the snapshot.
         self._ahead: set[Place] = set()
         self._version = 0
+        self.taken = 0
+        """Steps that all rosters have taken."""
         # The newest change of which the card is forgotten.
         self._forgotten = 0
 
@@ -350,11 +360,12 @@ class Board:
         return True
 
     def _fresh(self, key: Hashable, request: CandidateRequest, order: Order, step_limit: int) -> Roster:
-        work = Work(most=step_limit if step_limit >= 0 else NO_BOUND)
+        work = Work(most=LIST_SHARE * step_limit if step_limit >= 0 else NO_BOUND)
         try:
             roster = self._roster(request, order, work)
         except OutOfStepsError:
             raise SearchLimitError(step_limit) from None
+        self.taken += work.done
         self._rosters.put_growing(key, roster, roster.weight)
         return roster
 
@@ -369,28 +380,40 @@ class Board:
         roster = Roster(demands, knowledge.forms.patterns[outcome.form], measure, lone=lone)
         roster.version = self._version
         if lone:
-            self._list(roster, Search(plan, work, knowledge, None), work)
+            self._list(roster, plan, work)
         return roster
 
-    def _list(self, roster: Roster, search: Search, work: Work) -> None:
-        plan, measure = search.plan, roster.measure
+    def _list(self, roster: Roster, plan: Plan, work: Work) -> None:
+        """Find all trees that fit, and list the best of them. Raises OutOfStepsError."""
+        measure = roster.measure
         classes = [name for name, _ in roster.demands]
-        standings: list[Standing] = []
-        numbers: list[int] = []
+        surveys: list[Survey] = []
+        scores: list[IntArray] = []
         for number, block in enumerate(plan.snapshot.blocks):
             work.spend(BLOCK_STEPS)
-            roster.able.append(_bits(plan.able(block.emptied(classes)), block))
             survey = plan.survey(number, work)
+            roster.able.append(_bits(plan.able(block.emptied(classes)), block))
             roster.fits.append(bytearray(_bits(NOTHING if survey is None else survey.trees, block)))
             if survey is not None:
-                standings.append(standing_in(search, measure, survey, RESERVE, work))
-                numbers.append(number)
-        roster.feasible = sum([standing.feasible for standing in standings])
-        if standings:
-            keys = np.concatenate([_keys(*each) for each in zip(numbers, standings, strict=True)])
-            places = best_of(-keys[:, 0], keys[:, 1], keys[:, 2], RESERVE)
-            roster.listed = keys[places]
-            if roster.feasible > len(places):
+                work.spend(measure.steps(block))
+                surveys.append(survey)
+                scores.append(measure.scores(block, survey.trees).units)
+        if surveys:
+            units = np.concatenate(scores)
+            roster.feasible = len(units)
+            places = contenders(units, RESERVE)
+            ends = np.cumsum([len(some) for some in scores])
+            parts = np.split(places, np.searchsorted(places, ends[:-1]))
+            begins = [0, *ends.tolist()]
+            keys = np.concatenate(
+                [
+                    _keys(measure, survey, some, part - begin)
+                    for survey, some, part, begin in zip(surveys, scores, parts, begins, strict=False)
+                ]
+            )
+            order = np.lexsort((keys[:, 2], keys[:, 1], keys[:, 0]))
+            roster.listed = keys[order[:RESERVE]]
+            if roster.feasible > len(roster.listed):
                 roster.floor = tuple(roster.listed[-1].tolist())
         roster.weight.size += roster.listed.nbytes + sum(map(len, roster.able)) + sum(map(len, roster.fits))
 
@@ -399,13 +422,15 @@ class NotLoneError(Exception):
     """A request that trees of one provider do not serve in one way, or an order that looks at more."""
 
 
-def _keys(number: int, standing: Standing) -> IntArray:
-    columns = np.full((len(standing.trees), KEY_PARTS), number, dtype=np.int64)
-    columns[:, 0] = -standing.units
-    columns[:, 1] = standing.ties
-    columns[:, 2] = standing.root_ids
-    columns[:, 4] = standing.trees
-    return columns
+def _keys(measure: Measure, survey: Survey, units: IntArray, places: IntArray) -> IntArray:
+    """The keys of the trees of a survey at ``places``; ``units`` are the scores of all."""
+    trees = survey.trees[places]
+    keys = np.full((len(trees), KEY_PARTS), survey.number, dtype=np.int64)
+    keys[:, 0] = -units[places]
+    keys[:, 1] = measure.ties(survey.block, trees)
+    keys[:, 2] = survey.block.ids[trees]
+    keys[:, 4] = trees
+    return keys
 
 
 def _bits(trees: IntArray, block: Block) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from moorage.model.valueclass import valueclass
 from moorage.search.index.columns import FloatArray, IntArray
 from moorage.search.match.candidates import Search
 from moorage.search.match.outcomes import Kind
-from moorage.search.match.plan import Survey, Work
+from moorage.search.match.plan import Work
 from moorage.search.order.measure import Measure
 
 FEWEST_BEST: Final = 16
@@ -71,13 +70,6 @@ def standing_of(search: Search, measure: Measure, number: int, most: int, work: 
     survey = search.plan.survey(number, work)
     if survey is None:
         return Standing(0, NOTHING, NOTHING, NOTHING, NOTHING, (), {}, work.done - before)
-    found = standing_in(search, measure, survey, most, work)
-    return replace(found, steps=work.done - before)
-
-
-def standing_in(search: Search, measure: Measure, survey: Survey, most: int, work: Work) -> Standing:
-    """The standing of a survey's block. ``steps`` are without those of the survey. Raises OutOfStepsError."""
-    before = work.done
     work.spend(measure.steps(survey.block))
     trees = survey.trees
     kinds: Sequence[Kind] = search.kinds(survey)

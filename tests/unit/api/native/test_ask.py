@@ -87,6 +87,27 @@ def test_an_amount_that_no_inventory_can_hold_is_asked_as_the_least_such_amount(
     assert group.resources == {"VCPU": MAX_INT + 1}
 
 
+def test_an_ask_that_was_decoded_before_is_the_same_one() -> None:
+    first, second = ({"groups": {"": {"resources": {"VCPU": amount}}}} for amount in (171, 172))
+    assert decoded(first) is decoded(json.loads(json.dumps(first)))
+    assert decoded(first) != decoded(second)
+    assert decoded(first).single.limit == 1
+    assert decoded(first).request.limit is None
+
+
+def test_a_fault_is_found_again_at_its_own_place() -> None:
+    for at in (("ask",), ("claims", 3, "ask")):
+        with pytest.raises(WireError) as caught:
+            ask.decode({"groups": {}}, newest_request, Limits(), at)
+        assert caught.value.extra["pointer"] == "/" + "/".join(map(str, at)) + "/groups"
+
+
+@each("odd", [{"resources": {"VCPU": 1 << 70}}, {"resources": {"VCPU": 1}, "member_of": ["\ud800"]}])
+def test_an_ask_that_has_no_plain_text_is_decoded_each_time(odd: Mapping[str, Any]) -> None:
+    found = ask.decode({"groups": {"": odd}}, newest_request, Limits())
+    assert found == ask.decode({"groups": {"": odd}}, newest_request, Limits())
+
+
 def test_the_limit_of_a_pasted_query_is_ignored_and_named() -> None:
     for query in ("limit=1000&resources=VCPU:1", "resources=VCPU:1;limit=5", "resources=VCPU:1&limit=x"):
         asked = decoded({"query": query})
