@@ -281,12 +281,13 @@ class Service:
             return None
         try:
             explanation = explain(snapshot, request, step_limit=REFUSAL_STEPS)
-            names = names_of(snapshot, _providers_in(explanation))
             best_ones: tuple[Ranked, ...] = ()
             if order is not None:
                 most = usual.alternatives + 1
                 found = best(snapshot, request, order, most, memory=self._orders, step_limit=REFUSAL_STEPS)
                 best_ones = tuple(found.candidates)
+            ranked = set[str]().union(*[each.candidate.allocations for each in best_ones])
+            names = names_of(snapshot, _providers_in(explanation) | ranked)
         except SearchLimitError:
             return None
         finally:

@@ -376,3 +376,15 @@ def test_what_does_not_fit_is_explained(moorage: Moorage, host: str) -> None:
     with pytest.raises(NeverFitsError) as silent:
         moorage.claim(Ask.of({"VCPU": 9}), project_id="p1", explain="never")
     assert silent.value.explanation is None
+
+
+def test_labels_and_what_was_asked_for_come_back(url: str, host: str) -> None:
+    with Moorage(url, Token("admin")) as moorage:
+        made = moorage.claim("resources=VCPU:1", labels={"job": "42"}, explain="always", project_id="demo")
+        (one,) = made.claims
+        assert one.explanation is not None
+        assert one.explanation.verdict == "fits"
+        shown = moorage.claim_of(one.consumer)
+    assert (shown.labels, shown.ask) == ({"job": "42"}, {"query": "resources=VCPU:1"})
+    assert (shown.profile, shown.decided_at) == (None, made.decided_at)
+    assert list(one.allocations) == [host]

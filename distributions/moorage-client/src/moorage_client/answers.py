@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -96,7 +96,11 @@ class Provider:
 
 @dataclass(frozen=True)
 class Claim:
-    """A consumer with what it holds: ``resources`` together, and of each of the ``providers`` by UUID."""
+    """A consumer with what it holds: ``resources`` together, and of each of the ``providers`` by UUID.
+
+    ``claim_of`` also has the ``ask`` of a native claim, the ``profile`` and the revision ``decided_at`` that
+    its place was chosen by and on, and its ``labels``.
+    """
 
     consumer: str
     project_id: str
@@ -106,6 +110,10 @@ class Claim:
     since: str | None
     resources: Mapping[str, int]
     providers: Mapping[str, Mapping[str, int]]
+    ask: Json | None = None
+    profile: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    decided_at: int | None = None
 
     @classmethod
     def of(cls, data: Json) -> Claim:
@@ -119,6 +127,10 @@ class Claim:
             data.get("since"),
             data.get("resources") or {},
             data.get("providers") or {},
+            data.get("ask"),
+            data.get("profile"),
+            data.get("labels") or {},
+            data.get("decided_at"),
         )
 
 

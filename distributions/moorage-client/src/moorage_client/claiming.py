@@ -22,7 +22,8 @@ class Entry:
     The service makes the consumers unless ``consumers`` names as many UUIDs as ``count``. ``order`` is the
     JSON of an Order; without it the first place is taken. With ``consumer`` and its ``generation`` the entry
     replaces what this consumer holds. ``keep_old_as`` is then the UUID of a new consumer that takes that
-    over. Project and user are the requester's by default. ``name`` comes back with each claim.
+    over. Project and user are the requester's by default. ``name`` comes back with each claim, and ``labels``
+    are kept with it: ``claim_of`` shows them.
     """
 
     ask: Question | None = None
@@ -37,6 +38,7 @@ class Entry:
     consumer_type: str | None = None
     project_id: str | None = None
     user_id: str | None = None
+    labels: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The entry as the API reads it."""
@@ -55,7 +57,7 @@ class NewClaim:
 
     ``entry`` is the number of its entry, ``index`` its own there. ``mappings`` has providers by the suffix of
     a group, if the place was searched for. ``score`` and its ``parts`` are there if an order chose the place
-    among ``ranked_of`` trees.
+    among ``ranked_of`` trees. ``explanation`` says why it is where it is, if that was asked for.
     """
 
     consumer: str
@@ -68,6 +70,7 @@ class NewClaim:
     score: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
     ranked_of: int | None = None
+    explanation: Explanation | None = None
 
     @classmethod
     def of(cls, data: Json) -> NewClaim:
@@ -83,6 +86,7 @@ class NewClaim:
             data.get("score"),
             dict(data.get("parts") or {}),
             data.get("ranked_of"),
+            Explanation.of(data["explanation"]) if data.get("explanation") else None,
         )
 
 

@@ -184,9 +184,9 @@ class Moorage:
         """Find a place and claim it, in one step.
 
         ``ask`` is as in ``explain``; ``parts`` are the other fields of ``Entry``, such as ``count``,
-        ``order``, or ``allocations`` in place of an ask. ``entries`` are for several different claims, in
-        place of both. ``mode`` is ``all`` (the default), ``each`` or ``{"at_least": 2}``. ``explain="never"``
-        leaves out why there is no room.
+        ``order``, ``labels``, or ``allocations`` in place of an ask. ``entries`` are for several different
+        claims, in place of both. ``mode`` is ``all`` (the default), ``each`` or ``{"at_least": 2}``.
+        ``explain="never"`` leaves out why there is no room, ``"always"`` also says why a place was chosen.
 
         A request that got no answer is sent again with the same idempotency key, so that it takes effect
         once. The client makes a key for each call. Give your own ``key`` (1 to 255 visible ASCII characters)

@@ -41,8 +41,8 @@ def whole(found: Explained, *, with_names: bool) -> dict[str, object]:
     body["nearest"] = [_miss(miss, found, names) for miss in explanation.nearest]
     body["unlocked_by"] = [[_event(event, names) for event in events] for events in explanation.unlocked_by]
     if explanation.chosen is not None:
-        body["chosen"] = _candidate(explanation.chosen, names)
-        body["alternatives"] = [_candidate(each, names) for each in explanation.alternatives]
+        body["chosen"] = candidate(explanation.chosen, names)
+        body["alternatives"] = [candidate(each, names) for each in explanation.alternatives]
     if found.holders_revision is not None:
         body["holders_revision"] = found.holders_revision
     return body
@@ -168,7 +168,8 @@ def _event(event: UnlockingEvent, names: Mapping[str, str]) -> dict[str, object]
     return shown
 
 
-def _candidate(candidate: Candidate, names: Mapping[str, str]) -> dict[str, object]:
+def candidate(candidate: Candidate, names: Mapping[str, str]) -> dict[str, object]:
+    """A candidate, with the names of its providers that are known."""
     shown: dict[str, object] = {
         "allocations": {uuid: dict(amounts) for uuid, amounts in candidate.allocations.items()},
         "mappings": {suffix: list(uuids) for suffix, uuids in candidate.mappings.items()},

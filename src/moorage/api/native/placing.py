@@ -33,6 +33,7 @@ from moorage.model.explanations import CUT_SHORT, NOBODY_OFFERS, ExplainRequest
 from moorage.model.explanations import NEVER_FITS as NEVER
 from moorage.model.orders import Order
 from moorage.model.placing import Choice, Granted, GrantedEntry
+from moorage.model.requests import Candidate
 
 MOST_EXPLAINED: Final = 3
 """Different asks of one request whose refusals are explained."""
@@ -154,13 +155,17 @@ class Teller:
         shown = explanation_body.whole(explained, with_names=call.may(SEE_NAMES))
         if order is not None:
             others = [each for each in ranked if each.candidate.allocations != granted.allocations]
+            names = explained.names if call.may(SEE_NAMES) else {}
+            chosen = Candidate(granted.allocations, choice.mappings)
             shown["chosen"] = {
-                "allocations": granted.allocations,
-                "mappings": choice.mappings,
+                **explanation_body.candidate(chosen, names),
                 "score": choice.score,
                 "parts": choice.parts,
             }
-            shown["alternatives"] = [ranked_shown(each) for each in others[: ExplainRequest().alternatives]]
+            shown["alternatives"] = [
+                {**ranked_shown(each), **explanation_body.candidate(each.candidate, names)}
+                for each in others[: ExplainRequest().alternatives]
+            ]
         return shown
 
     def refused(self, error: MoorageError | None, revision: int) -> Exception:

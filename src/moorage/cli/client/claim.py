@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
-from moorage.cli.client import explained, lookup, why
+from moorage.cli.client import explained, lookup, syntax, why
 from moorage.cli.client.allocation import draw_held
 from moorage.cli.client.call import CommandRun, client_command
 from moorage.cli.client.connection import RefusedError, ServiceConnection
@@ -62,14 +64,50 @@ class _Wanted:
     traits: frozenset[str]
 
 
+def _key(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Raises BadParameter."""
+    if value is not None and re.fullmatch("[!#-~]{1,255}", value) is None:
+        raise click.BadParameter("A key is 1 to 255 visible characters of ASCII, without spaces and quotes.")
+    return value
+
+
+def _labels(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    """Labels by name; None without any. Raises BadParameter."""
+    found: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"'{text}' is not NAME=VALUE.")
+        if name in found:
+            raise click.BadParameter(f"The label {name} is there twice.")
+        found[name] = value
+    return found or None
+
+
 def _place_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that say what a claim needs, which place is better, and whether to explain a refusal."""
+    """The options that say what a claim needs, which place is better, what to note, and what to explain."""
     for option in (
         click.option(
             "--explain/--no-explain",
-            default=True,
-            show_default=True,
-            help="Whether to say why there is no place.",
+            default=None,
+            help="Say also why the place was chosen, or say nothing. Default: say why there is no place.",
+        ),
+        click.option(
+            "--label",
+            "labels",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=_labels,
+            help="Keep this with the claim; 'moorage claim show' shows it. Repeatable.",
+        ),
+        click.option(
+            "--allocation",
+            "allocations",
+            multiple=True,
+            metavar="PROVIDER:CLASS=AMOUNT[,...]",
+            help="Claim exactly this of a provider, without a search. Repeatable.",
         ),
         order_options,
         search_options,
@@ -84,12 +122,35 @@ def _place_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def _exactly(service: ServiceConnection, texts: tuple[str, ...]) -> _Wanted:
+    """An entry with exact allocations. Raises BadParameter."""
+    wanted = syntax.holdings(texts)
+    uuids = {name: lookup.provider_uuid(service, name) for name in wanted}
+    if len(set(uuids.values())) < len(uuids):
+        raise click.BadParameter("A provider is named twice.")
+    entry = {"allocations": {uuids[name]: {"resources": amounts} for name, amounts in wanted.items()}}
+    classes = frozenset(name for amounts in wanted.values() for name in amounts)
+    return _Wanted(entry, classes, frozenset())
+
+
 def _wanted(
-    service: ServiceConnection, query: str | None, wishes: SearchWishes, order: OrderWishes
+    service: ServiceConnection,
+    query: str | None,
+    wishes: SearchWishes,
+    order: OrderWishes,
+    allocations: tuple[str, ...],
 ) -> _Wanted:
     """Raises UsageError, BadParameter."""
+    if allocations:
+        if query is not None or not (wishes.is_empty and order.is_empty):
+            raise click.UsageError(
+                "--allocation says what is claimed, so nothing is searched for or ordered."
+            )
+        return _exactly(service, allocations)
     if (query is None) == wishes.is_empty:
-        raise click.UsageError("Use --query, or say what is needed by --resources and --group.")
+        raise click.UsageError(
+            "Use --query, or say what is needed by --resources and --group, or claim exactly --allocation."
+        )
     entry: dict[str, Any] = {"ask": {"query": query}}
     classes, traits = order.classes, order.traits
     if query is None:
@@ -112,24 +173,33 @@ def _carry_out(
     draw: Callable[[Json], object],
     *,
     mode: str | Json = ALL,
-    explain: bool,
+    explain: bool | None,
+    key: str | None = None,
 ) -> None:
     """Claim, and show what came of it. Exits with the status of a no if there is no place."""
     entry = {**wanted.entry, **_given(more)}
-    body = {"claims": [entry], "mode": mode, "explain": "auto" if explain else "never"}
+    how = {None: "auto", True: "always", False: "never"}[explain]
+    body = {"claims": [entry], "mode": mode, "explain": how}
     try:
         with (
             lookup.names_explained(call.service, wanted.classes, wanted.traits),
             explained.needed(call.service, CLAIMS_FEATURE, LACKS),
         ):
-            found = call.service.post_once(CLAIMS, body)
+            found = call.service.post_once(CLAIMS, body, key=key)
     except RefusedError as refusal:
         problem = refusal.problem
         if problem is None or refusal.code not in NO_PLACE:
             raise
         call.show(problem, lambda: _draw_refused(problem, entry.get("count", 1)))
         call.answer_no()
-    call.show(found, lambda: draw(found))
+
+    def shown() -> None:
+        draw(found)
+        for each in found["claims"]:
+            if "explanation" in each:
+                why.draw(each["explanation"])
+
+    call.show(found, shown)
 
 
 @claim.command(name="create", short_help="Find a place and claim it.")
@@ -153,13 +223,22 @@ def _carry_out(
 @click.option("--project", metavar="PROJECT", help="Project of the consumers. Default: that of the token.")
 @click.option("--user", metavar="USER", help="User of the consumers. Default: that of the token.")
 @click.option("--type", "consumer_type", metavar="TYPE", help="Type of the consumers, for example INSTANCE.")
+@click.option(
+    "--key",
+    metavar="KEY",
+    callback=_key,
+    help="Idempotency key: a command that is repeated with it takes effect once. Default: a new one.",
+)
 @client_command
 def create(
     call: CommandRun,
     query: str | None,
     wishes: SearchWishes,
     order: OrderWishes,
-    explain: bool,
+    explain: bool | None,
+    key: str | None,
+    labels: dict[str, str] | None,
+    allocations: tuple[str, ...],
     count: int | None,
     mode: str | Json,
     consumers: tuple[str, ...],
@@ -177,7 +256,7 @@ def create(
 
     Exit status 3 if there is no place; then 'moorage why' with the same options says more.
     """
-    wanted = _wanted(call.service, query, wishes, order)
+    wanted = _wanted(call.service, query, wishes, order, allocations)
     called = {lookup.consumer_uuid(name): name for name in consumers}
     number = count or len(called) or 1
     if called and len(called) != number:
@@ -188,6 +267,7 @@ def create(
         "project_id": project,
         "user_id": user,
         "consumer_type": consumer_type,
+        "labels": labels,
     }
 
     def draw(found: Json) -> None:
@@ -200,7 +280,7 @@ def create(
             click.echo(f"{len(found['unplaced'])} of {number} claims find no place.")
             _draw_reason(found["unplaced"][0])
 
-    _carry_out(call, wanted, entry, draw, mode=mode, explain=explain)
+    _carry_out(call, wanted, entry, draw, mode=mode, explain=explain, key=key)
 
 
 @claim.command(name="move", short_help="Move or resize what a consumer holds.")
@@ -218,7 +298,9 @@ def move(
     query: str | None,
     wishes: SearchWishes,
     order: OrderWishes,
-    explain: bool,
+    explain: bool | None,
+    labels: dict[str, str] | None,
+    allocations: tuple[str, ...],
     keep_old_as: str | None,
 ) -> None:
     """Find a place for what CONSUMER needs from now on, and let it hold that instead.
@@ -226,7 +308,7 @@ def move(
     Owner and type stay. If there is no place, or another client changes CONSUMER at the same time, nothing is
     done. Exit status 3 if there is no place.
     """
-    wanted = _wanted(call.service, query, wishes, order)
+    wanted = _wanted(call.service, query, wishes, order, allocations)
     uuid = lookup.consumer_uuid(consumer)
     kept = None if keep_old_as is None else lookup.consumer_uuid(keep_old_as)
     held = _held(call.service, uuid)
@@ -235,6 +317,7 @@ def move(
         "generation": held["generation"],
         "keep_old_as": kept,
         "project_id": held["project_id"],
+        "labels": labels,
     }
 
     def draw(found: Json) -> None:
@@ -287,9 +370,19 @@ def _draw_claim(service: ServiceConnection, found: Json) -> None:
             "user": found["user_id"],
             "generation": found["generation"],
             "since": found["since"],
+            "labels": ", ".join(f"{name}={text}" for name, text in sorted(found.get("labels", {}).items())),
+            "asked for": _asked(found),
         }
     )
     draw_held(service, found["providers"])
+
+
+def _asked(found: Json) -> str | None:
+    """What the claim asked for, if that is known."""
+    ask = found.get("ask")
+    if ask is None:
+        return None
+    return str(ask["query"]) if "query" in ask else json.dumps(ask)
 
 
 @claim.command(name="release", short_help="Release what consumers hold.")
@@ -329,7 +422,7 @@ def _places(each: Json, names: Mapping[str, str], *, amounts: bool = False) -> s
 
 def _facts(found: Json, each: Json) -> str:
     """Revision and rank of a claim."""
-    facts = [f"revision {found['revision']}"]
+    facts = [f"revision {found['revision']}", *(["as answered before"] if found.get("replayed") else [])]
     if "score" in each:
         facts += [f"score {each['score']:.4f}", f"best of {explained.trees(each['ranked_of'])}"]
     return ", ".join(facts)

@@ -181,13 +181,15 @@ class ServiceConnection:
         """Body of a POST's answer, None if it has none."""
         return self.request("POST", path, body)
 
-    def post_once(self, path: str, body: Any, wait: Callable[[float], None] = time.sleep) -> Any:
+    def post_once(
+        self, path: str, body: Any, wait: Callable[[float], None] = time.sleep, key: str | None = None
+    ) -> Any:
         """Body of the answer to a native POST, which takes effect once however often it is sent.
 
         It is sent again with the same idempotency key while no answer comes, and while the service cannot
-        carry it out or does not know its outcome (503).
+        carry it out or does not know its outcome (503). Without a ``key`` it gets one of its own.
         """
-        key = str(uuid4())
+        key = key or str(uuid4())
         pause = ONCE_PAUSE_SECONDS
         for _ in range(ONCE_ATTEMPTS - 1):
             named = None

@@ -128,7 +128,7 @@ def test_what_is_no_mode_is_refused(terminal: Terminal, mode: str) -> None:
 @pytest.mark.parametrize("command", [["create"], ["move", "job"]])
 def test_a_claim_says_what_it_needs_once(terminal: Terminal, command: list[str], words: list[str]) -> None:
     text = terminal.refused("claim", *command, *words, status=2)
-    assert "Use --query, or say what is needed by --resources and --group." in text
+    assert "Use --query, or say what is needed by --resources and --group, or claim" in text
 
 
 def test_names_that_do_not_exist_are_explained(hosts: Terminal) -> None:
@@ -160,6 +160,65 @@ def test_what_never_fits_is_a_no_too(hosts: Terminal) -> None:
 def test_a_refusal_need_not_be_explained(hosts: Terminal) -> None:
     text = hosts.does("claim", "create", "--resources", "VCPU=99", "--no-explain", status=3)
     assert text.splitlines()[1:] == ["No tree could serve the request even if nothing were used."]
+
+
+def test_a_claim_is_explained_if_wanted(hosts: Terminal) -> None:
+    options = ("claim", "create", "--resources", "VCPU=1", "--order", "pack")
+    text = hosts.does(*options, "--explain")
+    assert text.startswith("Claimed on host1")
+    assert "2 of 2 trees" in text
+    assert "host2" in text
+    made = hosts.json(*options, "--explain")
+    assert made["claims"][0]["explanation"]["verdict"] == "fits"
+    assert "explanation" not in hosts.json(*options)["claims"][0]
+
+
+def test_a_claim_may_be_exact(hosts: Terminal) -> None:
+    host2 = hosts.json("provider", "show", "host2")["uuid"]
+    text = hosts.does("claim", "create", "--allocation", "host2:VCPU=2", "--consumer", "job")
+    assert text.startswith("Claimed on host2 as job")
+    assert held(hosts, "job")["providers"] == {host2: {"VCPU": 2}}
+    hosts.does("claim", "move", "job", "--allocation", f"{host2}:VCPU=1")
+    assert held(hosts, "job")["providers"] == {host2: {"VCPU": 1}}
+    text = hosts.does("claim", "create", "--allocation", "host2:VCPU=9", status=3)
+    assert "would exceed the" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--resources", "VCPU=1", "--allocation", "host1:VCPU=1"], "nothing is searched for"),
+        (["--order", "pack", "--allocation", "host1:VCPU=1"], "nothing is searched for"),
+        (["--allocation", "host1:VCPU=1", "--allocation", "host1:VCPU=2"], "named twice"),
+        (["--resources", "VCPU=1", "--label", "job"], "is not NAME=VALUE"),
+        (["--resources", "VCPU=1", "--label", "a=1", "--label", "a=2"], "there twice"),
+        (["--resources", "VCPU=1", "--key", "two words"], "without spaces"),
+    ],
+)
+def test_what_makes_no_claim_is_refused(hosts: Terminal, words: list[str], told: str) -> None:
+    assert told in " ".join(hosts.refused("claim", "create", *words, status=2).split())
+
+
+def test_one_provider_under_two_names_is_refused(hosts: Terminal) -> None:
+    host2 = hosts.json("provider", "show", "host2")["uuid"]
+    words = ("--allocation", "host2:VCPU=1", "--allocation", f"{host2}:VCPU=1")
+    assert "named twice" in hosts.refused("claim", "create", *words, status=2)
+
+
+def test_labels_and_what_was_asked_for_are_shown(hosts: Terminal) -> None:
+    words = ("--query", "resources=VCPU:1", "--label", "job=42", "--label", "who=me", "--consumer", "job")
+    hosts.does("claim", "create", *words)
+    assert held(hosts, "job")["labels"] == {"job": "42", "who": "me"}
+    text = hosts.does("claim", "show", "job")
+    assert "job=42, who=me" in text
+    assert "resources=VCPU:1" in text
+
+
+def test_a_key_makes_one_claim_of_two_commands(hosts: Terminal) -> None:
+    words = ("claim", "create", "--resources", "VCPU=1", "--key", "job-42")
+    first, again = hosts.json(*words), hosts.json(*words)
+    assert again["claims"] == first["claims"]
+    assert "as answered before" in hosts.does(*words)
 
 
 def test_an_explanation_that_comes_later_is_named() -> None:
@@ -233,9 +292,9 @@ def test_what_holds_nothing_is_not_moved(hosts: Terminal) -> None:
 def test_a_change_meanwhile_stops_a_move(hosts: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = ServiceConnection.post_once
 
-    def later(service: ServiceConnection, path: str, body: Any) -> Any:
+    def later(service: ServiceConnection, path: str, body: Any, **more: Any) -> Any:
         hosts.does("allocation", "set", WRITTEN, "host1:VCPU=1")
-        return sent(service, path, body)
+        return sent(service, path, body, **more)
 
     monkeypatch.setattr(ServiceConnection, "post_once", later)
     text = hosts.refused("claim", "move", WRITTEN, "--resources", "VCPU=8")
