@@ -14,11 +14,14 @@ from moorage.model.commands import (
     CreateResourceClass,
     CreateTrait,
     DeleteAllocations,
+    DeleteProvider,
     RenameResourceClass,
+    ReplaceAllocations,
+    SetInventories,
     UpdateProvider,
 )
 from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError, UnavailableError
-from moorage.model.journal import ChangePage, ChangeSelection
+from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage
 from moorage.model.values import Requester
 from moorage.service import watching
 from moorage.service.facade import Service
@@ -26,7 +29,7 @@ from moorage.service.settings import ServiceSettings
 from moorage.service.watching import Hub, Watch
 from moorage.store.store import Store
 from moorage.store.tables import journal
-from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
+from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order
 
 ALL = ChangeSelection(0, 5_000)
 WAITERS = ServiceSettings().changes_waiters
@@ -296,3 +299,74 @@ def test_the_body_is_the_record_as_it_was_written(service: Service) -> None:
     assert (change.user_id, change.project_id, change.path) == ("u", "p", "placement")
     assert (change.request_id, change.global_request_id) == ("req-1", "req-2")
     assert orjson.loads(change.body)["providers"][provider]["used"] == {VCPU: [0, 1]}
+
+
+def seen(found: HistoryPage) -> list[int]:
+    return [change.revision for change in found.changes]
+
+
+def test_the_history_of_a_consumer_is_paged_from_the_newest_back(store: Store, service: Service) -> None:
+    provider, consumer = add_provider(service, VCPU=8), new_uuid()
+    start = store.revision()
+    for amount in (1, 2):
+        order(service, claim(consumer, {provider: {VCPU: amount}}))
+        order(service, claim(new_uuid(), {provider: {VCPU: 1}}))
+    both = tuple(claim(uuid, {provider: {VCPU: 1}}).claims[0] for uuid in (consumer, new_uuid()))
+    order(service, ReplaceAllocations(both))
+    wanted = [start + 5, start + 3, start + 1]
+    whole = service.history_of_consumer(consumer, None, 100)
+    assert (whole.revision, whole.next_before, seen(whole)) == (start + 5, None, wanted)
+    assert whole.begins <= start + 1
+    pages, before = list[int](), None
+    for _ in wanted:
+        told = service.history_of_consumer(consumer, before, 1)
+        pages += seen(told)
+        before = told.next_before
+    assert pages == wanted
+    assert before is None
+    assert seen(service.history_of_consumer(new_uuid(), None, 1)) == []
+
+
+def test_the_history_of_a_provider_is_that_of_its_tree_without_the_others(
+    store: Store, service: Service
+) -> None:
+    root, other = add_provider(service, VCPU=8), add_provider(service)
+    start = store.revision()
+    child = add_provider(service, "child", root, VCPU=4)
+    order(service, claim(new_uuid(), {child: {VCPU: 1}}))
+    order(service, claim(new_uuid(), {root: {VCPU: 1}}))
+    order(service, UpdateProvider(child, "child", other))
+    order(service, claim(new_uuid(), {child: {VCPU: 1}}))
+    created, set_, claimed, _, moved, again = range(start + 1, start + 7)
+    assert seen(service.history_of_provider(child, None, None, 9)) == [again, moved]
+    assert seen(service.history_of_provider(child, root, None, 9)) == [moved, claimed, set_, created]
+    assert seen(service.history_of_provider(child, root, moved, 1)) == [claimed]
+    begun = store.new_history()
+    assert begun
+    assert seen(service.history_of_provider(other, None, None, 1)) == [again + 1]
+
+
+def test_a_deleted_root_keeps_its_history_and_long_histories_are_read_in_parts(
+    sqlite_store: Store, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "READ_TOGETHER", 2)
+    monkeypatch.setattr(watching, "MOST_READ", 4)
+    gone = add_provider(sqlite_service)
+    child = add_provider(sqlite_service, "child", gone)
+    for total in (1, 2, 3):
+        order(sqlite_service, SetInventories(child, None, inventories(VCPU=total)))
+    order(sqlite_service, DeleteProvider(child))
+    order(sqlite_service, DeleteProvider(gone))
+    deleted = sqlite_store.revision()
+    first = sqlite_service.history_of_provider(gone, None, None, 9)
+    assert (seen(first), first.next_before) == ([deleted], deleted - 3)
+    second = sqlite_service.history_of_provider(gone, None, first.next_before, 9)
+    assert (seen(second), second.next_before) == ([deleted - 6], None)
+    assert seen(sqlite_service.history_of_provider(child, gone, None, 1)) == [deleted - 1]
+
+
+def test_without_records_a_history_begins_with_the_next_write(sqlite_store: Store) -> None:
+    with sqlite_store.engines.write.begin() as connection:
+        connection.execute(journal.delete())
+    told = Service(sqlite_store).history_of_consumer(new_uuid(), None, 1)
+    assert (told.begins, told.changes) == (sqlite_store.revision() + 1, ())

@@ -115,6 +115,7 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "uuid (in_tree).",
     "moorage:order:inline": "Say in a request what makes a candidate better, beyond naming a profile.",
     CHANGES: "List what changed, by revision. Readers of a project see changes of its own consumers.",
+    "moorage:history:show": "List what changed of one provider or consumer.",
     "moorage:changes:show_providers": "See in lists of changes all providers and consumers, and which "
     "request has changed them.",
     "moorage:holders:list": "See in an explanation which consumers hold what is missing.",

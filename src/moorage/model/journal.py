@@ -37,11 +37,13 @@ class ChangeSelection:
     tree: str | None = None
     consumer: str | None = None
     project_id: str | None = None
+    provider: str | None = None
 
     @property
     def looks_inside(self) -> bool:
         """Whether only the body of a record says that it is wanted."""
-        return (self.tree, self.consumer, self.project_id) != (None, None, None)
+        parts = (self.tree, self.consumer, self.project_id, self.provider)
+        return any(part is not None for part in parts)
 
 
 @valueclass(frozen=True, slots=True)
@@ -57,6 +59,20 @@ class KeptChange:
     global_request_id: str
     at: datetime
     body: str
+
+
+@valueclass(frozen=True, slots=True)
+class HistoryPage:
+    """Records about one thing, the newest first, at ``revision``.
+
+    ``begins``: the first revision of the journal. ``next_before``: where the next page begins, None for the
+    last page.
+    """
+
+    revision: int
+    begins: int
+    next_before: int | None
+    changes: tuple[KeptChange, ...]
 
 
 @valueclass(frozen=True, slots=True)

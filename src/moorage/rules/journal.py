@@ -295,6 +295,7 @@ def is_about(body: Body, wanted: ChangeSelection) -> bool:
         (wanted.tree is None or wanted.tree in trees_of(body))
         and (wanted.consumer is None or wanted.consumer in body.get("consumers", ()))
         and (wanted.project_id is None or wanted.project_id in projects_of(body))
+        and (wanted.provider is None or wanted.provider in body.get("providers", ()))
     )
 
 

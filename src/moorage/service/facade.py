@@ -20,7 +20,7 @@ from moorage.model.errors import (
     UnavailableError,
 )
 from moorage.model.explanations import Explained, ExplainRequest, Explanation, Lack
-from moorage.model.journal import ChangePage, ChangeSelection, JournalMode
+from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, JournalMode
 from moorage.model.keys import IdempotencyKey
 from moorage.model.orders import MOST_SEED, NO_PROFILES, Order, Profiles, Ranked, Ranking
 from moorage.model.placing import Choice, Granted
@@ -457,6 +457,14 @@ class Service:
     def changes(self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float) -> ChangePage:
         """Records of the journal: see ``Watch.changes``."""
         return self._watch.changes(wanted, epoch, wait_seconds)
+
+    def history_of_consumer(self, consumer: str, before: int | None, limit: int) -> HistoryPage:
+        """See ``Watch``."""
+        return self._watch.history_of_consumer(consumer, before, limit)
+
+    def history_of_provider(self, uuid: str, tree: str | None, before: int | None, limit: int) -> HistoryPage:
+        """See ``Watch``."""
+        return self._watch.history_of_provider(uuid, tree, before, limit)
 
     def settle_unmet(self) -> None:
         """Explain and keep all searches so far that found nothing, in this thread."""

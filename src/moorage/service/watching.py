@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError
-from moorage.model.journal import ChangePage, ChangeSelection, KeptChange
+from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, KeptChange
 from moorage.rules.journal import is_about, is_of_kind
 from moorage.store.store import Store
 
@@ -93,6 +93,33 @@ class Watch:
             return self._waited(page, wanted, wait_seconds)
         finally:
             self._free.release()
+
+    def history_of_consumer(self, consumer: str, before: int | None, limit: int) -> HistoryPage:
+        """The newest records about a consumer, of those before a revision. Raises UnavailableError."""
+        return self._history(consumer, ChangeSelection(0, limit, consumer=consumer), before)
+
+    def history_of_provider(self, uuid: str, tree: str | None, before: int | None, limit: int) -> HistoryPage:
+        """As ``history_of_consumer``, of a provider in the tree with this root; None: in its present tree."""
+        root = tree or self._store.root_of(uuid) or uuid
+        return self._history(root, ChangeSelection(0, limit, provider=uuid), before)
+
+    def _history(self, subject: str, wanted: ChangeSelection, before: int | None) -> HistoryPage:
+        found: list[KeptChange] = []
+        read = 0
+        while True:
+            kept = self._store.history(subject, before, READ_TOGETHER)
+            for change in kept.changes:
+                before = change.revision
+                read += 1
+                if is_about(orjson.loads(change.body), wanted):
+                    found.append(change)
+                    if len(found) == wanted.limit:
+                        break
+            is_whole = len(kept.changes) < READ_TOGETHER and (
+                not kept.changes or kept.changes[-1].revision == before
+            )
+            if is_whole or len(found) == wanted.limit or read >= MOST_READ:
+                return HistoryPage(kept.revision, kept.begins, None if is_whole else before, tuple(found))
 
     def _waited(self, page: ChangePage, wanted: ChangeSelection, seconds: float) -> ChangePage:
         end = time.monotonic() + seconds

@@ -13,7 +13,12 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from moorage.model.columns import ProviderColumns
-from moorage.model.errors import MissingFileError, SchemaError, UnavailableError
+from moorage.model.errors import (
+    MissingFileError,
+    ProviderNotFoundError,
+    SchemaError,
+    UnavailableError,
+)
 from moorage.model.explanations import HoldersAt, Lack
 from moorage.model.journal import JournalMode
 from moorage.model.valueclass import valueclass
@@ -316,6 +321,17 @@ class Store:
     def changes(self, after: int | None, most: int) -> journal.KeptPage:
         """See ``store.changes.journal.page``. Raises UnavailableError."""
         return self.read(lambda connection: journal.page(connection, after, most))
+
+    def history(self, subject: str, before: int | None, most: int) -> journal.KeptHistory:
+        """See ``store.changes.journal.history``. Raises UnavailableError."""
+        return self.read(lambda connection: journal.history(connection, subject, before, most))
+
+    def root_of(self, uuid: str) -> str | None:
+        """The root of a provider's tree; None if there is no such provider. Raises UnavailableError."""
+        try:
+            return self.read(lambda connection: providers.provider(connection, uuid)).root_uuid
+        except ProviderNotFoundError:
+            return None
 
     def compact_journal(self, kept_revisions: int, kept_seconds: float) -> int:
         """Forget a batch of the journal's oldest records; returns how many.

@@ -229,7 +229,7 @@ def test_a_kind_is_wanted_whole_or_by_its_first_part() -> None:
 
 def test_a_record_is_about_its_tree_consumers_and_projects(memory: Memory) -> None:
     body = record(memory, claimed(2, None)).body
-    for part, value in (("tree", HOST), ("consumer", VM), ("project_id", "p")):
+    for part, value in (("tree", HOST), ("consumer", VM), ("project_id", "p"), ("provider", HOST)):
         assert is_about(body, ChangeSelection(0, 1, **{part: value}))  # type: ignore[arg-type]
         wanted = ChangeSelection(0, 1, **{part: "other"})  # type: ignore[arg-type]
         assert not is_about(body, wanted)

@@ -20,12 +20,15 @@ from moorage.api.native.problems import (
     REVISION,
     VERSION,
 )
-from moorage.api.native.shapes import INTEGER, TEXT, array, record, reference
-from moorage.model.journal import ChangeSelection, KeptChange
+from moorage.api.native.shapes import INTEGER, TEXT, array, nullable, record, reference
+from moorage.model.journal import ChangeSelection, HistoryPage, KeptChange
 from moorage.rules.journal import as_seen_by, references
 
 USUAL: Final = 1_000
 """Records of a page, if the request does not say."""
+
+USUAL_HISTORY: Final = 100
+"""Records of a page of one thing's history, if the request does not say."""
 
 MOST_SECONDS: Final = 30
 """Longest wait for a record."""
@@ -36,8 +39,7 @@ SHOW_PROVIDERS: Final = "moorage:changes:show_providers"
 
 def list_(call: NativeCall) -> Answer:
     """List changes."""
-    if not call.service.keeps_journal:
-        raise problems.refusal(NOT_FOUND, "This service keeps no journal: [moorage] journal is off.")
+    _check_kept(call)
     query = call.query
     after = query["after"]
     page = call.service.changes(
@@ -63,6 +65,47 @@ def list_(call: NativeCall) -> Answer:
             "changes": [shown(change, own, short=short) for change in page.changes],
         },
     )
+
+
+def of_consumer(call: NativeCall) -> Answer:
+    """List what changed of a consumer."""
+    _check_kept(call)
+    query = call.query
+    return _history(
+        call,
+        call.service.history_of_consumer(
+            call.path["consumer"], query.get("before"), query.get("limit", USUAL_HISTORY)
+        ),
+    )
+
+
+def of_provider(call: NativeCall) -> Answer:
+    """List what changed of a provider."""
+    _check_kept(call)
+    query = call.query
+    return _history(
+        call,
+        call.service.history_of_provider(
+            call.path["uuid"], query.get("tree"), query.get("before"), query.get("limit", USUAL_HISTORY)
+        ),
+    )
+
+
+def _history(call: NativeCall, page: HistoryPage) -> Answer:
+    short = call.query.get("view") == "refs"
+    return at_revision(
+        page.revision,
+        {
+            "begins": page.begins,
+            "next_before": page.next_before,
+            "changes": [shown(change, None, short=short) for change in page.changes],
+        },
+    )
+
+
+def _check_kept(call: NativeCall) -> None:
+    if not call.service.keeps_journal:
+        raise problems.refusal(NOT_FOUND, "This service keeps no journal: [moorage] journal is off.")
 
 
 def shown(change: KeptChange, own: str | None, *, short: bool) -> orjson.Fragment:
@@ -99,7 +142,68 @@ def _projects(call: NativeCall) -> tuple[str | None]:
 
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 255}
 
+_VIEW: Final = Parameter(
+    "view",
+    "`refs`: which providers and consumers changed, without values.",
+    {"type": "string", "enum": ["full", "refs"]},
+)
+
+_PAGE: Final = (
+    Parameter("before", "Changes before this revision.", {"type": "integer", "minimum": 1}),
+    Parameter(
+        "limit",
+        f"The most changes of the page; {USUAL_HISTORY} if it is missing.",
+        {"type": "integer", "minimum": 1, "maximum": MOST},
+    ),
+    _VIEW,
+)
+
+_HISTORY: Final = record(
+    {
+        REVISION: INTEGER,
+        "begins": INTEGER,
+        "next_before": nullable(INTEGER),
+        "changes": array(reference("Change")),
+    }
+)
+
+_ABOUT: Final = (
+    "Each change is as in the list of changes, whole. Changes that concern everything are among them. "
+    "`begins` is the first revision that the journal still has. `next_before` is the `before` of the next "
+    "page."
+)
+
 ENDPOINTS: Final = (
+    Endpoint(
+        "GET",
+        f"{VERSION}/claims/{{consumer}}/history",
+        of_consumer,
+        summary="List what changed of a consumer, the newest first",
+        rule="moorage:history:show",
+        about=_ABOUT,
+        parameters=_PAGE,
+        answer=_HISTORY,
+        problems=(NOT_FOUND,),
+        examples=("", "limit=10"),
+    ),
+    Endpoint(
+        "GET",
+        f"{VERSION}/providers/{{uuid}}/history",
+        of_provider,
+        summary="List what changed of a provider, the newest first",
+        rule="moorage:history:show",
+        about=(
+            f"{_ABOUT} Without `tree` these are changes in the provider's present tree. A provider that came "
+            "from another tree has its earlier history there."
+        ),
+        parameters=(
+            Parameter("tree", "UUID of the root of the tree that the provider was in.", UUID),
+            *_PAGE,
+        ),
+        answer=_HISTORY,
+        problems=(NOT_FOUND,),
+        examples=("", "limit=10"),
+    ),
     Endpoint(
         "GET",
         f"{VERSION}/changes",
@@ -147,11 +251,7 @@ ENDPOINTS: Final = (
             Parameter("tree", "Changes of the tree whose root has this UUID.", UUID),
             Parameter("consumer", "Changes of the consumer with this UUID.", UUID),
             Parameter("project_id", "Changes of consumers of this project.", _NAME),
-            Parameter(
-                "view",
-                "`refs`: which providers and consumers changed, without values.",
-                {"type": "string", "enum": ["full", "refs"]},
-            ),
+            _VIEW,
         ),
         answer=record(
             {

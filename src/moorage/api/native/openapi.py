@@ -24,6 +24,7 @@ SPECIFICATION: Final = "3.1.0"
 TOKEN: Final = "token"  # noqa: S105 - the name of a scheme
 
 PATH_FIELDS: Final[Mapping[str, str]] = {
+    "uuid": "UUID of a provider.",
     "consumer": "UUID of a consumer.",
     "code": "Code of a problem, with hyphens or underscores.",
     "request_id": "Id of a request, as the service or as its client has given it.",

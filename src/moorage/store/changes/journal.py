@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from moorage.model.journal import KeptChange
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
-from moorage.rules.journal import Body, Record, record_of
+from moorage.rules.journal import EVERYTHING, Body, Record, record_of
 from moorage.store.changes.counter import CURRENT
 from moorage.store.sql.statements import Insertion, Planned, batches
 from moorage.store.sql.texts import packed_text, unpacked_text
@@ -135,6 +135,49 @@ def page(connection: sa.Connection, after: int | None, most: int) -> KeptPage:
     query = sa.select(*_SHOWN).where(journal.c.revision > after)
     rows = connection.execute(query.order_by(journal.c.revision).limit(most)).all()
     return KeptPage(epoch, revision, [KeptChange(*row[:-1], body=unpacked_text(row.body)) for row in rows])
+
+
+@valueclass(frozen=True, slots=True)
+class KeptHistory:
+    """Records about a subject, the newest first. ``begins``: the first revision of the journal."""
+
+    revision: int
+    begins: int
+    changes: Sequence[KeptChange]
+
+
+def history(connection: sa.Connection, subject: str, before: int | None, most: int) -> KeptHistory:
+    """The newest records about a consumer or a tree, of those before a revision.
+
+    Records that concern everything are among them.
+    """
+    revision, first = connection.execute(
+        sa.select(revisions.c.revision, sa.select(sa.func.min(journal.c.revision)).scalar_subquery())
+    ).one()
+    end = revision + 1 if before is None else before
+    named = [
+        _newest(journal.c.revision, column == value, end, most)
+        for column, value in (
+            (journal.c.consumer, subject),
+            (journal.c.tree, subject),
+            (journal.c.tree, EVERYTHING),
+        )
+    ]
+    named.append(_newest(journal_refs.c.revision, journal_refs.c.subject == subject, end, most))
+    found = sorted(set(connection.execute(sa.union_all(*named)).scalars()), reverse=True)[:most]
+    rows = connection.execute(
+        sa.select(*_SHOWN).where(journal.c.revision.in_(found)).order_by(journal.c.revision.desc())
+    ).all()
+    changes = [KeptChange(*row[:-1], body=unpacked_text(row.body)) for row in rows]
+    return KeptHistory(revision, revision + 1 if first is None else first, changes)
+
+
+def _newest(
+    column: sa.Column[int], about: sa.ColumnElement[bool], end: int, most: int
+) -> sa.Select[tuple[int]]:
+    # Not all databases order and cut the parts of a union themselves.
+    part = sa.select(column).where(about, column < end).order_by(column.desc()).limit(most).subquery()
+    return sa.select(part.c.revision)
 
 
 _SHOWN: Final = (

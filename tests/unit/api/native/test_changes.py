@@ -131,8 +131,31 @@ def test_too_many_waiting_clients_get_503_with_advice(
 
 def test_without_a_journal_there_are_no_changes(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_store, "journal", JournalMode.OFF)
-    refused = problem(NativeClient(Service(sqlite_store)).get(f"{PATH}?after=now"))
-    assert (refused["status"], refused["code"]) == (404, "not_found")
+    client, uuid = NativeClient(Service(sqlite_store)), new_uuid()
+    for path in (
+        f"{PATH}?after=now",
+        f"/moorage/v1/claims/{uuid}/history",
+        f"/moorage/v1/providers/{uuid}/history",
+    ):
+        refused = problem(client.get(path))
+        assert (refused["status"], refused["code"]) == (404, "not_found")
+
+
+def test_the_histories_of_a_consumer_and_of_a_provider(client: NativeClient, sqlite_service: Service) -> None:
+    provider, consumer = add_provider(sqlite_service, VCPU=8), new_uuid()
+    order(sqlite_service, claim(consumer, {provider: {VCPU: 2}}))
+    present = sqlite_service.revision()
+    told = client.get(f"/moorage/v1/claims/{consumer}/history").json
+    [change] = told.pop("changes")
+    assert told == {"revision": present, "begins": told["begins"], "next_before": None}
+    assert change["consumers"][consumer]["held"] == {provider: {VCPU: [0, 2]}}
+    told = client.get(f"/moorage/v1/providers/{provider}/history?limit=2&view=refs").json
+    assert [each["revision"] for each in told["changes"]] == [present, present - 1]
+    assert told["next_before"] == present - 1
+    assert told["changes"][0]["providers"] == {provider: {"tree": provider}}
+    query = f"tree={provider}&before={present - 1}"
+    earlier = client.get(f"/moorage/v1/providers/{provider}/history?{query}").json
+    assert [each["kind"] for each in earlier["changes"]] == ["provider.create"]
 
 
 def test_a_reader_of_one_project_sees_its_own_consumers_only(sqlite_service: Service) -> None:

@@ -68,7 +68,7 @@ def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite
     order(sqlite_service, SetInventories("7d3c0a52-52b5-4a0c-9f6f-0c0ffee00009", 0, inventories(VCPU=8)))
     consumer = new_uuid()
     order(sqlite_service, claim(consumer, {root: {"VCPU": 1}}, None, "INSTANCE", "p1"))
-    fields = {"{request_id}": keep_one_unmet(sqlite_service), "{consumer}": consumer}
+    fields = {"{request_id}": keep_one_unmet(sqlite_service), "{consumer}": consumer, "{uuid}": root}
     client = NativeClient(sqlite_service)
     asked = 0
     for each in EVERYTHING:
