@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
@@ -192,6 +192,17 @@ class Cache(Generic[KeyT, ValueT]):
         self.size -= place.size
         # Breaks a reference cycle: a growing value refers to its place, and the place to the value.
         place.value = None
+
+
+class Sized(Protocol):
+    """Says how many bytes it takes, as ``size``."""
+
+    size: int
+
+
+def own_size(_key: object, value: Sized) -> int:
+    """Bytes of a value, as it says itself."""
+    return value.size
 
 
 def bytes_of(*values: object) -> int:

@@ -82,7 +82,7 @@ class CandidateRequest:
     providers of one tree are left out, and so are summaries of providers that provide nothing. ``limit`` of
     None means all. ``spoken`` are the classes in the client's order, if that differs. An error about unknown
     classes names the first of them in this order. ``key`` is all that the answer depends on: equal for equal
-    requests. ``size`` is an upper bound on the bytes of memory.
+    requests. ``unlimited`` is the same without the limit. ``size`` is an upper bound on the bytes of memory.
     """
 
     groups: tuple[RequestGroup, ...]
@@ -94,22 +94,23 @@ class CandidateRequest:
     one_provider_per_tree: bool = False
     spoken: tuple[str, ...] = field(default=(), repr=False)
     key: Hashable = field(default=(), init=False, repr=False)
+    unlimited: Hashable = field(default=(), init=False, repr=False)
     size: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        key = (
+        unlimited = (
             tuple([group.parts for group in self.groups]),
             self.group_policy,
             self.root_required,
             self.root_forbidden,
             self.same_subtree,
-            self.limit,
             self.one_provider_per_tree,
         )
         names = len(self.root_required) + len(self.root_forbidden) + sum(map(len, self.same_subtree))
         names += sum([group.named for group in self.groups])
         # Caches look requests up by their key, since a tuple is hashed and compared without a call.
-        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "key", (unlimited, self.limit))
+        object.__setattr__(self, "unlimited", unlimited)
         object.__setattr__(self, "size", REQUEST_BYTES + GROUP_BYTES * len(self.groups) + NAME_BYTES * names)
 
     def __eq__(self, other: object) -> bool:

@@ -102,8 +102,8 @@ def of_many_groups(number: int) -> CandidateRequest:
 
 
 def of_many_patterns(number: int) -> CandidateRequest:
-    wanted = tuple(group(f"_g{place}", {"VF": 1}) for place in range(5))
-    return CandidateRequest(wanted, group_policy="none", limit=60 + number)
+    wanted = tuple(group(f"_g{place}", {"DISK_GB": 1 + number % 20}) for place in range(5))
+    return CandidateRequest(wanted, group_policy="none", limit=60)
 
 
 @pytest.mark.slow

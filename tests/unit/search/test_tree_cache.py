@@ -15,18 +15,13 @@ from moorage.model.requests import (
     Template,
 )
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
-from moorage.search.index.block import Block
+from moorage.search.index.block import FINDINGS_BYTES, FINDINGS_BYTES_PER_ENTRY, Block
 from moorage.search.index.index import MOST_ENTRIES, Index
 from moorage.search.match import outcomes as memory_module
 from moorage.search.match.candidates import Work, find
-from moorage.search.match.outcomes import Forms, Knowledge, Memory
-from moorage.search.match.plan import (
-    FINDING_BYTES,
-    FINDINGS_BYTES_PER_ENTRY,
-    MOST_FINDINGS,
-    BlockFinding,
-    Plan,
-)
+from moorage.search.match.division import Division
+from moorage.search.match.outcomes import Forms, KnownKinds, Memory
+from moorage.search.match.plan import BlockFinding, Plan
 from tests.table import each
 from tests.unit.search.builders import group, index_of, provider
 
@@ -118,7 +113,7 @@ def test_trees_that_are_hardly_met_again_are_not_remembered(
     assert asked(index, TWO_PORTS, SearchSettings(), memory) == asked(
         index, TWO_PORTS, SearchSettings(), None
     )
-    assert not known_of(memory, TWO_PORTS).kinds
+    assert not len(kinds_of(memory, TWO_PORTS))
 
 
 def test_trees_that_are_not_remembered_have_texts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +124,7 @@ def test_trees_that_are_not_remembered_have_texts_all_the_same(monkeypatch: pyte
     assert isinstance(result.candidates, PatternedCandidates)
     texts = result.candidates.rendered("text", lambda pattern: Template((b"<", b">"), (0,)))
     assert b"".join(texts) == b"".join(b"<p%d0>" % number for number in (1, 2, 3) for _ in range(4))
-    assert not known_of(memory, TWO_PORTS).kinds
+    assert not len(kinds_of(memory, TWO_PORTS))
 
 
 @pytest.mark.parametrize("most", [0, 60_000, 120_000])
@@ -140,20 +135,63 @@ def test_what_is_remembered_is_bounded(most: int) -> None:
         request = limited(limit)
         assert asked(index, request, settings, memory) == asked(index, request, settings, None)
         assert memory.size <= most
+    for amount in range(2, 20):
+        request = CandidateRequest((group("", {"VCPU": 1}), group("_1", {"VF": amount})))
+        assert asked(index, request, settings, memory) == asked(index, request, settings, None)
+        assert memory.size <= most
     assert bool(memory.size) is bool(most)
 
 
-def known_of(memory: Memory, request: CandidateRequest) -> Knowledge:
-    known = memory.of(request)
-    assert known is not None
-    return known
+def kinds_of(memory: Memory, request: CandidateRequest) -> KnownKinds:
+    """The kinds that ``memory`` has for a request, which is known."""
+    assert memory.of(request) is not None
+    return memory.kinds_of(Plan(index_of(*hosts(1)).snapshot(), request))
 
 
-def test_equal_requests_are_one_whoever_made_them() -> None:
+def test_equal_requests_are_one_whoever_made_them_and_whatever_their_limit() -> None:
     index, memory = index_of(*hosts(2)), Memory()
     for _ in range(2):
         asked(index, limited(7), SearchSettings(), memory)
-    assert len(memory._known) == 1
+    known = memory.of(limited(7))
+    asked(index, limited(8), SearchSettings(), memory)
+    assert memory.of(limited(8)) is known is not None
+    # One for the request, and one for its structure.
+    assert len(memory._known) == 2
+
+
+def flavor(port: int, traits: tuple[str, ...] = (), *, policy: str = "isolate") -> CandidateRequest:
+    wanted = tuple(frozenset([name]) for name in traits)
+    groups = (group("_1", {"VF": port}, required=wanted), group("_2", {"VF": 1}))
+    return CandidateRequest(groups, group_policy=policy)
+
+
+def test_flavors_that_differ_in_amounts_share_the_kinds_of_trees() -> None:
+    index, memory = index_of(*hosts(5, full=3)), Memory()
+    for port in (1, 2, 3):
+        assert asked(index, flavor(port), SearchSettings(), memory) == asked(
+            index, flavor(port), SearchSettings(), None
+        )
+    assert kinds_of(memory, flavor(1)) is kinds_of(memory, flavor(3))
+    assert len(kinds_of(memory, flavor(1))) == 2
+
+
+def test_flavors_that_ask_twice_of_one_provider_share_none() -> None:
+    index, memory = index_of(*hosts(5, full=3)), Memory()
+    for port in (1, 8):
+        request = flavor(port, policy="none")
+        assert asked(index, request, SearchSettings(), memory) == asked(
+            index, request, SearchSettings(), None
+        )
+    assert kinds_of(memory, flavor(1, policy="none")) is not kinds_of(memory, flavor(8, policy="none"))
+
+
+def test_kinds_that_no_longer_fit_are_learnt_anew() -> None:
+    index, memory = index_of(*hosts(5, full=2)), Memory()
+    first = asked(index, TWO_PORTS, SearchSettings(), memory)
+    kinds = kinds_of(memory, TWO_PORTS)
+    memory._known.drop(Plan(index.snapshot(), TWO_PORTS).structure)
+    assert asked(index, TWO_PORTS, SearchSettings(), memory) == first
+    assert kinds_of(memory, TWO_PORTS) is not kinds
 
 
 def test_a_longer_beginning_replaces_a_shorter_one_and_all_replaces_both() -> None:
@@ -161,28 +199,28 @@ def test_a_longer_beginning_replaces_a_shorter_one_and_all_replaces_both() -> No
     for most in (1, 2, 1, 1000, 2):
         settings = SearchSettings(max_candidates=most)
         assert asked(index, TWO_PORTS, settings, memory) == asked(index, TWO_PORTS, settings, None)
-    [kind] = known_of(memory, TWO_PORTS).kinds.values()
+    [kind] = kinds_of(memory, TWO_PORTS)._known.values()
     assert kind.complete
     assert len(kind.outcomes) == 4
 
 
 def test_a_pattern_that_two_threads_need_at_once_is_one_pattern() -> None:
     forms = Forms(TWO_PORTS, [])
-    assert [forms.numbered(()) for _ in range(2)] == [0, 0]
-    assert len(forms.patterns) == 1
+    first, second = [forms.made(()) for _ in range(2)]
+    assert first is second is forms.pattern(())
 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     """Blocks in their order whose providers were asked."""
     found: list[Block] = []
-    real = Plan._finding
+    real = Plan.finding
 
     def finding(plan: Plan, block: Block) -> BlockFinding:
         found.append(block)
         return real(plan, block)
 
-    monkeypatch.setattr(Plan, "_finding", finding)
+    monkeypatch.setattr(Plan, "finding", finding)
     return found
 
 
@@ -219,31 +257,62 @@ def test_a_block_that_is_passed_over_or_has_nobody_is_known_as_that(looks: list[
         assert len(looks) == times + 3 * times
 
 
-def test_only_what_was_asked_last_is_kept_with_a_block(looks: list[Block]) -> None:
-    index, memory = index_of(provider(1, {"VCPU": 4})), Memory()
-    requests = [CandidateRequest((group("", {"VCPU": 1}),), limit=1 + n) for n in range(MOST_FINDINGS + 1)]
-    for request in requests:
-        asked(index, request, SearchSettings(), memory)
-    looks.clear()
-    asked(index, requests[-1], SearchSettings(), memory)
-    assert not looks
-    asked(index, requests[0], SearchSettings(), memory)
-    assert len(looks) == 1
+def of_groups(count: int, *, same_subtree: bool = False) -> CandidateRequest:
+    wanted = tuple(group(f"_{number}", {"VCPU": 1}) for number in range(count))
+    subtrees = (frozenset(["_0", "_1"]),) if same_subtree else ()
+    return CandidateRequest(wanted, group_policy="none", limit=1, same_subtree=subtrees)
 
 
 def test_what_is_kept_with_a_block_is_bounded_in_bytes(looks: list[Block]) -> None:
-    count = 100
+    count = 1_000
     index, memory = index_of(*(provider(number, {"VCPU": 4}) for number in range(1, count + 1))), Memory()
     [block] = index.snapshot().blocks
-    most = MOST_FINDINGS * FINDING_BYTES + FINDINGS_BYTES_PER_ENTRY * count
-    for groups in (1, 20, 40, 200, 20, 200, 1):
-        wanted = tuple(group(f"_{number}", {"VCPU": 1}) for number in range(groups))
-        request = CandidateRequest(wanted, group_policy="none", limit=1)
-        asked(index, request, SearchSettings(), memory)
-        assert sum([finding.size for _, finding in block.findings]) <= most
-    assert [len(finding.own) for _, finding in block.findings] == [40, 20, 1]
-    # What is too large is sought each time, and pushes nothing out.
-    assert len(looks) == 5
+    for groups in (*range(60, 90), 60, 89, 300, 89, 300):
+        asked(index, of_groups(groups), SearchSettings(), memory)
+        assert block.findings.size <= FINDINGS_BYTES + FINDINGS_BYTES_PER_ENTRY * count
+    # Those of 60 groups had to go. What is too large is sought each time, and drives nothing out.
+    assert len(looks) == 30 + 1 + 2
+
+
+def test_a_block_with_divided_trees_keeps_no_masks_and_finds_them_again(looks: list[Block]) -> None:
+    index, memory = index_of(*hosts(40, full=3)), Memory()
+    settings = SearchSettings()
+    first = asked(index, TWO_PORTS, settings, memory)
+    assert len(looks) == 1
+    # Another request for the same: the trees are divided, and the ways of their kinds are known.
+    assert asked(index, TWO_PORTS, settings, memory) == first
+    assert len(looks) == 1
+    memory._known.drop(Plan(index.snapshot(), TWO_PORTS).structure)
+    assert asked(index, TWO_PORTS, settings, memory) == first
+    assert len(looks) == 2
+
+
+@each("limit", [64, 90, 100, 117, 118, 119, 127, 128, None])
+@each("steps", [-1, 600, 1_500, 3_000])
+def test_trees_that_are_taken_at_once_count_as_trees_one_by_one(limit: int | None, steps: int) -> None:
+    index, memory = index_of(*hosts(40, full=3)), Memory()
+    settings = SearchSettings(step_limit=steps)
+    without = asked(index, limited(limit), settings, None)
+    for known in (1, 80, None):
+        asked(index, limited(known), SearchSettings(), memory)
+        assert asked(index, limited(limit), settings, memory) == without
+
+
+def test_kinds_that_an_earlier_block_had_count_once() -> None:
+    records, memory, index = hosts(80, full=3), Memory(), Index()
+    index.set_names(["VCPU", "VF"], [])
+    for half in (records[:120], records[120:]):
+        index.append(Block.of(half))
+    for _ in range(2):
+        assert asked(index, TWO_PORTS, SearchSettings(), memory) == asked(
+            index, TWO_PORTS, SearchSettings(), None
+        )
+
+
+def test_trees_are_divided_by_their_keys() -> None:
+    division = Division.of([3, 5, 8, 9], [b"xy", b"z", b"xy", b"xy"])
+    assert division.codes.tolist() == [0, 1, 0, 0]
+    assert (division.keys, division.firsts, division.sizes) == ([b"xy", b"z"], [3, 5], [3, 1])
 
 
 def test_where_providers_share_blocks_are_asked_each_time(looks: list[Block]) -> None:

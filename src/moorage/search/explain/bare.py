@@ -7,18 +7,9 @@ from collections.abc import Mapping
 from moorage.model.requests import RequestGroup
 from moorage.search.index.block import Block
 from moorage.search.index.columns import Mask
-from moorage.search.match.filters import HasAny, InAll, InTree, every_entry
-from moorage.search.match.plan import (
-    UNSUFFIXED,
-    Group,
-    Look,
-    Note,
-    Sharing,
-    UnsuffixedGroup,
-    Variable,
-    group_of,
-    with_reached,
-)
+from moorage.search.match.filters import HasAny, InAll, InTree, Note, every_entry
+from moorage.search.match.plan import Group, Look, UnsuffixedGroup, group_of, with_reached
+from moorage.search.match.variables import UNSUFFIXED, Sharing, Variable
 
 
 class BareGroup(UnsuffixedGroup):

@@ -101,7 +101,7 @@ def _searched(ground: Ground, wanted: Wanted, work: Work) -> Iterator[Served]:
     known: Known = {}
     for survey in plan.surveys(work, numbers=None if ground.at is None else [ground.at[0]]):
         if ground.at is not None:
-            survey.trees = survey.trees[survey.trees == ground.at[1]]
+            survey.leave(survey.trees[survey.trees == ground.at[1]])
         trees = survey.trees
         if survey.block.trees.lone and not plan.sharing:
             trees = _alone(plan, survey)
@@ -130,10 +130,10 @@ def candidates(ground: Ground, request: CandidateRequest, most: int, work: Work)
             return find(ground.snapshot, asked, how, Random(0)).candidates  # noqa: S311 (nothing is drawn)
         except SearchLimitError:
             raise OutOfStepsError from None
-    plan, knowledge = NO_MEMORY.plan(ground.snapshot, asked, work)
-    search = Search(plan, work, knowledge, None)
-    collector = Collector(plan, search.forms, most, work)
-    for survey in plan.surveys(work, numbers=[ground.at[0]]):
+    known = NO_MEMORY.plan(ground.snapshot, asked, work)
+    search = Search(known, work, None)
+    collector = Collector(known.plan, search.forms, most, work)
+    for survey in known.plan.surveys(work, numbers=[ground.at[0]]):
         trees = [(survey, tree) for tree in survey.trees.tolist() if tree == ground.at[1]]
         search.collect(map(search.visit, trees), collector)
     return collector.result().candidates

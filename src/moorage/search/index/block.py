@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from moorage.model.cache import Cache, own_size
 from moorage.model.requests import ProviderSummary
 from moorage.model.values import ProviderRecord
-from moorage.search.index.columns import NONE, ClassColumn, Entry, IntArray, Labels, Mask
+from moorage.search.index.columns import NONE, ClassColumn, CodeArray, Entry, IntArray, Labels, Mask
 
 UUID_LENGTH: Final = 36
 """Most bytes of a provider's uuid: the width of the database's column."""
@@ -21,6 +22,10 @@ AMOUNTS_PER_CLASS: Final = 2
 WORDS_PER_STEP: Final = 2
 """Steps of writing out a provider: a fixed part, amounts per class, and words (traits and amounts) per
 step."""
+
+FINDINGS_BYTES: Final = 16_000
+FINDINGS_BYTES_PER_ENTRY: Final = 64
+"""Bytes of the findings kept with a block: besides, and for each entry. A usual finding takes half of one."""
 
 UuidArray = npt.NDArray[np.bytes_]
 
@@ -48,7 +53,18 @@ class Trees:
     ``lone`` says that every tree has one entry, so that tree numbers are offsets of entries.
     """
 
-    __slots__ = ("_ids", "_listed", "_parent_ids", "_parents", "count", "lone", "roots", "starts", "tree_of")
+    __slots__ = (
+        "_ids",
+        "_listed",
+        "_parent_ids",
+        "_parents",
+        "_steps_to_parents",
+        "count",
+        "lone",
+        "roots",
+        "starts",
+        "tree_of",
+    )
 
     def __init__(self, ids: IntArray, parent_ids: IntArray, root_ids: IntArray) -> None:
         is_root = ids == root_ids
@@ -68,6 +84,7 @@ class Trees:
         self._ids = ids
         self._parent_ids = parent_ids
         self._parents: IntArray | None = None
+        self._steps_to_parents: CodeArray | None = None
         self._listed: list[int] | None = None
 
     @property
@@ -81,6 +98,14 @@ class Trees:
             known = (ids[places] == self._parent_ids) & (self.tree_of[found] == self.tree_of)
             self._parents = _without_loops(np.where(known, found, NONE))
         return self._parents
+
+    @property
+    def steps_to_parents(self) -> CodeArray:
+        """From each entry to its parent, 0 for a root: the same in trees of one form."""
+        if self._steps_to_parents is None:
+            steps = self.parents - np.arange(len(self._ids))
+            self._steps_to_parents = np.where(self.parents == NONE, 0, steps).astype(np.int32)
+        return self._steps_to_parents
 
     def bounds(self, tree: int) -> tuple[int, int]:
         """First offset of the entries of ``tree``, and the offset after the last."""
@@ -116,8 +141,9 @@ class Block:
     A change makes a new block, which shares the unchanged columns. A search in progress is not affected,
     because it goes on with the old blocks. ``kept`` holds texts that encoders have made of entries: by form,
     then by offset. A new block takes over the texts of unchanged entries. ``findings`` holds what requests
-    have found in the block (see ``plan``), and ``standings`` what orders have (see ``standing``); a new block
-    has none. ``facts`` depend on no amount (see ``facts``): blocks that differ in amounts only share them.
+    have found in the block (see ``plan``). ``standings`` holds what orders have found
+    (see ``standing``); a new block has none of either. ``facts`` depend on no amount (see ``facts``): blocks
+    that differ in amounts only share them.
     """
 
     __slots__ = (
@@ -168,7 +194,8 @@ class Block:
         self._full_uuids: bool | None = None
         self._show_steps: IntArray | None = None
         self._show_ends: list[int] | None = None
-        self.findings: tuple[tuple[object, Any], ...] = ()
+        most = FINDINGS_BYTES + FINDINGS_BYTES_PER_ENTRY * len(ids)
+        self.findings: Cache[object, Any] = Cache(most, own_size)
         self.standings: dict[Hashable, Any] = {}
         self.facts: dict[Hashable, Any] = {}
 

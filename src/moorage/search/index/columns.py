@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from moorage.rules.capacity import capacity
 
 IntArray = npt.NDArray[np.int64]
 CodeArray = npt.NDArray[np.int32]
+NumberArray = npt.NDArray[np.unsignedinteger[Any]]
 ByteArray = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]

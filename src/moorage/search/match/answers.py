@@ -9,9 +9,8 @@ equal answers.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
@@ -32,10 +31,11 @@ from moorage.model.requests import (
 )
 from moorage.model.valueclass import valueclass
 from moorage.search.index.block import Block
-from moorage.search.index.columns import IntArray
+from moorage.search.index.columns import IntArray, NumberArray
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.outcomes import Forms, Kind, Outcome, Script
+from moorage.search.match.outcomes import Forms, Kind, Outcome, Script, Shape
 from moorage.search.match.plan import OutOfStepsError, Plan, Survey, Work
+from moorage.search.match.runs import RUN_BYTES, UUID_BYTES, RowRun, Run, TreeRun
 from moorage.search.match.stages import Stages
 from moorage.search.match.tree_view import View
 
@@ -123,83 +123,6 @@ class Summaries(KeptSummaries):
         return cast("list[bytes]", texts)
 
 
-RUN_BYTES: Final = 500
-ROW_BYTES: Final = 80
-POINTER_BYTES: Final = 8
-UUID_BYTES: Final = 90
-TREE_BYTES: Final = 50
-"""Bytes of a run, of a row, of a place in a row, of a uuid, and of a tree taken whole."""
-
-
-class Run(ABC):
-    """A run of candidates in order."""
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Upper bound on the bytes of the run, without what it shares with other runs."""
-
-    @abstractmethod
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        """Number of the pattern and row of each candidate."""
-
-    @abstractmethod
-    def rendered(self, script: Script) -> list[Part]:
-        """The text of all candidates, in parts."""
-
-
-class RowRun(Run):
-    """Candidates of one pattern, with providers of any tree."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.found: list[Row] = []
-
-    def __len__(self) -> int:
-        return len(self.found)
-
-    @property
-    def size(self) -> int:
-        return RUN_BYTES + len(self.found) * (ROW_BYTES + POINTER_BYTES * len(self.found[0]))
-
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        for row in self.found:
-            yield self.number, row
-
-    def rendered(self, script: Script) -> list[Part]:
-        stencil = script.stencil(self.number)
-        return [stencil.of_one(row) for row in self.found]
-
-
-class TreeRun(Run):
-    """All candidates of trees of one block, each tree with its kind."""
-
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self.trees: list[int] = []
-        self.kinds: list[Kind] = []
-
-    def __len__(self) -> int:
-        return sum([len(kind.outcomes) for kind in self.kinds])
-
-    @property
-    def size(self) -> int:
-        kinds = sum([kind.size for kind in set(self.kinds)])
-        return RUN_BYTES + TREE_BYTES * len(self.trees) + kinds
-
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        for tree, kind in zip(self.trees, self.kinds, strict=True):
-            uuids: list[bytes] = self.block.uuids[slice(*self.block.trees.bounds(tree))].tolist()
-            for outcome in kind.outcomes:
-                yield outcome.form, outcome.pick(uuids)
-
-    def rendered(self, script: Script) -> list[Part]:
-        return script.of_trees(self.kinds, self.block, self.block.trees.starts[self.trees])
-
-
 class LoneRun(Run):
     """Candidates of one provider each, which is a tree of its own."""
 
@@ -215,7 +138,7 @@ class LoneRun(Run):
     def size(self) -> int:
         return RUN_BYTES + self._entries.nbytes + self._kind.size
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
+    def rows(self) -> Iterator[tuple[Shape, Row]]:
         [outcome] = self._kind.outcomes
         for uuid in self._block.uuids[self._entries].tolist():
             yield outcome.form, (uuid,)
@@ -234,8 +157,8 @@ class FoundCandidates(PatternedCandidates):
         self._uuids = uuids
 
     def made(self) -> Sequence[Candidate]:
-        patterns = self._forms.patterns
-        return [patterns[number].candidate(row) for run in self._runs for number, row in run.rows()]
+        pattern = self._forms.pattern
+        return [pattern(form).candidate(row) for run in self._runs for form, row in run.rows()]
 
     @property
     def size(self) -> int:
@@ -284,7 +207,7 @@ class Collector:
         self._work = work
         self._only_giving = plan.request.one_provider_per_tree
         self._runs: list[Run] = []
-        self._seen: set[tuple[int, Row]] = set()
+        self._seen: set[tuple[Shape, Row]] = set()
         self._fruitful: set[tuple[int, int]] = set()
         self._fruitful_at_once = 0
         self._uuids = 0
@@ -295,7 +218,7 @@ class Collector:
             self._row_steps += REPEATED_STEPS
         self._text_steps = variables // VARIABLES_OF_TEXT_PER_STEP
         self._pattern_steps = PATTERN_STEPS + PATTERN_STEPS_PER_VARIABLE * variables
-        self._met: set[int] = set()
+        self._met: set[Shape] = set()
         # Trees that give resources, and the views of the trees that the search looked into.
         self.touched: set[Place] = set()
         self.views: dict[Place, View] = {}
@@ -332,7 +255,7 @@ class Collector:
                 self.meet(outcome.form)
             # Show the providers first: a candidate must not name a provider without a summary.
             self._show(view, outcome)
-            if not isinstance(run, RowRun) or run.number != outcome.form:
+            if not isinstance(run, RowRun) or run.form != outcome.form:
                 run = RowRun(outcome.form)
                 self._runs.append(run)
             run.found.append(row)
@@ -360,7 +283,7 @@ class Collector:
         self._work.spend(ends[tree + 1] - ends[tree])
         self._shown[number].add(tree)
 
-    def meet(self, form: int) -> None:
+    def meet(self, form: Shape) -> None:
         """Count the steps of a pattern at its first use in this search, even if an earlier search made it.
 
         Raises OutOfStepsError.
@@ -437,26 +360,64 @@ class Collector:
             self._shown_at_once[survey.number].append(trees)
         self.left -= count * len(kind.outcomes)
 
+    def take_divided(
+        self, survey: Survey, codes: NumberArray, kinds: Mapping[int, tuple[Kind, int]], steps: int
+    ) -> bool:
+        """Take all candidates of a survey's first trees with ``steps`` more, if the steps suffice.
+
+        ``codes`` are keys in ``kinds`` for each tree. These say how many trees are of a kind. Returns whether
+        it has taken them.
+        """
+        work = self._work
+        trees = survey.trees[: len(codes)]
+        found = sum([size * len(kind.outcomes) for kind, size in kinds.values()])
+        placed = sum([size * kind.placed for kind, size in kinds.values()])
+        forms = frozenset[Shape]().union(*[kind.forms for kind, _ in kinds.values()])
+        fruitful, shown = np.zeros((2, 1 + max(kinds, default=0)), dtype=np.bool_)
+        for code, (kind, _) in kinds.items():
+            fruitful[code], shown[code] = bool(kind.outcomes), kind.shows
+        shows = trees[shown[codes]]
+        # As for trees that are taken in smaller parts.
+        steps += len(trees) + placed + self._text_steps * found + int(survey.block.show_steps[shows].sum())
+        if steps + self._pattern_steps * len(forms - self._met) > work.most - work.done:
+            return False
+        work.trees += len(trees)
+        work.placed += placed
+        work.done += steps
+        for form in forms:
+            self.meet(form)
+        run = TreeRun(survey.block)
+        run.trees = trees[fruitful[codes]].tolist()
+        run.kinds = [kinds[code][0] for code in codes[fruitful[codes]].tolist()]
+        if run.trees:
+            self._runs.append(run)
+        if len(shows):
+            self._shown_at_once[survey.number].append(shows)
+        self._fruitful_at_once += len(run.trees)
+        self.left -= found
+        return True
+
     def take_lone(self, survey: Survey, kind: Kind) -> None:
         """Take the trees of a survey, each of one provider that serves the whole request.
 
         Raises OutOfStepsError after the last tree that the steps suffice for.
         """
         work = self._work
-        count = min(self.left, len(survey.trees))
+        trees = survey.trees
+        count = min(self.left, len(trees))
         for form in kind.forms:
             self.meet(form)
         # One for the tree, one for the step into it, one for the provider named.
         each = 3 + self._extra_of(kind)
         affordable = count
-        steps = each * count + survey.block.steps_to_show(survey.trees[:count])
+        steps = each * count + survey.block.steps_to_show(trees[:count])
         left = work.most - work.done
         if left < steps:
-            ends = np.cumsum(each + survey.block.show_steps[survey.trees[:count]])
+            ends = np.cumsum(each + survey.block.show_steps[trees[:count]])
             affordable = int(np.searchsorted(ends, max(0, left), side="right"))
             steps = int(ends[affordable - 1]) if affordable else 0
         # A copy, unless it is all: a kept answer must not hold memory for entries that it does not show.
-        taken = survey.trees if affordable == len(survey.trees) else survey.trees[:affordable].copy()
+        taken = trees if affordable == len(trees) else trees[:affordable].copy()
         work.trees += affordable
         work.steps += affordable
         work.placed += affordable

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property, partial
 from itertools import islice
 from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from moorage.model.errors import SearchLimitError
 from moorage.model.requests import CandidateRequest, RequestGroup, Row, SearchResult, SearchSettings
-from moorage.search.index.index import Place, Snapshot
+from moorage.search.index.index import Snapshot
 from moorage.search.match.answers import (
     PATTERN_STEPS,
     PATTERN_STEPS_PER_VARIABLE,
     REPEATED_STEPS,
     Collector,
 )
+from moorage.search.match.beside import show_beside
 from moorage.search.match.constraints import Rules
+from moorage.search.match.division import Division
 from moorage.search.match.drawing import (
     MOST,
     CountedPortion,
@@ -36,21 +36,34 @@ from moorage.search.match.drawing import (
 )
 from moorage.search.match.drawn import DrawingCollector
 from moorage.search.match.filters import InTree, filters_of, meeting_all
-from moorage.search.match.outcomes import MOST_OUTCOMES_OF_KIND, Kind, Knowledge, Memory, Outcome, Replayed
+from moorage.search.match.outcomes import (
+    MOST_OUTCOMES_OF_KIND,
+    Asked,
+    Kind,
+    KnownKinds,
+    Memory,
+    Outcome,
+    Replayed,
+    Shape,
+)
 from moorage.search.match.plan import (
     NO_BOUND,
     OutOfStepsError,
-    Plan,
     Survey,
     Work,
     check_names,
 )
 from moorage.search.match.tree import choices, numbered
-from moorage.search.match.tree_view import NODES_PER_STEP, Neighbours, View, Views, node_of, place_of, root_of
+from moorage.search.match.tree_view import (
+    NODES_PER_STEP,
+    NUMBER_BYTES,
+    Neighbours,
+    View,
+    Views,
+)
+from moorage.search.match.turns import in_turn, shuffled
 
 __all__ = ["Work", "find", "providers_matching"]
-
-ItemT = TypeVar("ItemT")
 
 TREE_STEPS: Final = 40
 TREE_STEPS_PER_VARIABLE: Final = 4
@@ -69,6 +82,9 @@ NUMBER_STEPS: Final = 4
 
 COUNTING_STEPS: Final = 1_100_000
 """Steps of counting candidates at most, if a limit is set: half of the default limit of a search."""
+
+MANY_LEFT: Final = 64
+"""Where a search may take so many candidates more, it divides all trees of a block by their keys at once."""
 
 FIRST_TREES: Final = 16
 """Trees whose keys are compared at first. Each further time it is eight times as many: often few suffice."""
@@ -107,13 +123,13 @@ def find(
     work = work if work is not None else Work()
     work.most = settings.step_limit if settings.step_limit >= 0 else NO_BOUND
     try:
-        plan, knowledge = (memory or NO_MEMORY).plan(snapshot, request, work)
+        asked = (memory or NO_MEMORY).plan(snapshot, request, work)
     except OutOfStepsError:
         if not settings.truncate:
             raise SearchLimitError(settings.step_limit) from None
         return SearchResult((), ())
-    owner = None if memory is None else knowledge.owner
-    search = Search(plan, work, knowledge, owner)
+    plan = asked.plan
+    search = Search(asked, work, None if memory is None else asked.knowledge.owner)
     bound = bound_of(request, settings)
     collector = Collector(plan, search.forms, bound, work)
     try:
@@ -121,7 +137,7 @@ def find(
             collector = drawing = DrawingCollector(plan, search.forms, bound, work)
             search.collect_at_random(drawing, random, settings)
         elif settings.breadth_first and not (snapshot.all_lone and plan.alone_suffices):
-            search.collect(search.in_turn(), collector)
+            search.collect(search.turns(), collector)
         else:
             search.collect_by_block(collector)
     except OutOfStepsError:
@@ -130,7 +146,7 @@ def find(
     if request.one_provider_per_tree and request.limit is not None and collector.left <= 0:
         # wire: before 1.29 candidates are counted off only after their providers have been noted.
         most = settings.max_candidates
-        search.show_beside(collector, max(0, most - request.limit) if most >= 0 else None)
+        show_beside(search, collector, max(0, most - request.limit) if most >= 0 else None)
     return collector.result()
 
 
@@ -163,17 +179,17 @@ def bound_of(request: CandidateRequest, settings: SearchSettings) -> int | None:
 class Search:
     """One request on its way through the blocks of a snapshot."""
 
-    def __init__(self, plan: Plan, work: Work, knowledge: Knowledge, owner: object) -> None:
+    def __init__(self, asked: Asked, work: Work, owner: object) -> None:
         """``owner`` is the key under which blocks keep findings; with None they keep none."""
+        plan, self._knowledge, self._memory = asked
         self.plan = plan
-        self.forms = knowledge.forms
-        self._knowledge = knowledge
+        self.forms = self._knowledge.forms
         self._owner = owner
-        self._work = work
+        self.work = work
         self._solved: dict[Hashable, Replayed] = {}
-        self._met: set[int] = set()
+        self._met: set[Shape] = set()
         self._kinds: dict[bytes, Kind] = {}
-        self._ways: dict[Hashable, Ways] = {}
+        self._ways: dict[bytes, Ways] = {}
         self._views: dict[int, Views] = {}
         self._repeating: set[tuple[str, ...]] = set()
         # With that of the choice where choices are only enumerated.
@@ -189,13 +205,19 @@ class Search:
         return known
 
     @cached_property
-    def _neighbours(self) -> Neighbours:
-        return Neighbours(self.plan, self._work)
+    def _known(self) -> KnownKinds:
+        """KnownKinds that earlier searches have left."""
+        return self._memory.kinds_of(self.plan)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """Which providers share with which trees."""
+        return Neighbours(self.plan, self.work)
 
     def surveys(self) -> Iterator[Survey]:
         """Surveys of the blocks that may have candidates, in order."""
         for number in range(len(self.plan.snapshot.blocks)):
-            survey = self.plan.survey(number, self._work, self._owner)
+            survey = self.plan.survey(number, self.work, self._owner)
             if survey is not None:
                 yield survey
 
@@ -218,11 +240,12 @@ class Search:
         The search looks only into the first tree of each key. Near the limit, it takes a tree candidate by
         candidate.
         """
-        trees: list[int] = survey.trees.tolist()
         begin, window = 0, FIRST_TREES
-        while begin < len(trees):
-            some = trees[begin : begin + window]
-            keys = self._views_of(survey).keys(some)
+        if collector.left >= MANY_LEFT:
+            begin = self._collect_divided(survey, self._division(survey), collector)
+        while begin < survey.count and collector.left > 0:
+            some: list[int] = survey.trees[begin : begin + window].tolist()
+            keys = self._keys(survey, some, begin)
             place = 0
             while place < len(some):
                 key, end = keys[place], place + 1
@@ -234,20 +257,59 @@ class Search:
             begin += window
             window *= 8
 
+    def _keys(self, survey: Survey, trees: list[int], begin: int) -> list[bytes]:
+        """Keys of ``trees``, which begin with the tree at place ``begin`` of a survey."""
+        if survey.division is None:
+            return self._views_of(survey).keys(trees)
+        keys = survey.division.keys
+        return [keys[code] for code in survey.division.codes[begin : begin + len(trees)].tolist()]
+
+    def _collect_divided(self, survey: Survey, division: Division, collector: Collector) -> int:
+        """Take the first trees of a survey at once, as far as their kinds are known whole; returns how many.
+
+        If the steps do not suffice, it takes none.
+        """
+        keys, most = division.keys, collector.left
+        known = [self._whole_kind(key) for key in keys]
+        unknown = np.flatnonzero(np.array([kind is None for kind in known])[division.codes])
+        codes = division.codes[: unknown[0]] if len(unknown) else division.codes
+        ends = np.cumsum(np.array([0 if kind is None else len(kind.outcomes) for kind in known])[codes])
+        # The search ends with the tree that reaches the limit.
+        count = int(np.searchsorted(ends, most))
+        codes = codes[: count + (most in ends[count : count + 1])]
+        sizes: list[int] = np.bincount(codes, minlength=len(keys)).tolist()
+        steps = 0
+        kinds: dict[int, tuple[Kind, int]] = {}
+        for code, (kind, size) in enumerate(zip(known, sizes, strict=True)):
+            if kind is not None and size:
+                kinds[code] = kind, size
+                if keys[code] not in self._kinds:
+                    steps += self._steps_again(survey, division.firsts[code], kind, collector)
+        if not collector.take_divided(survey, codes, kinds, steps):
+            return 0
+        self._kinds.update({keys[code]: kind for code, (kind, _) in kinds.items()})
+        return len(codes)
+
+    def _whole_kind(self, key: bytes) -> Kind | None:
+        """The kind of trees with ``key``, if all of their ways are known."""
+        kind = self._kinds.get(key) or self._known.get(key)
+        return kind if kind is not None and kind.complete else None
+
+    def _steps_again(self, survey: Survey, tree: int, kind: Kind, collector: Collector) -> int:
+        """Steps as if the search had looked into a tree, candidate by candidate, and not known its kind."""
+        return kind.steps + self._more_into(survey, tree) + collector.more_singly(kind)
+
     def _collect_kind(self, survey: Survey, trees: list[int], key: bytes, collector: Collector) -> int:
         """Take some of ``trees``, which all have ``key``; returns how many."""
         kind = self._kinds.get(key)
         # Results of an earlier search count as steps of this one when it first uses them.
         fresh = kind is None
-        kind = kind or self._knowledge.kinds.get(key)
+        kind = kind or self._known.get(key)
         if kind is not None and kind.complete:
-            steps = 0
-            if fresh:
-                # Steps count as if the search had looked into the first tree, candidate by candidate.
-                steps = kind.steps + self._more_into(survey, trees[0]) + collector.more_singly(kind)
+            steps = self._steps_again(survey, trees[0], kind, collector) if fresh else 0
             whole = collector.whole_trees(survey, trees, kind, steps)
             if whole:
-                self._work.done += steps
+                self.work.done += steps
                 self._kinds[key] = kind
                 collector.take_whole(survey, whole, kind)
                 return len(whole)
@@ -257,18 +319,18 @@ class Search:
     def _collect_singly(self, tree: Tree, key: bytes, kind: Kind | None, collector: Collector) -> None:
         """Take candidates of one tree up to the limit; ``kind`` is what this search has found."""
         view = self._opened(*tree)
-        known = self._knowledge.kinds.get(key)
+        known = self._known.get(key)
         if kind is not None:
             collector.take(view, kind.outcomes)
         elif known is not None and (known.complete or collector.left <= len(known.outcomes)):
-            collector.take(view, known.as_found(self._work))
+            collector.take(view, known.as_found(self.work))
         else:
-            found = Replayed(self._outcomes(view), self._work)
+            found = Replayed(self._outcomes(view), self.work)
             collector.take(view, found)
             kind = Kind.of(found)
             if kind.complete:
                 self._kinds[key] = kind
-            self._knowledge.learn(key, kind)
+            self._known.learn(key, kind)
 
     def collect(self, found: Iterable[Found], collector: Collector) -> None:
         """Take candidates until there are enough."""
@@ -277,60 +339,13 @@ class Search:
             if collector.left <= 0:
                 return
 
-    def show_beside(self, collector: Collector, most: int | None) -> None:
-        """Show every provider that gives resources in any candidate, in the trees of the candidates returned.
-
-        Goes through ``most`` candidates (None for all), or until the steps run out.
-        """
-        with suppress(OutOfStepsError):
-            for view, outcome in islice(self._beside(collector), most):
-                collector.show_in_touched(view, outcome)
-
-    def _beside(self, collector: Collector) -> Iterator[tuple[View, Outcome]]:
-        """Candidates that may use a provider that should be shown and is not shown yet."""
-        for seen in list(collector.views.values()):
-            view, outcomes = self.visit((seen.views.survey, seen.tree))
-            for outcome in outcomes:
-                self._work.spend(1)
-                yield view, outcome
-        homes = collector.touched - collector.views.keys()
-        missing = self._sharing_in(collector.touched)
-        numbers = None if missing else {number for number, _ in homes}
-        for survey in self.plan.surveys(self._work, numbers=numbers):
-            for tree in survey.trees.tolist():
-                if (survey.number, tree) in collector.views:
-                    continue
-                self._work.spend(1 + len(missing))
-                missing = {node for node in missing if not collector.shows(place_of(node))}
-                if (survey.number, tree) in homes or self._may_share(survey, tree, missing):
-                    view, outcomes = self.visit((survey, tree))
-                    for outcome in outcomes:
-                        self._work.spend(1)
-                        yield view, outcome
-
-    def _sharing_in(self, trees: Collection[Place]) -> set[int]:
-        """Nodes of the sharing providers in ``trees``."""
-        distinct = {id(variable.shared): variable.shared for variable in self.plan.variables}
-        found: set[int] = set()
-        for shared in distinct.values():
-            for places in shared.values():
-                self._work.spend(len(places))
-                found.update(
-                    [node_of(place) for place in places if root_of(self.plan.snapshot, place) in trees]
-                )
-        return found
-
-    def _may_share(self, survey: Survey, tree: int, nodes: set[int]) -> bool:
-        """Whether one of ``nodes`` shares its inventory with a tree."""
-        return bool(nodes) and not nodes.isdisjoint(self._neighbours.of(survey, tree).nodes)
-
     def trees(self) -> Iterator[Tree]:
         """Trees in order."""
         return ((survey, tree) for survey in self.surveys() for tree in survey.trees.tolist())
 
-    def in_turn(self) -> Iterator[Found]:
+    def turns(self) -> Iterator[Found]:
         """One candidate of each tree in turn."""
-        return _round_robin(map(self.one_by_one, self._worthy(self.trees())))
+        return in_turn(map(self.one_by_one, self._worthy(self.trees())))
 
     def collect_at_random(
         self, collector: DrawingCollector, random: Random, settings: SearchSettings
@@ -339,7 +354,7 @@ class Search:
 
         If some candidates are enough, and counting takes too many steps, the search draws trees instead.
         """
-        work = self._work
+        work = self.work
         most = work.most
         if self.plan.request.limit is not None or settings.truncate:
             # Leave steps for a search without counting.
@@ -363,7 +378,7 @@ class Search:
         most = MOST if settings.max_candidates < 0 else max(1, settings.max_candidates)
         if self.plan.sharing_alone:
             found = (
-                self.in_turn()
+                self.turns()
                 if settings.breadth_first
                 else map(self.visit, self._worthy(self.trees(), whole=True))
             )
@@ -386,11 +401,11 @@ class Search:
 
     def _different(self, found: Iterable[Found], collector: Collector) -> Iterator[tuple[View, Outcome]]:
         """Candidates without those that were found in an earlier tree."""
-        seen: set[tuple[int, Row]] = set()
+        seen: set[tuple[Shape, Row]] = set()
         for view, outcomes in found:
             uuids = view.uuids
             for outcome in outcomes:
-                self._work.spend(REPEATED_STEPS)
+                self.work.spend(REPEATED_STEPS)
                 collector.meet(outcome.form)
                 row = outcome.pick(uuids)
                 if (outcome.form, row) not in seen:
@@ -399,49 +414,58 @@ class Search:
 
     def _counted(self, survey: Survey, collector: DrawingCollector) -> CountedPortion:
         """The trees of a survey, with their candidates counted: once for all trees with equal keys."""
-        trees: list[int] = survey.trees.tolist()
-        self._work.spend(len(trees))
-        keys: Sequence[Hashable] = self._views_of(survey).keys(trees)
-        if self.plan.sharing:
-            keys = [
-                (key, self._neighbours.of(survey, tree).number) for key, tree in zip(keys, trees, strict=True)
-            ]
-        # Of equal keys the last one counts here: that is the first tree.
-        firsts = dict(zip(reversed(keys), reversed(trees), strict=True))
-        numbers = {key: number for number, key in enumerate(firsts)}
-        ways = [self._ways_in(survey, tree, key, collector) for key, tree in firsts.items()]
-        ways_of = np.array([numbers[key] for key in keys], dtype=np.int64)
+        self.work.spend(survey.count)
+        division = self._division(survey)
+        ways = [
+            self._ways_in(survey, tree, key, collector)
+            for key, tree in zip(division.keys, division.firsts, strict=True)
+        ]
         alone = not (self.plan.sharing or self.plan.request.one_provider_per_tree)
-        return TreesPortion(survey, ways, ways_of, partial(self._view, survey), alone=alone)
+        return TreesPortion(survey, division, ways, partial(self._view, survey), alone=alone)
 
-    def _ways_in(self, survey: Survey, tree: int, key: Hashable, collector: DrawingCollector) -> Ways:
+    def _division(self, survey: Survey) -> Division:
+        """The trees of a survey, divided by their keys."""
+        known = survey.division
+        if known is None:
+            trees: list[int] = survey.trees.tolist()
+            keys = self._views_of(survey).keys(trees)
+            if self.plan.sharing:
+                keys = [
+                    key + self.neighbours.of(survey, tree).number.to_bytes(NUMBER_BYTES)
+                    for key, tree in zip(keys, trees, strict=True)
+                ]
+            known = Division.of(trees, keys)
+            survey.divide(known)
+        return known
+
+    def _ways_in(self, survey: Survey, tree: int, key: bytes, collector: DrawingCollector) -> Ways:
         """The ways in which trees with ``key`` serve the request. ``tree`` is one of them."""
         found = self._ways.get(key)
         if found is None:
             found = self._ways[key] = self._ways_found(survey, tree, key, collector)
         return found
 
-    def _ways_found(self, survey: Survey, tree: int, key: Hashable, collector: DrawingCollector) -> Ways:
-        known = self._knowledge.kinds.get(key) if isinstance(key, bytes) else None
+    def _ways_found(self, survey: Survey, tree: int, key: bytes, collector: DrawingCollector) -> Ways:
+        known = None if self.plan.sharing else self._known.get(key)
         if known is not None and known.complete:
-            self._work.trees += 1
-            self._work.spend(1 + self._more_into(survey, tree) + known.steps + COUNTED_STEPS * known.count)
+            self.work.trees += 1
+            self.work.spend(1 + self._more_into(survey, tree) + known.steps + COUNTED_STEPS * known.count)
             for form in known.forms:
                 collector.meet(form)
             return known
         view = self._opened(survey, tree)
         plain = numbered(view, self.rules)
         if plain is not None and plain.count > MOST_OUTCOMES_OF_KIND:
-            self._work.spend(plain.nodes // NODES_PER_STEP)
+            self.work.spend(plain.nodes // NODES_PER_STEP)
             steps = self._outcome_steps + NUMBER_STEPS + len(self.plan.variables)
-            return NumberedWays(self.forms, view, plain, self._work, steps)
-        found = Replayed(self._outcomes(view), self._work)
+            return NumberedWays(self.forms, view, plain, self.work, steps)
+        found = Replayed(self._outcomes(view), self.work)
         for outcome in found:
-            self._work.spend(COUNTED_STEPS)
+            self.work.spend(COUNTED_STEPS)
             collector.meet(outcome.form)
         kind = Kind.of(found)
-        if isinstance(key, bytes):
-            self._knowledge.learn(key, kind)
+        if not self.plan.sharing:
+            self._known.learn(key, kind)
         return kind
 
     def _from_random_trees(self, random: Random) -> Iterator[Found]:
@@ -450,7 +474,7 @@ class Search:
         ends = np.cumsum([len(survey.trees) for survey in surveys]).tolist()
 
         def trees() -> Iterator[Tree]:
-            for position in _shuffled(ends[-1] if ends else 0, random):
+            for position in shuffled(ends[-1] if ends else 0, random):
                 number = int(np.searchsorted(ends, position, side="right"))
                 survey = surveys[number]
                 yield survey, int(survey.trees[position - (ends[number] - len(survey.trees))])
@@ -470,10 +494,10 @@ class Search:
             yield from trees
             return
         for survey, tree in trees:
-            self._work.spend(TREE_STEPS)
+            self.work.spend(TREE_STEPS)
             start, stop = survey.block.trees.bounds(tree)
             if stop - start == 1:
-                lone = self._neighbours.lone(survey, start)
+                lone = self.neighbours.lone(survey, start)
                 aggregates = survey.block.aggregates[start]
                 if aggregates in self._repeating and not (lone.has_more if whole else lone.serves):
                     continue
@@ -490,8 +514,8 @@ class Search:
     def _opened(self, survey: Survey, tree: int) -> View:
         """The view of a tree, with its steps counted. Raises OutOfStepsError."""
         view = self._view(survey, tree)
-        self._work.trees += 1
-        self._work.spend(self._tree_steps + (view.stop - view.start) // ENTRIES_PER_STEP)
+        self.work.trees += 1
+        self.work.spend(self._tree_steps + (view.stop - view.start) // ENTRIES_PER_STEP)
         return view
 
     def _more_into(self, survey: Survey, tree: int) -> int:
@@ -500,7 +524,7 @@ class Search:
         return self._tree_steps - 1 + (stop - start) // ENTRIES_PER_STEP
 
     def _view(self, survey: Survey, tree: int) -> View:
-        return self._views_of(survey).at(tree, self._neighbours.of(survey, tree))
+        return self._views_of(survey).at(tree, self.neighbours.of(survey, tree))
 
     def kinds(self, survey: Survey) -> list[Kind]:
         """The kind of each tree of a survey, without sharing providers: with its first way, if it has any.
@@ -508,7 +532,7 @@ class Search:
         Raises OutOfStepsError.
         """
         if survey.settled:
-            self._work.spend(len(survey.trees))
+            self.work.spend(len(survey.trees))
             return [self._knowledge.lone] * len(survey.trees)
         trees: list[int] = survey.trees.tolist()
         return [
@@ -519,27 +543,27 @@ class Search:
     def _kind(self, survey: Survey, tree: int, key: bytes) -> Kind:
         known = self._kinds.get(key)
         if known is not None:
-            self._work.spend(1)
+            self.work.spend(1)
             return known
-        known = self._knowledge.kinds.get(key)
+        known = self._known.get(key)
         if known is None or not (known.complete or known.outcomes):
-            found = Replayed(self._outcomes(self._opened(survey, tree)), self._work)
+            found = Replayed(self._outcomes(self._opened(survey, tree)), self.work)
             next(iter(found), None)
             known = Kind.of(found)
-            self._knowledge.learn(key, known)
+            self._known.learn(key, known)
         else:
             # Steps count as if the search found it now.
-            self._work.spend(1 + self._more_into(survey, tree) + (known.steps_until or (known.steps,))[0])
+            self.work.spend(1 + self._more_into(survey, tree) + (known.steps_until or (known.steps,))[0])
         for outcome in known.outcomes[:1]:
             self.meet(outcome.form)
         self._kinds[key] = known
         return known
 
-    def meet(self, form: int) -> None:
+    def meet(self, form: Shape) -> None:
         """Count the steps of a pattern at its first use in this search, even if an earlier search made it."""
         if form not in self._met:
             self._met.add(form)
-            self._work.spend(PATTERN_STEPS + PATTERN_STEPS_PER_VARIABLE * len(self.plan.variables))
+            self.work.spend(PATTERN_STEPS + PATTERN_STEPS_PER_VARIABLE * len(self.plan.variables))
 
     def visit(self, tree: Tree) -> Found:
         """The candidates of one tree."""
@@ -547,7 +571,7 @@ class Search:
         key = view.key
         known = self._solved.get(key)
         if known is None:
-            known = self._solved[key] = Replayed(self._outcomes(view), self._work)
+            known = self._solved[key] = Replayed(self._outcomes(view), self.work)
         return view, known
 
     def one_by_one(self, tree: Tree) -> Iterator[Found]:
@@ -557,31 +581,6 @@ class Search:
             yield view, (outcome,)
 
     def _outcomes(self, view: View, random: Random | None = None) -> Iterator[Outcome]:
-        for choice in choices(view, self.rules, random, self._work):
-            self._work.spend(self._outcome_steps)
+        for choice in choices(view, self.rules, random, self.work):
+            self.work.spend(self._outcome_steps)
             yield self.forms.outcome(view, choice)
-
-
-def _shuffled(count: int, random: Random) -> Iterator[int]:
-    """0 to ``count`` - 1 in random order, at a cost per number taken (sparse Fisher-Yates)."""
-    moved: dict[int, int] = {}
-    for position in range(count):
-        drawn = random.randrange(position, count)
-        yield moved.get(drawn, drawn)
-        moved[drawn] = moved.pop(position, position)
-
-
-def _round_robin(sources: Iterable[Iterator[ItemT]]) -> Iterator[ItemT]:
-    """One item of each source in turn; a source is not read before its first turn."""
-    waiting: deque[Iterator[ItemT]] = deque()
-    for source in sources:
-        for item in source:
-            yield item
-            waiting.append(source)
-            break
-    while waiting:
-        source = waiting.popleft()
-        for item in source:
-            yield item
-            waiting.append(source)
-            break

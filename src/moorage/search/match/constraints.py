@@ -19,8 +19,9 @@ from typing import Final
 
 from moorage.model.valueclass import valueclass
 from moorage.search.index.columns import NONE
-from moorage.search.match.plan import UNSUFFIXED, Demand, Plan, Variable, Work
+from moorage.search.match.plan import Plan, Work
 from moorage.search.match.tree_view import Need, View
+from moorage.search.match.variables import UNSUFFIXED, Demand, Variable
 
 OPTIONS_PER_STEP: Final = 6
 """Options of a variable that are looked at in one step."""

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from moorage.search.index.columns import IntArray
+from moorage.search.match.division import Division
 from moorage.search.match.drawn import DrawingCollector, Drawn
 from moorage.search.match.outcomes import Forms, Kind, Outcome
 from moorage.search.match.plan import Survey, Work
@@ -93,10 +94,6 @@ class CountedPortion(Portion):
     def counts(self) -> IntArray:
         """How many candidates each tree has."""
 
-    @property
-    def count(self) -> int:
-        return int(self.counts.sum())
-
     @abstractmethod
     def leave(self, counts: IntArray) -> None:
         """Leave only the first ``counts`` candidates of each tree."""
@@ -112,22 +109,23 @@ class LonePortion(CountedPortion):
     def __init__(self, survey: Survey, kind: Kind) -> None:
         self._survey = survey
         self._kind = kind
-        self._trees = survey.trees
+        self._left: IntArray | None = None
 
     @property
     def counts(self) -> IntArray:
-        return np.ones(len(self._trees), dtype=np.int64)
+        return np.ones(self.count, dtype=np.int64)
 
     @property
     def count(self) -> int:
-        return len(self._trees)
+        return self._survey.count if self._left is None else len(self._left)
 
     def leave(self, counts: IntArray) -> None:
-        self._trees = self._trees[counts > 0]
+        self._left = self._survey.trees[counts > 0]
 
     def take(self, numbers: IntArray, places: IntArray, collector: DrawingCollector) -> None:
         codes = np.zeros(len(numbers), dtype=np.int64)
-        drawn = Drawn(self._trees[numbers], places, self._kind.outcomes, codes, LONE_STEPS)
+        trees = self._survey.trees if self._left is None else self._left
+        drawn = Drawn(trees[numbers], places, self._kind.outcomes, codes, LONE_STEPS)
         collector.take_drawn(self._survey, drawn)
 
 
@@ -137,35 +135,46 @@ class TreesPortion(CountedPortion):
     def __init__(
         self,
         survey: Survey,
+        division: Division,
         ways: Sequence[Ways],
-        ways_of: IntArray,
         view_of: Callable[[int], View],
         *,
         alone: bool,
     ) -> None:
-        """``ways_of`` are numbers in ``ways``, for each tree.
+        """``ways`` are those of each key of the ``division`` of the trees.
 
         ``alone`` says that candidates name only providers of their own trees, all of which are shown.
         """
         self._survey = survey
         self._ways = ways
-        self._ways_of = ways_of
-        self._counts: IntArray = np.array([some.count for some in ways], dtype=np.int64)[ways_of]
+        self._ways_of = division.codes
+        self._sizes = division.sizes
+        self._left: IntArray | None = None
         self._view_of = view_of
         self._at_once = alone and all(isinstance(some, Kind) for some in ways)
 
     @property
     def counts(self) -> IntArray:
-        return self._counts
+        if self._left is not None:
+            return self._left
+        each: IntArray = np.array([some.count for some in self._ways], dtype=np.int64)[self._ways_of]
+        return each
+
+    @property
+    def count(self) -> int:
+        if self._left is not None:
+            return int(self._left.sum())
+        return sum([some.count * size for some, size in zip(self._ways, self._sizes, strict=True)])
 
     def leave(self, counts: IntArray) -> None:
-        self._counts = counts
+        self._left = counts
 
     def take(self, numbers: IntArray, places: IntArray, collector: DrawingCollector) -> None:
-        ends = np.cumsum(self._counts)
+        counts = self.counts
+        ends = np.cumsum(counts)
         trees = np.searchsorted(ends, numbers, side="right")
-        within = numbers - (ends - self._counts)[trees]
-        ways = self._ways_of[trees]
+        within = numbers - (ends - counts)[trees]
+        ways = self._ways_of[trees].astype(np.int64)
         trees = self._survey.trees[trees]
         if not self._at_once:
             for place, tree, way, number in zip(

@@ -14,9 +14,10 @@ from moorage.model.requests import Part, Row
 from moorage.model.valueclass import valueclass
 from moorage.search.index.block import UUID_LENGTH, Block, UuidArray
 from moorage.search.index.columns import IntArray
-from moorage.search.match.answers import POINTER_BYTES, ROW_BYTES, RUN_BYTES, Collector, Run
-from moorage.search.match.outcomes import Forms, Outcome, Script, of_rows
+from moorage.search.match.answers import Collector
+from moorage.search.match.outcomes import Forms, Outcome, Script, Shape, of_rows
 from moorage.search.match.plan import OutOfStepsError, Plan, Survey, Work
+from moorage.search.match.runs import POINTER_BYTES, ROW_BYTES, RUN_BYTES, Run
 from moorage.search.match.tree_view import View
 
 FEW_AT_ONCE: Final = 8
@@ -28,16 +29,16 @@ class DrawnRun(Run):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._many: dict[int, list[tuple[IntArray, UuidArray]]] = defaultdict(list)
-        self._single: dict[int, list[tuple[int, Row]]] = defaultdict(list)
+        self._many: dict[Shape, list[tuple[IntArray, UuidArray]]] = defaultdict(list)
+        self._single: dict[Shape, list[tuple[int, Row]]] = defaultdict(list)
         self._count = 0
 
-    def add(self, form: int, places: IntArray, rows: UuidArray) -> None:
+    def add(self, form: Shape, places: IntArray, rows: UuidArray) -> None:
         """Add candidates of a form: for each its place and a row of uuids."""
         self._many[form].append((places, rows))
         self._count += len(places)
 
-    def add_one(self, form: int, place: int, row: Row) -> None:
+    def add_one(self, form: Shape, place: int, row: Row) -> None:
         """Add one candidate of a form."""
         self._single[form].append((place, row))
         self._count += 1
@@ -52,8 +53,8 @@ class DrawnRun(Run):
         each = ROW_BYTES + PLACE_BYTES
         return RUN_BYTES + sum(many) + each * (len(many) + len(single)) + POINTER_BYTES * sum(single)
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        found: list[tuple[int, Row] | None] = [None] * self._most
+    def rows(self) -> Iterator[tuple[Shape, Row]]:
+        found: list[tuple[Shape, Row] | None] = [None] * self._most
         for form, places, rows in self._all():
             for place, row in zip(places.tolist(), rows.tolist(), strict=True):
                 found[place] = form, tuple(row)
@@ -74,7 +75,7 @@ class DrawnRun(Run):
                 found[place] = text
         return [text for text in found if text is not None]
 
-    def _all(self) -> Iterator[tuple[int, IntArray, UuidArray]]:
+    def _all(self) -> Iterator[tuple[Shape, IntArray, UuidArray]]:
         """Form, places and rows of all candidates."""
         for form, some in self._many.items():
             for places, rows in some:
@@ -120,12 +121,13 @@ class Drawn:
         marked[self.trees[:count]] = True
         return np.flatnonzero(marked)
 
-    def rows(self, block: Block) -> Iterator[tuple[int, IntArray, UuidArray]]:
+    def rows(self, block: Block) -> Iterator[tuple[Shape, IntArray, UuidArray]]:
         """For each form the places of its candidates, and a row of uuids for each of them."""
         starts = block.trees.starts[self.trees]
-        forms = np.array([outcome.form for outcome in self.outcomes])
-        for form in dict.fromkeys(forms.tolist()):
-            alike = forms == form
+        numbers: dict[Shape, int] = {}
+        forms = np.array([numbers.setdefault(outcome.form, len(numbers)) for outcome in self.outcomes])
+        for form, number in numbers.items():
+            alike = forms == number
             positions = np.array(
                 [outcome.positions for outcome in self.outcomes if outcome.form == form], dtype=np.int64
             )
@@ -216,7 +218,7 @@ class DrawingCollector(Collector):
         self._show(view, outcome)
         self._add_one(outcome.form, place, row)
 
-    def _add_one(self, form: int, place: int, row: Row) -> None:
+    def _add_one(self, form: Shape, place: int, row: Row) -> None:
         self._uuids += len(row)
         self._run_of_draw().add_one(form, place, row)
         self.left -= 1

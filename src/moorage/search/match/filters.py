@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -199,3 +199,16 @@ def either(names: Iterable[str]) -> str:
 def _with_any(block: Block, labels: Labels, names: frozenset[str]) -> Mask:
     found = labels.having_any(names)
     return no_entry(block) if found is None else found
+
+
+Note = Callable[[str | None, str, Mask], None]
+"""Records which entries (or trees, where the group is None) are left after a step."""
+
+
+def noted(block: Block, suffix: str, filters: list[Filter], note: Note) -> Mask:
+    """As ``meeting_all``; also records how many entries are left after each of ``filters``."""
+    left = every_entry(block)
+    for step in filters:
+        left &= step.mask(block)
+        note(suffix, step.step, left)
+    return left

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -25,11 +25,16 @@ from moorage.search.index.block import UUID_LENGTH, Block, UuidArray
 from moorage.search.index.columns import ByteArray, IntArray
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.match.constraints import Rules
-from moorage.search.match.plan import Group, Plan, Variable, Work
+from moorage.search.match.plan import Group, Plan, Work
 from moorage.search.match.tree import Choice
 from moorage.search.match.tree_view import OUTSIDE, View
+from moorage.search.match.variables import Variable
 
 Pick = Callable[[Sequence[bytes]], Row]
+
+Shape = tuple[int, ...]
+"""For each variable the place of its node among the nodes of a choice. Candidates of a request that have the
+same shape have the same pattern."""
 
 FEWEST: Final = 8
 """Fewest trees for which filling in by column is faster than one tree after the other."""
@@ -153,12 +158,13 @@ def picking(positions: Sequence[int]) -> Pick:
 class Outcome:
     """A way to serve a request that holds in every tree with the same key.
 
-    ``form`` is the number of its pattern. ``positions`` are the positions of the row's uuids in the uuids of
-    a view; ``pick`` takes the row out of them. ``inside`` are the nodes of the tree that give resources.
+    ``form`` is the shape of its choice, which decides its pattern. ``positions`` are the positions of the
+    row's uuids in the uuids of a view; ``pick`` takes the row out of them. ``inside`` are the nodes of the
+    tree that give resources.
     ``outside`` are such providers in other trees, and ``homes`` are the trees of these.
     """
 
-    form: int
+    form: Shape
     positions: tuple[int, ...]
     pick: Pick
     inside: tuple[int, ...]
@@ -168,13 +174,16 @@ class Outcome:
     @property
     def size(self) -> int:
         """Bytes that it takes, at most."""
-        return OUTCOME_BYTES + NODE_BYTES * len(self.positions) + PLACE_OF_OUTCOME_BYTES * len(self.outside)
+        nodes = NODE_BYTES * len(self.positions) + NUMBER_BYTES * len(self.form)
+        return OUTCOME_BYTES + nodes + PLACE_OF_OUTCOME_BYTES * len(self.outside)
 
 
-OUTCOME_BYTES: Final = 450
+OUTCOME_BYTES: Final = 510
 NODE_BYTES: Final = 60
+NUMBER_BYTES: Final = 8
 PLACE_OF_OUTCOME_BYTES: Final = 250
-"""Bytes of an outcome, of each of its nodes, and of each node outside of the tree."""
+"""Bytes of an outcome, of each of its nodes, of each number of its shape, and of each node outside of the
+tree."""
 
 PIECE_BYTES: Final = 70
 """Bytes that a piece of a template takes besides its text, with the place that follows it."""
@@ -187,8 +196,9 @@ VARIABLE_BYTES: Final = 450
 class Forms:
     """Patterns of the candidates of one request, in any tree. Safe for several threads.
 
-    ``kept`` holds the templates that encoders have made of patterns: by form of text, then by number. Each
-    stencil is for a single row. ``weight`` counts the bytes of all this.
+    ``kept`` holds the templates that encoders have made of patterns: by form of text, then by shape. Each
+    stencil is for a single row. ``of_kinds`` holds in the same way the stencils of all candidates of a tree.
+    ``weight`` counts the bytes of all this.
     """
 
     def __init__(
@@ -198,30 +208,31 @@ class Forms:
         self._suffixes = [group.suffix for group in request.groups]
         # Keeps no variables: they refer to providers, and providers change.
         self._asked = [(variable.suffix, variable.demands) for variable in variables]
-        self._numbers: dict[tuple[int, ...], int] = {}
-        self._numbering = threading.Lock()
-        self.patterns: list[Pattern] = []
-        self.kept: dict[str, dict[int, tuple[Template, Stencil]]] = {}
+        self._lone = (0,) * len(self._asked)
+        self._patterns: dict[Shape, Pattern] = {}
+        # Most requests need this one.
+        self._patterns[self._lone] = self._pattern(self._lone)
+        self._making = threading.Lock()
+        self.kept: dict[str, dict[Shape, tuple[Template, Stencil]]] = {}
+        self.of_kinds: dict[str, dict[Kind, Stencil]] = {}
         self.weight = weight or Weight()
 
     def of_one(self) -> Outcome:
         """The candidate in which a tree's first provider serves the whole request."""
-        form = self._number((0,) * len(self._asked))
-        inside = (0,) if self.patterns[form].allocations else ()
-        return Outcome(form, (0,), picking((0,)), inside, (), ())
+        inside = (0,) if self._patterns[self._lone].allocations else ()
+        return Outcome(self._lone, (0,), picking((0,)), inside, (), ())
 
     def outcome(self, view: View, choice: Choice) -> Outcome:
         """The outcome of ``choice`` in trees with the key of ``view``."""
         places: dict[int, int] = {}
         shape = tuple([places.setdefault(node, len(places)) for node in choice])
         nodes = list(places)
-        form = self._number(shape)
-        giving = [nodes[place] for place in self.patterns[form].allocations]
+        giving = [nodes[place] for place in self.pattern(shape).allocations]
         beyond = view.outside.nodes
         outside = [beyond[node] for node in giving if node >= OUTSIDE]
         positions = tuple([view.position_of(node) for node in nodes])
         return Outcome(
-            form,
+            shape,
             positions,
             picking(positions),
             tuple([node for node in giving if node < OUTSIDE]),
@@ -229,22 +240,21 @@ class Forms:
             tuple([home for _, _, home in outside]),
         )
 
-    def _number(self, shape: tuple[int, ...]) -> int:
-        form = self._numbers.get(shape)
-        return self.numbered(shape) if form is None else form
+    def pattern(self, shape: Shape) -> Pattern:
+        """The pattern of choices of this shape."""
+        known = self._patterns.get(shape)
+        return self.made(shape) if known is None else known
 
-    def numbered(self, shape: tuple[int, ...]) -> int:
-        """Number of the pattern of choices of this shape, also if another thread made it meanwhile."""
-        with self._numbering:
-            form = self._numbers.get(shape)
-            if form is None:
-                form = len(self.patterns)
-                self.patterns.append(self._pattern(shape))
-                self._numbers[shape] = form
+    def made(self, shape: Shape) -> Pattern:
+        """The pattern of choices of this shape, also if another thread made it meanwhile."""
+        with self._making:
+            known = self._patterns.get(shape)
+            if known is None:
+                known = self._patterns[shape] = self._pattern(shape)
                 self.weight.add(PATTERN_BYTES + VARIABLE_BYTES * len(shape))
-        return form
+        return known
 
-    def _pattern(self, shape: tuple[int, ...]) -> Pattern:
+    def _pattern(self, shape: Shape) -> Pattern:
         allocations: dict[int, dict[str, int]] = {}
         mappings: dict[str, dict[int, None]] = {suffix: {} for suffix in self._suffixes}
         for (suffix, demands), place in zip(self._asked, shape, strict=True):
@@ -302,17 +312,20 @@ MOST_KEY_BYTES: Final = 4096
 KIND_BYTES: Final = 500
 """Bytes of a kind besides its outcomes."""
 
+LONE_BYTES: Final = KIND_BYTES + OUTCOME_BYTES + NODE_BYTES + PATTERN_BYTES
+LONE_BYTES_PER_VARIABLE: Final = VARIABLE_BYTES + NUMBER_BYTES
+"""Bytes of the kind of trees of one provider with its pattern, and of each variable in these."""
+
 
 class Kind:
     """The ways in which trees with the same key can serve a request, in order.
 
     Contains all ways if ``complete``, else the first ones. ``steps_until`` says after how many steps each was
     found, and ``steps`` is their total. ``placed`` is the number of providers that the ways name. ``size`` is
-    in bytes, with the texts of its trees; ``remembered`` says that the bytes count as the request's.
+    in bytes; ``remembered`` says that later searches find it.
     """
 
     __slots__ = (
-        "_stencils",
         "complete",
         "forms",
         "outcomes",
@@ -336,7 +349,6 @@ class Kind:
         self.shows = any(outcome.inside for outcome in self.outcomes)
         self.size = KIND_BYTES + sum([outcome.size for outcome in self.outcomes])
         self.remembered = False
-        self._stencils: dict[str, Stencil] = {}
 
     @property
     def count(self) -> int:
@@ -361,73 +373,103 @@ class Kind:
             yield outcome
         work.spend(self.steps - gone)
 
-    def stencil(self, script: Script) -> Stencil:
-        """The text of a tree's candidates, from the templates of their patterns."""
-        known = self._stencils.get(script.form)
-        if known is None:
-            known = self._stencils[script.form] = Stencil(
-                [(script.template(outcome.form), outcome.positions) for outcome in self.outcomes]
-            )
-            self.size += PLACE_BYTES + known.size
-            if self.remembered:
-                script.made += PLACE_BYTES + known.size
-        return known
-
 
 @dataclass(slots=True, eq=False)
 class Script:
     """A form of text for the candidates of a request. ``make`` makes the template of a pattern.
 
-    ``made`` are the bytes of texts that are remembered from now on.
+    ``made`` are the bytes of texts that are remembered from now on. ``passing`` are the stencils of kinds
+    that are not remembered.
     """
 
     forms: Forms
     form: str
     make: Callable[[Pattern], Template]
     made: int = 0
+    passing: dict[Kind, Stencil] = field(default_factory=dict)
 
-    def template(self, number: int) -> Template:
-        """The text of a pattern."""
-        return self._of(number)[0]
-
-    def stencil(self, number: int) -> Stencil:
+    def stencil(self, shape: Shape) -> Stencil:
         """The stencil of a pattern for single rows."""
-        return self._of(number)[1]
+        return self._of(shape)[1]
+
+    def of_kind(self, kind: Kind) -> Stencil:
+        """The stencil of all candidates of a tree."""
+        kept = self.forms.of_kinds.setdefault(self.form, {})
+        known = kept.get(kind) or self.passing.get(kind)
+        if known is None:
+            known = Stencil([(self._of(outcome.form)[0], outcome.positions) for outcome in kind.outcomes])
+            if kind.remembered:
+                kept[kind] = known
+                # The stencil's place keeps the kind, even if no other place does.
+                self.made += PLACE_BYTES + known.size + kind.size
+            else:
+                self.passing[kind] = known
+        return known
 
     def of_trees(self, kinds: Sequence[Kind], block: Block, starts: IntArray) -> list[Part]:
         """Texts of the trees that begin at ``starts``, in parts. ``kinds`` are theirs, or one for all."""
         kind = kinds[0]
         if kinds.count(kind) == len(kinds):
-            return of_alike(kind.stencil(self), block, starts)
-        return of_mixed([kind.stencil(self) for kind in kinds], block, starts)
+            return of_alike(self.of_kind(kind), block, starts)
+        stencils = {kind: self.of_kind(kind) for kind in set(kinds)}
+        return of_mixed([stencils[kind] for kind in kinds], block, starts)
 
-    def _of(self, number: int) -> tuple[Template, Stencil]:
+    def _of(self, shape: Shape) -> tuple[Template, Stencil]:
         kept = self.forms.kept.setdefault(self.form, {})
-        known = kept.get(number)
+        known = kept.get(shape)
         if known is None:
-            template = self.make(self.forms.patterns[number])
+            template = self.make(self.forms.pattern(shape))
             single = Stencil([(template, range(1 + max(template.places, default=-1)))])
-            known = kept[number] = template, single
+            known = kept[shape] = template, single
             text = PIECE_BYTES * len(template.pieces) + sum(map(len, template.pieces))
             self.made += 2 * PLACE_BYTES + text + single.size
         return known
 
 
+class KnownKinds:
+    """KnownKinds of trees by key, for all requests of one structure (``Plan.structure``)."""
+
+    __slots__ = ("_known", "weight")
+
+    def __init__(self, weight: Weight) -> None:
+        """``weight`` counts the bytes."""
+        self.weight = weight
+        self._known: dict[bytes, Kind] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: bytes) -> Kind | None:
+        """The kind of trees with ``key``, None if it is not known."""
+        return self._known.get(key)
+
+    def learn(self, key: bytes, kind: Kind) -> None:
+        """Keep ``kind`` for trees with ``key``, if it is small enough."""
+        if len(kind.outcomes) <= MOST_OUTCOMES_OF_KIND and len(key) <= MOST_KEY_BYTES:
+            former = self._known.get(key)
+            self._known[key] = kind
+            kind.remembered = True
+            freed = 0
+            if former is not None:
+                former.remembered = False
+                freed = PLACE_BYTES + len(key) + former.size
+            self.weight.add(PLACE_BYTES + len(key) + kind.size - freed)
+
+
 class Knowledge:
     """What is known of one request. ``rules`` are made for the first tree that the search looks into."""
 
-    __slots__ = ("_lone", "forms", "groups", "kinds", "owner", "rules", "weight")
+    __slots__ = ("_lone", "forms", "groups", "owner", "rules", "weight")
 
     def __init__(self, request: CandidateRequest, plan: Plan) -> None:
         # Counts the request twice: groups and rules take about as much as the request.
-        self.weight = Weight(2 * request.size)
+        self.weight = Weight(2 * request.size + LONE_BYTES + LONE_BYTES_PER_VARIABLE * len(plan.variables))
         self.forms = Forms(request, plan.variables, self.weight)
         self.rules: Rules | None = None
         self.groups: Sequence[Group] | None = plan.groups if plan.lasting else None
         # The key under which blocks keep findings. It is an object of its own, so that blocks hold nothing
         # else.
         self.owner = object()
-        self.kinds: dict[bytes, Kind] = {}
         self._lone: Kind | None = None
 
     @property
@@ -435,31 +477,30 @@ class Knowledge:
         """Trees of one provider that serves everything."""
         if self._lone is None:
             self._lone = Kind((self.forms.of_one(),), (0,), 0)
-            self._weigh(self._lone)
+            self._lone.remembered = True
         return self._lone
 
-    def learn(self, key: bytes, kind: Kind) -> None:
-        """Keep ``kind`` for trees with ``key``, if it is small enough."""
-        if len(kind.outcomes) <= MOST_OUTCOMES_OF_KIND and len(key) <= MOST_KEY_BYTES:
-            former = self.kinds.get(key)
-            self.kinds[key] = kind
-            freed = 0
-            if former is not None:
-                former.remembered = False
-                freed = PLACE_BYTES + len(key) + former.size
-            self._weigh(kind, PLACE_BYTES + len(key) - freed)
 
-    def _weigh(self, kind: Kind, more: int = 0) -> None:
-        """Count the bytes of ``kind``, its later growth, and ``more`` as bytes of this knowledge."""
-        kind.remembered = True
-        self.weight.add(kind.size + more)
+class Asked(NamedTuple):
+    """A request's plan, what is known of the request, and the memory that has the kinds of its trees."""
+
+    plan: Plan
+    knowledge: Knowledge
+    memory: Memory
 
 
 class Memory:
-    """Knowledge of the latest requests. Safe for several threads."""
+    """Knowledge of the latest requests. Safe for several threads.
+
+    Requests that differ in their limit share all of it. Requests of the same structure, as are most flavors,
+    share the kinds of trees.
+    """
 
     def __init__(self, most: int = MOST_BYTES) -> None:
-        self._known: Cache[Hashable, Knowledge] = Cache(most, lambda _key, known: known.weight.size)
+        """It takes up to ``most`` bytes."""
+        self._known: Cache[Hashable, Knowledge | KnownKinds] = Cache(
+            most, lambda _key, known: known.weight.size
+        )
 
     @property
     def size(self) -> int:
@@ -468,9 +509,18 @@ class Memory:
 
     def of(self, request: CandidateRequest) -> Knowledge | None:
         """The knowledge of ``request``, None if there is none."""
-        return self._known.get(request.key)
+        known = self._known.get(request.unlimited)
+        return known if isinstance(known, Knowledge) else None
 
-    def plan(self, snapshot: Snapshot, request: CandidateRequest, work: Work) -> tuple[Plan, Knowledge]:
+    def kinds_of(self, plan: Plan) -> KnownKinds:
+        """The kinds that are known for requests of the structure of ``plan``."""
+        known = self._known.get(plan.structure)
+        if not isinstance(known, KnownKinds):
+            known = KnownKinds(Weight())
+            self._known.put_growing(plan.structure, known, known.weight)
+        return known
+
+    def plan(self, snapshot: Snapshot, request: CandidateRequest, work: Work) -> Asked:
         """The plan of ``request``, and its knowledge, which begins now if there is none.
 
         Raises ResourceClassNotFoundError, TraitNotFoundError, OutOfStepsError.
@@ -479,5 +529,5 @@ class Memory:
         plan = Plan(snapshot, request, work, None if known is None else known.groups)
         if known is None:
             known = Knowledge(request, plan)
-            self._known.put_growing(request.key, known, known.weight)
-        return plan, known
+            self._known.put_growing(request.unlimited, known, known.weight)
+        return Asked(plan, known, self)

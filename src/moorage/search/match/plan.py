@@ -12,33 +12,44 @@ through the blocks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 
+from moorage.model.cache import Cache
 from moorage.model.errors import ResourceClassNotFoundError, TraitNotFoundError
 from moorage.model.requests import ISOLATE, CandidateRequest, RequestGroup
 from moorage.model.valueclass import valueclass
 from moorage.model.values import SHARING_TRAIT
 from moorage.search.index.block import Block
 from moorage.search.index.columns import IntArray, Mask, may_serve, serving
-from moorage.search.index.index import Place, Snapshot
+from moorage.search.index.index import Snapshot
+from moorage.search.match.division import Division
 from moorage.search.match.filters import (
-    Filter,
     HasAny,
     HasNone,
     InAll,
     InNone,
     InTree,
+    Note,
     Room,
-    every_entry,
     filters_of,
     meeting_all,
     no_entry,
+    noted,
+)
+from moorage.search.match.variables import (
+    FILTER_STEPS,
+    NAMES_PER_STEP,
+    UNSUFFIXED,
+    Shared,
+    Sharing,
+    Variable,
+    contested_classes,
 )
 
 NO_BOUND: Final = 1 << 62
@@ -73,31 +84,7 @@ class Work:
             raise OutOfStepsError
 
 
-UNSUFFIXED: Final = ""
-
 SHARES: Final = HasAny(frozenset([SHARING_TRAIT]))
-
-Demand = tuple[str, int]
-"""A resource class and the amount of it that is asked for, in its unit."""
-
-Shared = dict[str, tuple[Place, ...]]
-"""Sharing providers by aggregate. Variables that the same providers can serve have the same object."""
-
-Note = Callable[[str | None, str, Mask], None]
-"""Records which entries (or trees, where the group is None) are left after a step."""
-
-
-@dataclass(slots=True)
-class Variable:
-    """A part of a request that one provider must serve.
-
-    ``shared`` maps an aggregate to the sharing providers that can serve it in every tree that
-    has a provider in that aggregate.
-    """
-
-    suffix: str
-    demands: tuple[Demand, ...]
-    shared: Shared = field(default_factory=dict)
 
 
 @valueclass(frozen=True, slots=True)
@@ -112,41 +99,6 @@ class Look:
     trees: Mask
     own: list[Mask]
     cover: list[Mask]
-
-
-FILTER_STEPS: Final = 40
-"""Steps that count for one or two array operations over a block."""
-
-NAMES_PER_STEP: Final = 2
-"""Names of traits and aggregates that are looked up in a block in one step."""
-
-
-class Sharing:
-    """The sharing providers of a snapshot."""
-
-    def __init__(self, snapshot: Snapshot, work: Work) -> None:
-        self.blocks = [(number, snapshot.blocks[number]) for number in snapshot.sharing_blocks]
-        self._work = work
-        self._known: dict[tuple[bytes, ...], Shared] = {}
-
-    def among(self, masks: Sequence[Mask]) -> Shared:
-        """Those of ``masks``, one for each block, by aggregate. Raises OutOfStepsError."""
-        self._work.spend(FILTER_STEPS * len(masks))
-        key = tuple([mask.tobytes() for mask in masks])
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._by_aggregate(masks)
-        return known
-
-    def _by_aggregate(self, masks: Sequence[Mask]) -> Shared:
-        found: dict[str, list[Place]] = defaultdict(list)
-        for mask, (number, block) in zip(masks, self.blocks, strict=True):
-            for offset in np.flatnonzero(mask).tolist():
-                names = dict.fromkeys(block.aggregates[offset])
-                self._work.spend(1 + len(names) // NAMES_PER_STEP)
-                for name in names:
-                    found[name].append((number, offset))
-        return {name: tuple(places) for name, places in found.items()}
 
 
 class Group(ABC):
@@ -312,15 +264,6 @@ def group_of(asked: RequestGroup, trees: Mapping[str, InTree]) -> Group:
     return SuffixedGroup(asked, trees)
 
 
-def noted(block: Block, suffix: str, filters: list[Filter], note: Note) -> Mask:
-    """As ``meeting_all``; also records how many entries are left after each of ``filters``."""
-    left = every_entry(block)
-    for step in filters:
-        left &= step.mask(block)
-        note(suffix, step.step, left)
-    return left
-
-
 def with_reached(block: Block, own: Mask, shared: Mapping[str, object]) -> Mask:
     """``own``, and the entries in an aggregate of ``shared``."""
     reached = block.aggregates.having_any(shared) if shared else None
@@ -342,22 +285,6 @@ def _cost(filters: int, asked: RequestGroup) -> int:
     return FILTER_STEPS * filters + asked.named // NAMES_PER_STEP
 
 
-@dataclass(slots=True)
-class Survey:
-    """The trees of a block in which each variable has a provider to serve it, and these providers.
-
-    ``own`` and ``cover`` are as in ``Look``, for all variables of the plan. ``settled`` says that each tree
-    is one provider that serves the request in exactly one way.
-    """
-
-    number: int
-    block: Block
-    trees: IntArray
-    own: list[Mask]
-    cover: list[Mask]
-    settled: bool
-
-
 @valueclass(frozen=True, slots=True, eq=False)
 class BlockFinding:
     """What a request finds in a block: the trees in which each variable has a provider to serve it.
@@ -370,44 +297,116 @@ class BlockFinding:
     own: list[Mask]
     cover: list[Mask]
 
-    @property
-    def size(self) -> int:
-        """Bytes of memory."""
-        return FINDING_BYTES + self.trees.nbytes + sum([mask.nbytes for mask in self.own + self.cover])
-
-
-FINDING_BYTES: Final = 500
-"""Bytes of a finding besides its arrays."""
-
-MOST_FINDINGS: Final = 8
-FINDINGS_BYTES_PER_ENTRY: Final = 64
-"""Limits of the findings kept with a block: how many, and bytes per entry. A usual finding takes some ten."""
-
-
-def finding_of(block: Block, owner: object) -> BlockFinding | None:
-    """The finding that ``block`` keeps for ``owner``, if it is still there."""
-    for known, finding in block.findings:
-        if known is owner:
-            found: BlockFinding = finding
-            return found
-    return None
-
-
-def keep_finding(block: Block, owner: object, finding: BlockFinding) -> None:
-    """Keep ``finding`` with ``block`` for ``owner``: it is valid for as long as the block exists."""
-    most = MOST_FINDINGS * FINDING_BYTES + FINDINGS_BYTES_PER_ENTRY * len(block.ids)
-    if finding.size > most:
-        return
-    kept = ((owner, finding), *block.findings[: MOST_FINDINGS - 1])
-    while sum([known.size for _, known in kept]) > most:
-        kept = kept[:-1]
-    block.findings = kept
-
-
-PASSED_OVER: Final = BlockFinding(np.zeros(0, dtype=np.int64), [], [])
-"""The findings of a block without a tree for the request, and of a block that was not searched."""
 
 NOTHING_FOUND: Final = BlockFinding(np.zeros(0, dtype=np.int64), [], [])
+
+
+class KeptFinding:
+    """A finding as a block keeps it: a bit for each tree, and for each entry of a mask.
+
+    The masks serve to divide the trees. With a ``division`` they are gone, and found again where a search
+    needs them, which is seldom. ``count`` is the number of trees, and ``size`` is in bytes.
+    """
+
+    __slots__ = ("_masks", "_own", "_trees", "count", "division", "size")
+
+    def __init__(self, finding: BlockFinding, trees: int, *, settled: bool) -> None:
+        """``trees`` is how many the block has. ``settled`` says that no search needs the masks."""
+        marked = np.zeros(trees, dtype=np.bool_)
+        marked[finding.trees] = True
+        self.count = len(finding.trees)
+        self.division: Division | None = None
+        self._trees = np.packbits(marked)
+        self._own = len(finding.own)
+        masks = [*finding.own, *finding.cover]
+        self._masks = None if settled else np.packbits(np.array(masks), axis=1)
+        packed = 0 if self._masks is None else self._masks.nbytes
+        self.size = FINDING_BYTES + self._trees.nbytes + packed
+
+    def trees(self, block: Block) -> IntArray:
+        """The trees."""
+        return np.flatnonzero(np.unpackbits(self._trees, count=block.trees.count))
+
+    def masks(self, block: Block) -> tuple[list[Mask], list[Mask]] | None:
+        """``own`` and ``cover``, None if they are gone."""
+        if self._masks is None:
+            return None
+        masks = [*np.unpackbits(self._masks, axis=1, count=len(block)).view(np.bool_)]
+        return masks[: self._own], masks[self._own :]
+
+    def divided(self, division: Division) -> KeptFinding:
+        """The same finding with a division."""
+        found = copy(self)
+        found.division = division
+        found._masks = None
+        found.size = FINDING_BYTES + self._trees.nbytes + division.size
+        return found
+
+
+FINDING_BYTES: Final = 450
+"""Bytes of a finding besides its arrays' own."""
+
+PASSED_OVER: Final = KeptFinding(NOTHING_FOUND, 0, settled=True)
+FOUND_NOTHING: Final = KeptFinding(NOTHING_FOUND, 0, settled=True)
+"""What a block keeps if it was not searched, and if it has no tree for the request."""
+
+
+class Survey:
+    """The trees of a block in which each variable has a provider to serve it, and these providers.
+
+    ``settled`` says that each tree is one provider that serves the request in exactly one way. ``count`` is
+    the number of trees. ``division`` divides them by their keys, if that is known.
+    """
+
+    def __init__(
+        self, plan: Plan, number: int, finding: BlockFinding | None, kept: KeptFinding, owner: object
+    ) -> None:
+        """``kept`` is what the block keeps for ``owner``, unless that is None. Else ``finding`` is given."""
+        self.number = number
+        self.block = plan.snapshot.blocks[number]
+        self.settled = self.block.trees.lone and plan.alone_suffices
+        self.division = kept.division
+        self._plan = plan
+        self._kept = kept
+        self._owner = owner
+        self.count = kept.count
+        if finding is not None:
+            self.leave(finding.trees)
+            self._masks = finding.own, finding.cover
+
+    @cached_property
+    def trees(self) -> IntArray:
+        """The trees, in order."""
+        return self._kept.trees(self.block)
+
+    def leave(self, trees: IntArray) -> None:
+        """Leave only ``trees``."""
+        self.trees = trees
+        self.count = len(trees)
+
+    @property
+    def own(self) -> list[Mask]:
+        """For each variable of the plan the entries that can serve it in their own tree."""
+        return self._masks[0]
+
+    @property
+    def cover(self) -> list[Mask]:
+        """For each OR of required traits the entries that have one of them; see ``Look``."""
+        return self._masks[1]
+
+    @cached_property
+    def _masks(self) -> tuple[list[Mask], list[Mask]]:
+        kept = self._kept.masks(self.block)
+        if kept is not None:
+            return kept
+        finding = self._plan.finding(self.block)
+        return finding.own, finding.cover
+
+    def divide(self, division: Division) -> None:
+        """Use ``division`` from now on, in later searches too."""
+        self.division = division
+        if self._owner is not None:
+            self.block.findings.put(self._owner, self._kept.divided(division))
 
 
 GROUP_STEPS: Final = 40
@@ -455,7 +454,7 @@ class Plan:
             HasNone(frozenset([name])) for name in sorted(request.root_forbidden)
         ]
         if snapshot.sharing_blocks:
-            sharing = Sharing(snapshot, work)
+            sharing = Sharing(snapshot, work.spend)
             for group in self.groups:
                 group.learn_sharing(sharing)
         self._pass_steps = 2 + len(self.groups)
@@ -483,6 +482,22 @@ class Plan:
         return {} if alone else contested_classes(self.variables, isolated=self.isolated)
 
     @cached_property
+    def structure(self) -> Hashable:
+        """What decides, with the key of a tree, in which ways the tree serves the request.
+
+        Requests that differ in amounts, traits or aggregates only are of the same structure, unless several
+        variables ask for the same class: then the amounts count as well.
+        """
+        amounts = bool(self.contested)
+        variables = [
+            (variable.suffix, variable.demands if amounts else bool(variable.demands))
+            for variable in self.variables
+        ]
+        request = self.request
+        conditions = self.isolated, request.same_subtree, request.one_provider_per_tree
+        return "structure", tuple(variables), tuple(self.contested), len(self.cover), conditions
+
+    @cached_property
     def alone_suffices(self) -> bool:
         """Whether every tree of one provider in a survey serves the request in exactly one way.
 
@@ -498,27 +513,31 @@ class Plan:
         Raises OutOfStepsError when ``work`` is at its limit.
         """
         # Sharing providers may be in any block, so that one block alone cannot rule the request out.
-        keeps = owner is not None and not self.sharing
+        keeper = None if self.sharing else owner
         block = self.snapshot.blocks[number]
-        known = finding_of(block, owner) if keeps else None
+        findings: Cache[object, KeptFinding] | None = None if keeper is None else block.findings
+        known = None if findings is None else findings.get(keeper)
         asked = self._may_be_served(block) if known is None else known is not PASSED_OVER
-        finding = PASSED_OVER
+        found: BlockFinding | None = None
         work.done += self._pass_steps
         if asked:
             work.blocks += 1
             work.asked += len(self.variables)
             work.spend(self._look_steps + len(self.variables))
-            finding = known or self._finding(block)
-        if keeps and known is None:
-            keep_finding(block, owner, finding)
-        if not len(finding.trees):
-            return None
-        settled = block.trees.lone and self.alone_suffices
-        return Survey(number, block, finding.trees, finding.own, finding.cover, settled)
+        if known is None:
+            found = self.finding(block) if asked else NOTHING_FOUND
+            known = FOUND_NOTHING if asked else PASSED_OVER
+            if findings is not None:
+                if len(found.trees):
+                    settled = block.trees.lone and self.alone_suffices
+                    known = KeptFinding(found, block.trees.count, settled=settled)
+                findings.put(keeper, known)
+        survey = Survey(self, number, found, known, keeper)
+        return survey if survey.count else None
 
     def able(self, block: Block) -> IntArray:
         """The trees of any block in which each variable has a provider to serve it."""
-        return (self._finding(block) if self._may_be_served(block) else NOTHING_FOUND).trees
+        return (self.finding(block) if self._may_be_served(block) else NOTHING_FOUND).trees
 
     def surveys(self, work: Work, numbers: Collection[int] | None = None) -> Iterator[Survey]:
         """Surveys of the blocks that have trees for the request, in order; of blocks ``numbers`` if given.
@@ -535,7 +554,8 @@ class Plan:
             group.may_be_served(block) for group in self.groups
         )
 
-    def _finding(self, block: Block) -> BlockFinding:
+    def finding(self, block: Block) -> BlockFinding:
+        """What the request finds in ``block``."""
         left = np.ones(block.trees.count, dtype=np.bool_)
         own: list[Mask] = []
         cover: list[Mask] = []
@@ -548,25 +568,6 @@ class Plan:
             left = left & block.trees.at_roots(step.mask(block))
         trees = np.flatnonzero(left)
         return BlockFinding(trees, own, cover) if len(trees) else NOTHING_FOUND
-
-
-def contested_classes(variables: Sequence[Variable], *, isolated: bool) -> dict[str, int]:
-    """Classes that one provider may have to give to several of ``variables``.
-
-    Maps each class to the sum of its amounts. ``isolated`` says that no provider serves two suffixed groups.
-    """
-    asked: dict[str, list[int]] = defaultdict(list)
-    unsuffixed: set[str] = set()
-    for variable in variables:
-        for name, amount in variable.demands:
-            asked[name].append(amount)
-            if variable.suffix == UNSUFFIXED:
-                unsuffixed.add(name)
-    return {
-        name: sum(amounts)
-        for name, amounts in asked.items()
-        if len(amounts) > 1 and (name in unsuffixed or not isolated)
-    }
 
 
 def check_classes(snapshot: Snapshot, names: Iterable[str]) -> None:

@@ -12,8 +12,9 @@ from random import Random
 from typing import Final
 
 from moorage.search.match.constraints import Constraint, Rules, Situation
-from moorage.search.match.plan import UNSUFFIXED, Work
+from moorage.search.match.plan import Work
 from moorage.search.match.tree_view import NODES_PER_STEP, View
+from moorage.search.match.variables import UNSUFFIXED
 
 SETUP_STEPS: Final = 10
 """Steps per variable before the first placement."""

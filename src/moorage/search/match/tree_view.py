@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from moorage.model.valueclass import valueclass
-from moorage.search.index.columns import NONE, ByteArray, IntArray
+from moorage.search.index.columns import NONE, ByteArray, CodeArray, IntArray
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.plan import Plan, Survey, Variable, Work
+from moorage.search.match.plan import Plan, Survey, Work
+from moorage.search.match.variables import Variable
 
 OUTSIDE: Final = 1 << 40
 """Smallest number of a node outside of the tree; no tree has so many providers."""
@@ -37,7 +38,9 @@ OUTSIDE_STEPS: Final = 10
 """Steps of looking up a provider outside."""
 
 NUMBER_BYTES: Final = 8
-"""Bytes of a number in a key."""
+PARENT_BYTES: Final = 4
+"""Bytes of a number in a key, and of where an entry's parent is: no block has as many entries as these can
+count."""
 
 
 @valueclass(frozen=True, slots=True)
@@ -130,9 +133,9 @@ class Views:
     def _width(self) -> int:
         """Bytes of a key for each entry."""
         bits = len(self.survey.own) + len(self.survey.cover)
-        numbers = len(self.need.contested) + self.need.family
+        numbers = NUMBER_BYTES * len(self.need.contested) + PARENT_BYTES * self.need.family
         # At least one, so that trees of different sizes have different keys.
-        return max(1, (bits + 7) // 8 + numbers * NUMBER_BYTES)
+        return max(1, (bits + 7) // 8 + numbers)
 
     def _write_keys(self, start: int, stop: int) -> None:
         """Write for each entry all data that decides what it can serve in its own tree."""
@@ -144,14 +147,12 @@ class Views:
             for bit, mask in enumerate(masks[8 * byte : 8 * byte + 8]):
                 bits |= mask[start:stop].view(np.uint8) << np.uint8(bit)
             written[:, byte] = bits
-        numbers = [rooms[start:stop] for rooms in self.rooms.values()]
+        at = packed
+        for rooms in self.rooms.values():
+            written[:, at : at + NUMBER_BYTES] = _as_bytes(rooms[start:stop])
+            at += NUMBER_BYTES
         if self.need.family:
-            # The parent is relative to the entry, so that equal trees have equal keys.
-            parents = self.survey.block.trees.parents[start:stop]
-            numbers.append(np.where(parents == NONE, 0, parents - np.arange(start, stop)))
-        for position, values in enumerate(numbers):
-            at = packed + position * NUMBER_BYTES
-            written[:, at : at + NUMBER_BYTES] = _as_bytes(values)
+            written[:, at:] = _as_bytes(self.survey.block.trees.steps_to_parents[start:stop])
         self._keys, self._from, self._to = written.tobytes(), start, stop
 
     @cached_property
@@ -333,5 +334,5 @@ class Neighbours:
         )
 
 
-def _as_bytes(values: IntArray) -> ByteArray:
-    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), NUMBER_BYTES)
+def _as_bytes(values: IntArray | CodeArray) -> ByteArray:
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.itemsize)

@@ -23,7 +23,8 @@ from moorage.model.requests import Candidate, CandidateRequest, Pattern
 from moorage.search.index.block import Block
 from moorage.search.index.columns import IntArray, Level
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.plan import NO_BOUND, Demand, OutOfStepsError, Plan, Survey, Work
+from moorage.search.match.plan import NO_BOUND, OutOfStepsError, Plan, Survey, Work
+from moorage.search.match.variables import Demand
 from moorage.search.order.measure import Measure
 from moorage.search.order.ranking import OrderMemory
 from moorage.search.order.standing import NOTHING, contenders
@@ -372,12 +373,13 @@ class Board:
     def _roster(self, request: CandidateRequest, order: Order, work: Work) -> Roster:
         request = request if request.limit is None else replace(request, limit=None)
         snapshot = self.snapshot
-        plan, knowledge = self._memory.requests.plan(snapshot, request, work)
+        asked = self._memory.requests.plan(snapshot, request, work)
+        plan, knowledge = asked.plan, asked.knowledge
         measure = Measure(snapshot, request, order, work)
         demands = [demand for each in plan.variables for demand in each.demands]
         [outcome] = knowledge.lone.outcomes
         lone = plan.alone_suffices and snapshot.all_lone and measure.by_one and order.among_best == 1
-        roster = Roster(demands, knowledge.forms.patterns[outcome.form], measure, lone=lone)
+        roster = Roster(demands, knowledge.forms.pattern(outcome.form), measure, lone=lone)
         roster.version = self._version
         if lone:
             self._list(roster, plan, work)

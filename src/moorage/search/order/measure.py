@@ -32,8 +32,9 @@ from moorage.search.index.block import Block
 from moorage.search.index.columns import FloatArray, IntArray, Level
 from moorage.search.index.index import Snapshot
 from moorage.search.match.outcomes import Outcome
-from moorage.search.match.plan import FILTER_STEPS, Work
+from moorage.search.match.plan import Work
 from moorage.search.match.tree_view import View
+from moorage.search.match.variables import FILTER_STEPS
 from moorage.search.order.facts import (
     NAME_BYTES,
     digests_of,

@@ -23,10 +23,11 @@ from moorage.model.valueclass import valueclass
 from moorage.search.index.block import UUID_LENGTH
 from moorage.search.index.columns import FloatArray, IntArray
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.answers import MANY, FoundCandidates, RowRun, Span, Summaries
+from moorage.search.match.answers import MANY, FoundCandidates, Span, Summaries
 from moorage.search.match.candidates import Search, bound_of
-from moorage.search.match.outcomes import Kind, Knowledge, Memory, Outcome
+from moorage.search.match.outcomes import Kind, Knowledge, Memory, Outcome, Shape
 from moorage.search.match.plan import NO_BOUND, OutOfStepsError, Survey, Work
+from moorage.search.match.runs import RowRun
 from moorage.search.match.stages import Stages
 from moorage.search.match.tree_view import View
 from moorage.search.order.kept import keep_with, kept_with
@@ -166,11 +167,12 @@ class _Ranker:
         self._order = order
         self._work = work
         requests = NO_MEMORY if memory is None else memory.requests
-        self._plan, self._knowledge = requests.plan(snapshot, request, work)
+        asked = requests.plan(snapshot, request, work)
+        self._plan, self._knowledge = asked.plan, asked.knowledge
         self._measure = Measure(snapshot, request, order, work)
         self._owner = None if memory is None else memory.owner(self._knowledge, self._measure)
         finder = None if memory is None else self._knowledge.owner
-        self._search = Search(self._plan, work, self._knowledge, finder)
+        self._search = Search(asked, work, finder)
         self._surveys: dict[int, Survey] = {}
 
     def best(self, limit: int, *, all_of_tree: bool, summaries: bool) -> Ranking:
@@ -190,7 +192,7 @@ class _Ranker:
         found, feasible, _ = self._found(limit, all_of_tree=True)
         runs: list[RowRun] = []
         for each in found:
-            if not runs or runs[-1].number != each.form:
+            if not runs or runs[-1].form != each.form:
                 runs.append(RowRun(each.form))
             runs[-1].found.append(each.row)
         return SearchResult(
@@ -335,7 +337,7 @@ class _Ranker:
                 placements += self._scored(view, some[:MOST_PLACEMENTS])
         placements.sort(key=lambda placement: placement.rank)
         trees: set[Place] = set()
-        rows: set[tuple[int, Row]] = set()
+        rows: set[tuple[Shape, Row]] = set()
         found: list[_Found] = []
         for placement in placements:
             if len(found) == most:
@@ -363,7 +365,7 @@ class _Ranker:
         lacking = self._measure.lacking(block, view.tree)
         for outcome in outcomes:
             self._work.spend(PLACEMENT_STEPS + wishes + GIVER_STEPS * len(outcome.positions))
-            pattern = self._knowledge.forms.patterns[outcome.form]
+            pattern = self._knowledge.forms.pattern(outcome.form)
             beyond = self._measure.beyond(view, outcome, pattern, lacking)
             scores = self._measure.scores(block, tree, beyond)
             [units] = scores.units.tolist()
@@ -374,7 +376,7 @@ class _Ranker:
 
     def _ranked(self, found: _Found) -> Ranked:
         self._work.spend(RANKED_STEPS + GIVER_STEPS * len(found.row))
-        candidate = self._knowledge.forms.patterns[found.form].candidate(found.row)
+        candidate = self._knowledge.forms.pattern(found.form).candidate(found.row)
         return Ranked(candidate, found.root.decode(), found.units / SCALE, found.parts, found.tie)
 
 
@@ -391,7 +393,7 @@ def _by_tree(parts: Mapping[str, FloatArray]) -> list[dict[str, float]]:
 class _Found(NamedTuple):
     """A candidate: pattern and row, root of its tree, score in units, and the trees that it takes from."""
 
-    form: int
+    form: Shape
     row: Row
     root: bytes
     units: int
