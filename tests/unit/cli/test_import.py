@@ -23,7 +23,7 @@ from moorage.model.commands import (
 )
 from moorage.model.values import Inventory, Requester
 from moorage.service.facade import Service
-from moorage.wiring.parts import build_application, opened_service
+from moorage.wiring.parts import opened_service
 from moorage.wiring.settings import Chosen, resolve
 from tests.databases.prepared import (
     OpenService,
@@ -37,6 +37,7 @@ from tests.databases.prepared import (
 )
 from tests.property.strategies_account import BEGINNING, CONSUMERS, PROVIDERS
 from tests.servers.databases import SQLITE
+from tests.unit.applications import built
 from tests.unit.cli.client.conftest import Terminal, answering
 
 __all__ = ["open_service", "open_store", "prepare", "prepared_databases", "sqlite_template"]
@@ -99,7 +100,7 @@ def world(prepare: Prepare, open_service: OpenService, monkeypatch: pytest.Monke
     for command in (*BEGINNING, *MORE):
         source.execute(command, ANYBODY)
     settings = resolve(Chosen(database=there), {}, serving=True).settings
-    with answering(build_application(settings)) as url:
+    with built(settings) as application, answering(application) as url:
         yield World(url, source, prepare(SQLITE))
 
 

@@ -16,10 +16,10 @@ import pytest
 from moorage_client import Moorage
 
 from moorage.api.http.exchange import WsgiApplication
-from moorage.wiring.parts import build_application
 from moorage.wiring.settings import Chosen, resolve
 from tests.databases.prepared import Prepare, prepare, prepared_databases, sqlite_template
 from tests.servers.databases import SQLITE
+from tests.unit.applications import built
 from tests.unit.cli.client.conftest import answering
 
 __all__ = ["prepare", "prepared_databases", "sqlite_template"]
@@ -107,9 +107,10 @@ def saying(answers: Answers, certificate: tuple[Path, Path] | None = None) -> It
 
 
 @pytest.fixture
-def application(prepare: Prepare) -> WsgiApplication:
+def application(prepare: Prepare) -> Iterator[WsgiApplication]:
     """The whole application on a new database, without a network."""
-    return build_application(resolve(Chosen(database=prepare(SQLITE)), {}, serving=True).settings)
+    with built(resolve(Chosen(database=prepare(SQLITE)), {}, serving=True).settings) as application:
+        yield application
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ import pytest
 
 from moorage.api.http.exchange import WsgiApplication
 from moorage.wiring.config_files import CONFIG_FILE_VARIABLE
-from moorage.wiring.parts import build_application
 from moorage.wiring.settings import settings_of_process
+from tests.unit.applications import built
 
 BEHIND_A_PROXY = {"HTTP_X_FORWARDED_PREFIX": "/cloud", "HTTP_X_FORWARDED_PROTO": "https"}
 FROM_A_BROWSER = {"HTTP_ORIGIN": "http://console.example.com"}
 
 
 @pytest.fixture(scope="module")
-def application(tmp_path_factory: pytest.TempPathFactory) -> WsgiApplication:
+def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WsgiApplication]:
     folder = tmp_path_factory.mktemp("front")
     path = Path(folder / "placement.conf")
     path.write_text(
@@ -29,11 +30,12 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> WsgiApplication:
         "[cors]\nallowed_origin = http://console.example.com\n"
     )
     settings = settings_of_process({CONFIG_FILE_VARIABLE: str(path)})
-    return build_application(replace(settings, sync_on_startup=True))
+    with built(replace(settings, sync_on_startup=True)) as application:
+        yield application
 
 
 @pytest.fixture(scope="module")
-def without_console(tmp_path_factory: pytest.TempPathFactory) -> WsgiApplication:
+def without_console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WsgiApplication]:
     folder = tmp_path_factory.mktemp("plain")
     path = Path(folder / "placement.conf")
     path.write_text(
@@ -41,7 +43,8 @@ def without_console(tmp_path_factory: pytest.TempPathFactory) -> WsgiApplication
         "[moorage]\nconsole = false\n"
     )
     settings = settings_of_process({CONFIG_FILE_VARIABLE: str(path)})
-    return build_application(replace(settings, sync_on_startup=True))
+    with built(replace(settings, sync_on_startup=True)) as application:
+        yield application
 
 
 def get_as_browser(application: WsgiApplication, path: str) -> tuple[str, dict[str, str]]:

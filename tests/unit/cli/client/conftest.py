@@ -18,7 +18,6 @@ from click.testing import CliRunner, Result
 from moorage.api.http.exchange import WsgiApplication
 from moorage.cli.client.connection import ServiceConnection
 from moorage.cli.main import main
-from moorage.wiring.parts import build_application
 from moorage.wiring.settings import Chosen, resolve
 from tests.databases.prepared import (
     Prepare,
@@ -27,6 +26,7 @@ from tests.databases.prepared import (
     sqlite_template,
 )
 from tests.servers.databases import SQLITE
+from tests.unit.applications import built
 
 __all__ = [
     "connection",
@@ -102,7 +102,7 @@ def terminal(service_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     for variable in ("MOORAGE_URL", "MOORAGE_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
     settings = resolve(Chosen(database=service_database), {}, serving=True).settings
-    with answering(build_application(settings)) as url:
+    with built(settings) as application, answering(application) as url:
         yield Terminal(url)
 
 

@@ -13,8 +13,8 @@ import requests
 
 from moorage.api.http.exchange import WsgiApplication
 from moorage.cli.client import explained
-from moorage.wiring.parts import build_application
 from moorage.wiring.settings import Chosen, resolve
+from tests.unit.applications import built
 from tests.unit.cli.client.conftest import Terminal, answering
 from tests.unit.cli.client.test_connection import stub
 
@@ -140,8 +140,9 @@ def explaining(application: WsgiApplication, answer: tuple[str, Any], asked: Ask
 
 
 @pytest.fixture
-def application(service_database: str) -> WsgiApplication:
-    return build_application(resolve(Chosen(database=service_database), {}, serving=True).settings)
+def application(service_database: str) -> Iterator[WsgiApplication]:
+    with built(resolve(Chosen(database=service_database), {}, serving=True).settings) as application:
+        yield application
 
 
 @contextmanager
