@@ -213,18 +213,20 @@ def largest_first(requests: Sequence[CandidateRequest | None]) -> list[int]:
     What is asked of a class counts by its part of the most that one of the requests asks. Claims without a
     request come first.
     """
-    asked = [Counter[str]() for _ in requests]
-    for amounts, request in zip(asked, requests, strict=True):
+    # Equal claims of one entry have the same request.
+    distinct = {id(request): request for request in requests}
+    asked = {key: Counter[str]() for key in distinct}
+    for key, request in distinct.items():
         for group in () if request is None else request.groups:
-            amounts.update(group.resources)
+            asked[key].update(group.resources)
     most: Counter[str] = Counter()
-    for amounts in asked:
+    for amounts in asked.values():
         most |= amounts
-    sizes = [
-        math.inf if request is None else sum(amount / most[name] for name, amount in amounts.items())
-        for amounts, request in zip(asked, requests, strict=True)
-    ]
-    return sorted(range(len(requests)), key=lambda number: -sizes[number])
+    sizes = {
+        key: math.inf if request is None else sum([asked[key][name] / most[name] for name in asked[key]])
+        for key, request in distinct.items()
+    }
+    return sorted(range(len(requests)), key=lambda number: -sizes[id(requests[number])])
 
 
 ORDERS: Final = 8
