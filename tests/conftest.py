@@ -23,7 +23,6 @@ AGAIN = (
     "tests/adoption/",
     "tests/clients/",
     "tests/console/",
-    "tests/docs/",
     FAULTS,
     "tests/fuzz/",
     "tests/growth/",
@@ -34,7 +33,6 @@ AGAIN = (
     PROPERTIES,
     "tests/schedules/",
     "tests/tidy/",
-    "tests/unit/bench/",
     "tests/unit/contracts/",
 )
 """Where what others have reached is done again, many times or from outside: coverage is not measured there.

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.slow]
 ALL = "all"
 SERVERS = ("postgresql", "mariadb")
 
-SHORT_REQUESTS = 1500
+SHORT_REQUESTS = 800
 """Requests of a run in `make test`, where no time is given."""
 
 EXAMPLES = os.environ.get("MOORAGE_FUZZ_EXAMPLES", "5")
