@@ -370,3 +370,64 @@ def test_without_records_a_history_begins_with_the_next_write(sqlite_store: Stor
         connection.execute(journal.delete())
     told = Service(sqlite_store).history_of_consumer(new_uuid(), None, 1)
     assert (told.begins, told.changes) == (sqlite_store.revision() + 1, ())
+
+
+def test_a_stream_says_how_far_it_is_and_why_it_ends(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "BOOKMARK_SECONDS", 0.01)
+    ending = threading.Event()
+    service = Service(sqlite_store, ending=ending)
+    start = sqlite_store.revision()
+    stream = service.follow(after(start), None)
+    first = next(stream)
+    assert isinstance(first, ChangePage)
+    assert first.changes == ()
+    make_traits(service, 1)
+    second = next(stream)
+    assert isinstance(second, ChangePage)
+    assert revisions_of(second) == [start + 1]
+    ending.set()
+    assert list(stream) == ["stopping"]
+    stream.close()
+    stream.close()
+    assert service._watch._free._value == WAITERS
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (CompactedError(1, 2), "compacted"),
+        (DifferentHistoryError("e"), "different_history"),
+        (UnavailableError("away"), "again"),
+    ],
+)
+def test_a_stream_that_cannot_go_on_says_why(
+    error: Exception, end: str, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "BOOKMARK_SECONDS", 0.01)
+    stream = sqlite_service.follow(after(None), None)
+    next(stream)
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Store, "changes", fails)
+    assert list(stream) == [end]
+
+
+def test_a_stream_ends_after_so_many_bytes(sqlite_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MOST_BYTES", 10)
+    start = sqlite_service.revision()
+    make_traits(sqlite_service, 3)
+    told = list(sqlite_service.follow(after(start, limit=1), None))
+    assert isinstance(told[0], ChangePage)
+    assert told[1:] == ["again"]
+    monkeypatch.setattr(watching, "MOST_BYTES", 10_000)
+    stream = sqlite_service.follow(after(start, limit=1), None)
+    found = [next(stream) for _ in range(3)]
+    assert [revisions_of(page)[0] for page in found if isinstance(page, ChangePage)] == [
+        start + 1,
+        start + 2,
+        start + 3,
+    ]

@@ -20,7 +20,7 @@ from typing import Any, Final
 from granian._granian import ASGIWorker, CallbackScheduler, WorkerSignal
 from granian.server.mp import WorkerProcess
 
-from moorage.api.http.exchange import WsgiApplication
+from moorage.api.http.exchange import UNBUFFERED, WsgiApplication
 from moorage.serve.body_slots import NO_BODY, Body, BodyReading, NoBody
 from moorage.serve.environ import environ_of
 
@@ -45,6 +45,10 @@ class Front:
         self._lock = threading.Lock()
         self._free = threads
         self._waiting: deque[Any] = deque()
+
+    def drain(self) -> None:
+        """Ask clients to close their connections, and let none wait for changes."""
+        self._draining.set()
 
     def __call__(self, watcher: Any) -> None:
         """Answer the request of ``watcher``. If all threads are busy, leave it to the first that is not."""
@@ -78,16 +82,21 @@ class Front:
         told = Told()
         try:
             parts = self._application(environ, told)
-            content = b"".join(parts)
+            content = None if told.is_unbuffered else b"".join(parts)
         finally:
             body.close()
-        if hasattr(parts, "close"):
-            parts.close()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.headers]
         if self._draining.is_set() or not body.is_read:
             headers.append((b"connection", b"close"))
         protocol.send({"type": "http.response.start", "status": told.status, "headers": headers})
-        protocol.send({"type": "http.response.body", "body": content, "more_body": False})
+        try:
+            if content is None:
+                for part in parts:
+                    protocol.send({"type": "http.response.body", "body": part, "more_body": True})
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        protocol.send({"type": "http.response.body", "body": content or b"", "more_body": False})
 
 
 class Told:
@@ -97,6 +106,11 @@ class Told:
 
     status: int
     headers: list[tuple[str, str]]
+
+    @property
+    def is_unbuffered(self) -> bool:
+        """Whether the server must send each part of the answer at once."""
+        return any(name.lower() == UNBUFFERED for name, _ in self.headers)
 
     def __call__(
         self, status: str, headers: list[tuple[str, str]], error: Any = None
@@ -160,8 +174,13 @@ def serve_front(
     stopped = threading.Event()
     stop = WorkerSignal()
     stop.add_cb(stopped.set)
+
+    def end(*_: object) -> None:
+        front.drain()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     # Its type stub has other parameters.
     make: Any = ASGIWorker
     worker = make(

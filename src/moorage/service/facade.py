@@ -61,7 +61,7 @@ from moorage.service.observer import Observer
 from moorage.service.placing import Chooser, Placer, searched
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
-from moorage.service.watching import Watch
+from moorage.service.watching import Following, Watch
 from moorage.store.nouns import aggregates, inventories, providers, resource_classes, traits, usages
 from moorage.store.pages import ProviderNews
 from moorage.store.store import Store
@@ -457,6 +457,10 @@ class Service:
     def changes(self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float) -> ChangePage:
         """Records of the journal: see ``Watch.changes``."""
         return self._watch.changes(wanted, epoch, wait_seconds)
+
+    def follow(self, wanted: ChangeSelection, epoch: str | None) -> Following:
+        """Records of the journal from now on: see ``Watch.follow``."""
+        return self._watch.follow(wanted, epoch)
 
     def history_of_consumer(self, consumer: str, before: int | None, limit: int) -> HistoryPage:
         """See ``Watch``."""

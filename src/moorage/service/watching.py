@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError
+from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError, UnavailableError
 from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, KeptChange
 from moorage.rules.journal import is_about, is_of_kind
 from moorage.store.store import Store
@@ -25,6 +25,14 @@ READ_TOGETHER: Final = 1_000
 
 MOST_READ: Final = 5_000
 """Records that one page looks through. A filter that finds none of them gives an empty page."""
+
+
+BOOKMARK_SECONDS: Final = 15.0
+"""Pause after which a stream says how far it is."""
+
+MOST_SECONDS: Final = 60.0
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""How long one stream lasts, and how much it sends."""
 
 
 class Hub:
@@ -55,6 +63,11 @@ class Hub:
                 return True
         return False
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing may wait any longer."""
+        return self._ending.is_set()
+
     def _lead(self, seconds: float) -> None:
         try:
             self._ending.wait(seconds)
@@ -67,6 +80,66 @@ class Hub:
         with self._changed:
             self._seen, self._is_led = seen, False
             self._changed.notify_all()
+
+
+class Following:
+    """Pages of changes for one client, and in the end why there are no more: a text.
+
+    An empty page comes every ``BOOKMARK_SECONDS``. A client that has gone away cannot be seen, and one that
+    reads slowly lets the server keep what it was sent. So after some time, and after so many bytes, the end
+    is ``again``: the client asks again, where it was.
+    """
+
+    def __init__(self, watch: Watch, wanted: ChangeSelection, first: ChangePage) -> None:
+        self._watch = watch
+        self._wanted = wanted
+        self._page = first
+        self._is_first = True
+        self._end: float = time.monotonic() + MOST_SECONDS
+        self._bytes = 0
+        self._state = _OPEN
+
+    def __iter__(self) -> Following:
+        return self
+
+    def __next__(self) -> ChangePage | str:
+        if self._state is not _OPEN:
+            raise StopIteration
+        end = self._reason()
+        if end is None:
+            try:
+                return self._next()
+            except CompactedError:
+                end = "compacted"
+            except DifferentHistoryError:
+                end = "different_history"
+            except UnavailableError:
+                end = "again"
+        self._state = _ENDED
+        return end
+
+    def _reason(self) -> str | None:
+        if self._is_first:
+            return None
+        if self._watch.is_ending:
+            return "stopping"
+        return "again" if time.monotonic() > self._end or self._bytes > MOST_BYTES else None
+
+    def _next(self) -> ChangePage:
+        if not self._is_first:
+            self._page = self._watch.next_page(self._wanted, self._page, BOOKMARK_SECONDS)
+        self._is_first = False
+        self._bytes += sum(len(change.body) for change in self._page.changes)
+        return self._page
+
+    def close(self) -> None:
+        """End, if it has not ended. To be called once at least."""
+        if self._state is not _CLOSED:
+            self._state = _CLOSED
+            self._watch.leave()
+
+
+_OPEN, _ENDED, _CLOSED = "open", "ended", "closed"
 
 
 class Watch:
@@ -93,6 +166,31 @@ class Watch:
             return self._waited(page, wanted, wait_seconds)
         finally:
             self._free.release()
+
+    def follow(self, wanted: ChangeSelection, epoch: str | None) -> Following:
+        """Pages from now on, for as long as ``Following`` says. Raises as ``changes``."""
+        first = self._page(wanted, epoch)
+        if not self._free.acquire(blocking=False):
+            raise BusyError(self._waiters)
+        return Following(self, wanted, first)
+
+    def next_page(self, wanted: ChangeSelection, known: ChangePage, seconds: float) -> ChangePage:
+        """The page after one that is known, once there is one, or an empty one after ``seconds``.
+
+        Raises CompactedError, DifferentHistoryError, UnavailableError.
+        """
+        if not known.more:
+            self._hub.wait(known.revision, seconds)
+        return self._page(_after(wanted, known.next_after), known.epoch)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing may wait any longer."""
+        return self._hub.is_ending
+
+    def leave(self) -> None:
+        """One client less waits."""
+        self._free.release()
 
     def history_of_consumer(self, consumer: str, before: int | None, limit: int) -> HistoryPage:
         """The newest records about a consumer, of those before a revision. Raises UnavailableError."""

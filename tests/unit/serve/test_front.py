@@ -166,3 +166,36 @@ def test_what_is_to_be_called_soon_is_called() -> None:
     AtOnce.call_soon(called.append, "a", context=None)
     AtOnce.call_soon_threadsafe(called.append, "b", context=None)
     assert called == ["a", "b"]
+
+
+def test_an_answer_that_goes_on_is_sent_part_by_part_and_closed() -> None:
+    class Parts:
+        closed = False
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"one"
+            yield b"two"
+
+        def close(self) -> None:
+            self.closed = True
+
+    parts = Parts()
+
+    def application(_: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("X-Accel-Buffering", "no")])
+        return parts
+
+    protocol = answered(application)
+    bodies = [sent for sent in protocol.sent if sent["type"] == "http.response.body"]
+    assert [(sent["body"], sent["more_body"]) for sent in bodies] == [
+        (b"one", True),
+        (b"two", True),
+        (b"", False),
+    ]
+    assert parts.closed
+
+
+def test_a_worker_that_ends_drains_first() -> None:
+    event = threading.Event()
+    Front(Application(), 1, BodyReading(1), event).drain()
+    assert event.is_set()

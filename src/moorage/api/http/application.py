@@ -19,7 +19,7 @@ import falcon
 import orjson
 
 from moorage.api.http import intake
-from moorage.api.http.exchange import NO_BODY, Answer, WsgiApplication
+from moorage.api.http.exchange import NO_BODY, UNBUFFERED, Answer, WsgiApplication
 from moorage.api.http.observer import (
     CLIENTS_ID,
     NO_ROUTE,
@@ -228,6 +228,10 @@ def _write(request: falcon.Request, response: falcon.Response, answer: Answer) -
     if answer.body is not NO_BODY:
         response.content_type = answer.media_type
         response.data = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
+    if answer.stream is not None:
+        response.content_type = answer.media_type
+        response.stream = answer.stream
+        response.set_header(UNBUFFERED, "no")
     if answer.location is not None:
         response.set_header("location", origin(request.env) + answer.location)
     if answer.dated:

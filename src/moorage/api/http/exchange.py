@@ -22,7 +22,8 @@ class Answer(NamedTuple):
     """The answer of a handler. A ``body`` of bytes is already encoded JSON.
 
     ``location`` is a path, prefix included. ``dated`` answers carry cache headers with the time ``modified``
-    (naive UTC), or the present where there is nothing to date. ``headers`` come besides.
+    (naive UTC), or the present where there is nothing to date. ``headers`` come besides. A ``stream`` is sent
+    part by part in place of a body, and closed at its end if it has a method for that.
     """
 
     status: int = 200
@@ -32,3 +33,9 @@ class Answer(NamedTuple):
     modified: datetime | None = None
     headers: Mapping[str, str] = NO_HEADERS
     media_type: str = JSON
+    stream: Iterable[bytes] | None = None
+
+
+UNBUFFERED: Final = "x-accel-buffering"
+"""Header of an answer that is sent part by part. Proxies such as nginx pass each part on at
+once, and so does ``serve.front``."""

@@ -102,6 +102,7 @@ class NativeDesk:
             accept=request.get_header("accept"),
             query=parameters.read(endpoint.parameters, request.query_string),
             name=endpoint.name,
+            last_event_id=request.get_header("last-event-id"),
         )
         key = request.get_header(writes.KEY_HEADER) if endpoint.writes else None
         if key is not None:

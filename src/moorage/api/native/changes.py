@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import orjson
 
-from moorage.api.http.exchange import Answer
+from moorage.api.http import accept
+from moorage.api.http.exchange import JSON, Answer
 from moorage.api.native import problems
 from moorage.api.native.claims import moment
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
@@ -21,8 +24,13 @@ from moorage.api.native.problems import (
     VERSION,
 )
 from moorage.api.native.shapes import INTEGER, TEXT, array, nullable, record, reference
-from moorage.model.journal import ChangeSelection, HistoryPage, KeptChange
+from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, KeptChange
 from moorage.rules.journal import as_seen_by, references
+from moorage.service.watching import Following
+
+LINES: Final = "application/x-ndjson"
+EVENTS: Final = "text/event-stream"
+"""Media types of streams: JSON in lines, and events as browsers take them (SSE)."""
 
 USUAL: Final = 1_000
 """Records of a page, if the request does not say."""
@@ -40,31 +48,82 @@ SHOW_PROVIDERS: Final = "moorage:changes:show_providers"
 def list_(call: NativeCall) -> Answer:
     """List changes."""
     _check_kept(call)
-    query = call.query
-    after = query["after"]
-    page = call.service.changes(
-        ChangeSelection(
-            None if after == "now" else int(after),
-            query.get("limit", USUAL),
-            frozenset(query["kinds"]) if "kinds" in query else None,
-            query.get("tree"),
-            query.get("consumer"),
-            query.get("project_id"),
-        ),
-        query.get("epoch"),
-        float(query.get("wait", "0s")[:-1]),
-    )
+    query, epoch = call.query, call.query.get("epoch")
     own = None if call.may(SHOW_PROVIDERS) else query.get("project_id", "")
-    short = query.get("view") == "refs"
+    show = partial(shown, own=own, short=query.get("view") == "refs")
+    accepted = call.accept or ""
+    for media_type, line in ((EVENTS, _event), (LINES, _line)):
+        if media_type in accepted:
+            wanted = _wanted(call, call.last_event_id or query["after"])
+            stream = Stream(call.service.follow(wanted, epoch), show, line)
+            return Answer(media_type=media_type, stream=stream, headers={"cache-control": "no-store"})
+    accept.check(call.accept)
+    page = call.service.changes(_wanted(call, query["after"]), epoch, float(query.get("wait", "0s")[:-1]))
     return at_revision(
         page.revision,
         {
             "epoch": page.epoch,
             "next_after": page.next_after,
             "more": page.more,
-            "changes": [shown(change, own, short=short) for change in page.changes],
+            "changes": [orjson.Fragment(show(change)) for change in page.changes],
         },
     )
+
+
+def _wanted(call: NativeCall, after: str) -> ChangeSelection:
+    query = call.query
+    return ChangeSelection(
+        None if _AFTER.value(after) == "now" else int(after),
+        query.get("limit", USUAL),
+        frozenset(query["kinds"]) if "kinds" in query else None,
+        query.get("tree"),
+        query.get("consumer"),
+        query.get("project_id"),
+    )
+
+
+class Stream:
+    """The parts of an answer that goes on. ``show`` makes JSON of a record, ``line`` a line of JSON."""
+
+    def __init__(
+        self,
+        following: Following,
+        show: Callable[[KeptChange], bytes],
+        line: Callable[[bytes, int | None, str], bytes],
+    ) -> None:
+        self._following = following
+        self._show = show
+        self._line = line
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for page in self._following:
+                yield self._part(page)
+        finally:
+            self.close()
+
+    def _part(self, page: ChangePage | str) -> bytes:
+        if isinstance(page, str):
+            return self._line(orjson.dumps({"end": page}), None, "end")
+        parts = [self._line(self._show(change), change.revision, "") for change in page.changes]
+        if not page.changes or page.changes[-1].revision != page.next_after:
+            told = orjson.dumps({"bookmark": page.next_after, "epoch": page.epoch})
+            parts.append(self._line(told, page.next_after, "bookmark"))
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Let another client take the place."""
+        self._following.close()
+
+
+def _line(told: bytes, _revision: int | None, _event: str) -> bytes:
+    return told + b"\n"
+
+
+def _event(told: bytes, revision: int | None, event: str) -> bytes:
+    named = f"event: {event}\n".encode() if event else b""
+    known = b"" if revision is None else f"id: {revision}\n".encode()
+    return named + known + b"data: " + told + b"\n\n"
 
 
 def of_consumer(call: NativeCall) -> Answer:
@@ -98,7 +157,7 @@ def _history(call: NativeCall, page: HistoryPage) -> Answer:
         {
             "begins": page.begins,
             "next_before": page.next_before,
-            "changes": [shown(change, None, short=short) for change in page.changes],
+            "changes": [orjson.Fragment(shown(change, None, short=short)) for change in page.changes],
         },
     )
 
@@ -108,7 +167,7 @@ def _check_kept(call: NativeCall) -> None:
         raise problems.refusal(NOT_FOUND, "This service keeps no journal: [moorage] journal is off.")
 
 
-def shown(change: KeptChange, own: str | None, *, short: bool) -> orjson.Fragment:
+def shown(change: KeptChange, own: str | None, *, short: bool) -> bytes:
     """A record in JSON. ``own``: the project that the reader belongs to, None for a reader of everything."""
     is_seen = own is None or change.project_id == own
     head = orjson.dumps(
@@ -133,7 +192,7 @@ def shown(change: KeptChange, own: str | None, *, short: bool) -> orjson.Fragmen
         if own is not None:
             body = as_seen_by(body, own)
         text = orjson.dumps(references(body) if short else body)
-    return orjson.Fragment(head if text == b"{}" else head[:-1] + b"," + text[1:])
+    return head if text == b"{}" else head[:-1] + b"," + text[1:]
 
 
 def _projects(call: NativeCall) -> tuple[str | None]:
@@ -141,6 +200,13 @@ def _projects(call: NativeCall) -> tuple[str | None]:
 
 
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 255}
+
+_AFTER: Final = Parameter(
+    "after",
+    "Changes after this revision; `now` for those from now on.",
+    {"type": "string", "pattern": "^([0-9]{1,18}|now)$"},
+    required=True,
+)
 
 _VIEW: Final = Parameter(
     "view",
@@ -222,12 +288,7 @@ ENDPOINTS: Final = (
         asks_also=(SHOW_PROVIDERS,),
         projects=_projects,
         parameters=(
-            Parameter(
-                "after",
-                "Changes after this revision; `now` for those from now on.",
-                {"type": "string", "pattern": "^([0-9]{1,18}|now)$"},
-                required=True,
-            ),
+            _AFTER,
             Parameter(
                 "epoch",
                 "The history that `after` belongs to, as an earlier answer named it.",
@@ -262,6 +323,7 @@ ENDPOINTS: Final = (
                 "changes": array(reference("Change")),
             }
         ),
+        media_types=(JSON, LINES, EVENTS),
         problems=(NOT_FOUND, COMPACTED, DIFFERENT_HISTORY, BUSY),
         examples=("after=now", "after=now&kinds=allocations&view=refs"),
     ),

@@ -33,7 +33,8 @@ class NativeCall:
 
     ``may`` says whether the policy allows what a further rule names. ``prefix`` is the path that the service
     is mounted under ("" at the root of a host). ``query`` has a value for each parameter that is there.
-    ``body`` is the decoded JSON, valid by its schema. ``accept`` is the header of that name. ``key`` is the
+    ``body`` is the decoded JSON, valid by its schema. ``accept`` and ``last_event_id`` are headers of these
+    names. ``key`` is the
     idempotency key, and ``name`` is the endpoint's.
     """
 
@@ -50,6 +51,7 @@ class NativeCall:
     name: str
     key: str | None = None
     body: Any = None
+    last_event_id: str | None = None
 
 
 NativeHandler = Callable[[NativeCall], Answer]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from moorage.auth.noauth import NoAuth
 from moorage.model.commands import CreateTrait
 from moorage.model.errors import BusyError
 from moorage.model.journal import JournalMode
+from moorage.service import watching
 from moorage.service.facade import Service
 from moorage.store.store import Store
 from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
@@ -188,3 +190,62 @@ def test_a_reader_of_one_project_sees_its_own_consumers_only(sqlite_service: Ser
     assert "adopted" in told["changes"][2]
     for query in (f"after={start}", f"after={start}&project_id=blue"):
         assert problem(client.get(f"{PATH}?{query}"))["code"] == "forbidden"
+
+
+def ended(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let streams end after their first page."""
+    monkeypatch.setattr(watching, "MOST_SECONDS", -1.0)
+
+
+def test_a_stream_of_lines_has_records_a_bookmark_and_an_end(
+    client: NativeClient, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(sqlite_service, monkeypatch)
+    start = sqlite_service.revision()
+    order(sqlite_service, CreateTrait("CUSTOM_A"))
+    order(sqlite_service, CreateTrait("CUSTOM_B"))
+    told = client.get(f"{PATH}?after={start}", accept="application/x-ndjson")
+    assert (told.status, told.headers["content-type"]) == (200, "application/x-ndjson")
+    assert told.headers["x-accel-buffering"] == "no"
+    lines = [json.loads(line) for line in told.body.splitlines()]
+    assert [line.get("revision") for line in lines] == [start + 1, start + 2, None]
+    assert lines[0]["traits"] == {"CUSTOM_A": [False, True]}
+    assert lines[2] == {"end": "again"}
+    filtered = client.get(f"{PATH}?after={start}&kinds=allocations", accept="application/x-ndjson")
+    epoch = sqlite_service._store.epoch()
+    assert [json.loads(line) for line in filtered.body.splitlines()] == [
+        {"bookmark": start + 2, "epoch": epoch},
+        {"end": "again"},
+    ]
+
+
+def test_a_browser_resumes_after_the_last_event_that_it_has(
+    client: NativeClient, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(sqlite_service, monkeypatch)
+    start = sqlite_service.revision()
+    order(sqlite_service, CreateTrait("CUSTOM_A"))
+    order(sqlite_service, CreateTrait("CUSTOM_B"))
+    told = client.get(f"{PATH}?after=0", accept="text/event-stream", last_event_id=str(start + 1))
+    first, end = told.body.decode().strip().split("\n\n")
+    assert first.startswith(f'id: {start + 2}\ndata: {{"revision":{start + 2},')
+    assert end == 'event: end\ndata: {"end":"again"}'
+    refused = client.get(f"{PATH}?after=0", accept="text/event-stream", last_event_id="x")
+    assert problem(refused)["code"] == "invalid_request"
+    assert client.get(f"{PATH}?after=0", accept="text/html").status == 406
+
+
+def test_a_stream_that_cannot_begin_is_an_error_and_one_that_ended_leaves_its_place(
+    client: NativeClient, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(sqlite_service, monkeypatch)
+    present = sqlite_service.revision()
+    asked = client.get(f"{PATH}?after={present + 1}", accept="application/x-ndjson")
+    assert problem(asked)["code"] == "different_history"
+    watch = sqlite_service._watch
+    places = watch._free._value
+    assert client.get(f"{PATH}?after=now", accept="application/x-ndjson").status == 200
+    assert watch._free._value == places
+    for _ in range(places):
+        watch._free.acquire()
+    assert problem(client.get(f"{PATH}?after=now", accept="application/x-ndjson"))["code"] == "busy"

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from moorage.api.http.exchange import JSON
 from moorage.api.native.kept_explanations import KeptForms
 from moorage.api.native.openapi import EVERYTHING, document, problems_of
 from moorage.model.commands import CreateProvider, SetInventories
@@ -74,7 +75,7 @@ def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite
     for each in EVERYTHING:
         if each.rule is not None:
             assert each.examples, f"{each.name} has no example"
-        if not each.sends_json:
+        if JSON not in each.media_types:
             continue
         for example in each.examples or ("",):
             query = example if isinstance(example, str) else ""
