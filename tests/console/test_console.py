@@ -208,6 +208,41 @@ def test_a_query_as_typed_finds_candidates(console: Opened) -> None:
     assert "/tree?id=" in page.address
 
 
+@pytest.fixture
+def writing(browser: Driven, tmp_path: Path) -> Iterator[Opened]:
+    """As ``console``, of a service whose console may claim."""
+    browser.complaints()
+    browser.resize(*WIDE)
+    database = f"sqlite:///{tmp_path}/writing.sqlite"
+    with running_service(
+        database, tmp_path, variables={"OS_PLACEMENT_MOORAGE__CONSOLE_WRITES": "true"}
+    ) as port:
+        with resources.as_file(resources.files("moorage.cli") / "demo.yaml") as path:
+            moorage("load", str(path), "--database", database)
+        yield Opened(browser, f"http://127.0.0.1:{port}")
+    assert browser.complaints() == []
+
+
+def test_what_a_search_finds_is_claimed(writing: Opened) -> None:
+    page = writing.open("search?q=resources%3DVCPU%3A2")
+    page.until_text("candidates")
+    page.click_text("Claim the best place")
+    text = page.until_text("Claimed on", ".granted")
+    assert "best of" in text
+    assert "pack 0." in text
+    for width, height in (WIDE, NARROW):
+        page.resize(width, height)
+        assert page.run("return document.documentElement.scrollWidth") <= width
+    page.click(".granted a[href*=consumer]")
+    page.until_text("VCPU")
+
+
+def test_a_console_that_only_reads_offers_no_claim(console: Opened) -> None:
+    page = console.open("search?q=resources%3DVCPU%3A2")
+    page.until_text("candidates")
+    assert "Claim" not in page.text("main")
+
+
 def test_a_request_is_built_by_the_form(console: Opened) -> None:
     page = console.open("search")
     page.type("[aria-label='Resource class']", "PGPU")

@@ -210,6 +210,12 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         help="Serve the console, pages for browsers, at /moorage/console/, and lead browsers that open / "
         "there. Its files need no token and show nothing of the account.",
     ),
+    cfg.BoolOpt(
+        "console_writes",
+        default=False,
+        help="The page Search of the console offers to claim what it finds. The policy decides as for any "
+        "client. With noauth2, each client that reaches the service may claim.",
+    ),
     *WRITE_OPTIONS,
     *LIMIT_OPTIONS,
     *TELEMETRY_OPTIONS,

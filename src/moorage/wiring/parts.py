@@ -177,7 +177,9 @@ def build_application(
     at: dict[str, WsgiApplication] = {}
     placed = reachable(placement)
     if value_of(settings.conf, MOORAGE_GROUP, "console"):
-        below[console.PATH] = console.Console(access.strategy(settings.conf))
+        below[console.PATH] = console.Console(
+            access.strategy(settings.conf), writes=value_of(settings.conf, MOORAGE_GROUP, "console_writes")
+        )
         at = dict.fromkeys(("", "/"), console.Door(placed))
     return telemetry.front(placed, service.check_ready, sources, listens=listens, below=below, at=at)
 

@@ -90,7 +90,9 @@ def test_the_path_without_a_slash_leads_to_the_one_with_it_under_any_prefix() ->
 
 
 def test_the_pages_learn_how_clients_are_authenticated() -> None:
-    assert get(Console("keystone"), f"{PATH}/settings.json").json == {"auth_strategy": "keystone"}
+    told = get(Console("keystone"), f"{PATH}/settings.json").json
+    assert told == {"auth_strategy": "keystone", "writes": False}
+    assert get(Console("keystone", writes=True), f"{PATH}/settings.json").json["writes"] is True
 
 
 @each("path", [name for name in sorted(FILES) if name.endswith((".js", ".css", ".html"))])

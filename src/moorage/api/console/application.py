@@ -44,11 +44,15 @@ StartResponse = Callable[..., Any]
 
 
 class Console:
-    """Sends the files of the console. ``strategy`` is how the service authenticates its clients."""
+    """Sends the files of the console. ``strategy`` is how the service authenticates its clients.
 
-    def __init__(self, strategy: str) -> None:
+    ``writes``: the pages offer to claim. The policy still decides what a client may do.
+    """
+
+    def __init__(self, strategy: str, *, writes: bool = False) -> None:
         files = packaged_files()
-        files[SETTINGS] = static_file(SETTINGS, json.dumps({"auth_strategy": strategy}).encode())
+        settings = json.dumps({"auth_strategy": strategy, "writes": writes})
+        files[SETTINGS] = static_file(SETTINGS, settings.encode())
         document = files[DOCUMENT]
         self._files: Mapping[str, StaticFile] = {**files, "": document, **dict.fromkeys(PAGES, document)}
 

@@ -8,13 +8,14 @@ const KEPT = "moorage.token";
 const TRY_AGAIN_MILLISECONDS = 700;
 
 export class ApiError extends Error {
-  constructor({ status = 0, title, detail, code = "", requestId = "" }) {
+  constructor({ status = 0, title, detail, code = "", explanation, requestId = "" }) {
     super(detail || title);
-    Object.assign(this, { status, title, detail, code, requestId });
+    Object.assign(this, { status, title, detail, code, explanation, requestId });
   }
 }
 
 let strategy = "";
+let writes = false;
 let features = new Set();
 let askForToken = async () => {};
 
@@ -23,11 +24,16 @@ export async function connect(ask) {
   askForToken = ask;
   const settings = await (await fetch("settings.json")).json();
   strategy = settings.auth_strategy;
+  writes = settings.writes;
   const versions = await request("moorage");
   features = new Set(versions.data.versions.flatMap(version => version.features));
 }
 
 export const can = feature => features.has(feature);
+export const mayWrite = () => writes;
+
+/** A new idempotency key. A page that came over plain HTTP has no `crypto.randomUUID`. */
+export const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map(one => one.toString(16).padStart(2, "0")).join("");
 export const trustsAll = () => strategy === "noauth2";
 export const strategyName = () => strategy;
 
@@ -39,10 +45,11 @@ export function keepToken(value) {
 }
 
 /**
- * Sends one request; `query` is an object or a string. A path under `moorage` is the native API's.
+ * Sends one request; `query` is an object or a string. A path under `moorage` is the native API's. With a `key`
+ * it takes effect once, however often it is sent.
  * @returns {Promise<{data: any, revision: number|null, requestId: string, milliseconds: number}>}
  */
-export async function request(path, { query = "", body, signal } = {}) {
+export async function request(path, { query = "", body, signal, key } = {}) {
   const address = new URL(path, SERVICE);
   address.search = typeof query === "string" ? query : new URLSearchParams(query).toString();
   let asked = false;
@@ -50,10 +57,10 @@ export async function request(path, { query = "", body, signal } = {}) {
     const begun = performance.now();
     let answer;
     try {
-      answer = await fetch(address, options(path, body, signal));
+      answer = await fetch(address, options(path, body, signal, key));
     } catch (error) {
       if (signal?.aborted) throw error;
-      if (attempt < 2 && body === undefined) { await pause(); continue; }
+      if (attempt < 2 && (body === undefined || key)) { await pause(); continue; }
       throw new ApiError({
         title: "The service does not answer",
         detail: `Nothing came back from ${SERVICE.host}. It may be stopped, or the network is away.`,
@@ -76,11 +83,12 @@ export async function request(path, { query = "", body, signal } = {}) {
   }
 }
 
-function options(path, body, signal) {
+function options(path, body, signal, key) {
   const headers = { Accept: "application/json" };
   if (token()) headers["X-Auth-Token"] = token();
   if (!path.startsWith("moorage")) headers["OpenStack-API-Version"] = PLACEMENT;
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (key) headers["Idempotency-Key"] = key;
   return {
     method: body === undefined ? "GET" : "POST", headers, signal, cache: "no-store", credentials: "omit",
     body: body === undefined ? undefined : JSON.stringify(body),
@@ -99,6 +107,7 @@ async function refused(answer) {
     title: first.title || answer.statusText || `Status ${answer.status}`,
     detail: first.detail || told.message || "",
     code: first.code ?? "",
+    explanation: first.explanation,
     requestId: first.request_id || answer.headers.get("x-openstack-request-id") || "",
   });
 }

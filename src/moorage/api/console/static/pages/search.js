@@ -1,8 +1,9 @@
 /** Search: an ask, built or pasted, and what it finds, or why it finds nothing. */
 
 import { asksForSomething, newGroup, parse, queryIn, relaxed, toQuery } from "../ask.js";
-import { can, namesOf, request } from "../api.js";
+import { can, mayWrite, namesOf, request } from "../api.js";
 import { amount, count, cut, debounced, fill, h, say, several, short } from "../dom.js";
+import { claimPanel } from "../parts/claim.js";
 import { bar, problem, state, waiting } from "../parts/elements.js";
 import { explanationView } from "../parts/explanation.js";
 import { change, href } from "../router.js";
@@ -38,6 +39,7 @@ class SearchPage {
     });
     this.form = h("div", { class: "ask" });
     this.answer = h("div", { "aria-busy": "false" });
+    this.claim = h("div", {});
     this.soon = debounced(() => this.note(), PAUSE_MILLISECONDS);
     this.lists = h("div", {}, h("datalist", { id: "known-classes" }), h("datalist", { id: "known-traits" }));
     fill(main,
@@ -45,7 +47,7 @@ class SearchPage {
       h("div", { class: "split" },
         h("section", { class: "panel", "aria-label": "The request" }, h("h2", {}, "Query"), this.box,
           h("h2", { style: { margin: "12px 0 8px" } }, "The same as a form"), this.form, this.lists),
-        h("section", { "aria-label": "The answer" }, this.answer)));
+        h("section", { "aria-label": "The answer" }, this.claim, this.answer)));
     names().then(found => {
       const [classes, traits] = this.lists.children;
       fill(classes, found.classes.map(value => h("option", { value })));
@@ -142,6 +144,7 @@ class SearchPage {
     this.stop?.abort();
     const stop = (this.stop = new AbortController());
     const { query, limit, answer } = this;
+    if (this.offered !== query) { this.offered = null; fill(this.claim); }
     if (!asksForSomething(parse(query))) {
       fill(answer, state("What shall fit?",
         h("p", {}, "Paste the query of a request from a log of Nova, or fill in the form. The answer follows as you type."),
@@ -162,6 +165,7 @@ class SearchPage {
   async find(query, limit, signal) {
     const bounded = `${query.replace(/(^|&)limit=[^&]*/, "")}&limit=${limit}`;
     const { data, milliseconds } = await request("allocation_candidates", { query: bounded, signal });
+    if (data.allocation_requests.length) this.offer(query);
     if (data.allocation_requests.length) return this.candidates(data, limit, milliseconds, signal);
     if (!can("explain"))
       return state("Nothing fits", h("p", {}, "No tree can serve this request now. This service does not explain why: its version has no feature “explain”."));
@@ -171,6 +175,13 @@ class SearchPage {
       this.box.value = relaxed(query, changes, told.data.constraints);
       change({ q: this.box.value, limit: "", in_tree: "" });
     });
+  }
+
+  /** Offers to claim, if the service lets its console do so. A claim that was made stays in sight. */
+  offer(query) {
+    if (!mayWrite() || !can("claims") || this.offered === query) return;
+    this.offered = query;
+    fill(this.claim, claimPanel(query, () => this.run()));
   }
 
   async candidates({ allocation_requests: found, provider_summaries: summaries }, limit, milliseconds, signal) {
