@@ -4,7 +4,8 @@
 
 Nodes are those of the first file that have GPUs. Tasks are those of the second file in order of name,
 permuted by the seed, and cut or extended by draws with replacement to 130 % of the GPUs. Each one is claimed
-by ``POST /moorage/v1/claims``, and nothing leaves. The figure is the share of GPUs that is allocated. It is
+by ``POST /moorage/v1/claims``, and nothing leaves. For ``slots`` the mix of all tasks is given in a profile,
+or learnt from those that arrive (``--mix``). The figure is the share of GPUs that is allocated. It is
 the mean over the arrivals at which the GPUs asked for so far round to 100 % of all. The run ends there, since
 later arrivals change no figure. ``--whole`` replays them too.
 
@@ -18,6 +19,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -39,11 +41,15 @@ from benchmarks.openb import Packing
 from benchmarks.placing import verified
 from benchmarks.replay import WHOLE_GPU, Node, Task
 from benchmarks.services import Moorage
-from moorage.model.orders import RANDOM, STRATEGIES
+from moorage.model.orders import RANDOM, SLOTS, STRATEGIES
 from tests.servers.databases import SQLITE, fresh_database
 
 PUBLISHED: Final = {"default": 95.23, "multigpu20": 95.53, "gpuspec33": 87.84}
 """Figures that the authors of FGD publish, by the name of the trace."""
+
+GIVEN: Final = "given"
+LEARNT: Final = "learnt"
+"""Where the mix of ``slots`` comes from."""
 
 PREFIX: Final = "openb_pod_list_"
 """What the files of tasks begin with."""
@@ -83,8 +89,14 @@ class Run:
         return self.arrived / self.seconds
 
 
+PROFILE: Final = "packing"
+"""The profile of ``slots``."""
+
+
 def order_of(strategy: str, seed: int, arrival: int) -> dict[str, Any]:
     """The order of an arrival. Chance is different for each one, and the same again in the next run."""
+    if strategy == SLOTS:
+        return {"profile": PROFILE}
     return {"strategy": strategy, "seed": (seed << 32) + arrival if strategy == RANDOM else 0}
 
 
@@ -157,6 +169,22 @@ def replay(service: Moorage, tasks: Sequence[Task], gpus: int, run: Run, options
     run.figure = packing.figure
 
 
+def profiles_of(tasks: Sequence[Task], mix: str) -> str:
+    """A file of profiles for ``slots``: with the mix of all tasks, or one that learns it."""
+    profile: dict[str, Any] = {"strategy": SLOTS}
+    if mix == GIVEN:
+        counts = Counter(json.dumps(openb.ask(task)) for task in tasks)
+        profile["mix"] = [{"ask": json.loads(text), "share": count} for text, count in counts.items()]
+    return json.dumps({"profiles": {PROFILE: profile}})
+
+
+class Ordering(Moorage):
+    """Moorage with a file of profiles."""
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {"OS_MOORAGE__PROFILES_FILE": str(self._folder / "profiles.yaml")}
+
+
 def measured(nodes: Sequence[Node], tasks: Sequence[Task], seed: int, options: argparse.Namespace) -> Run:
     """A run on a service and a database of its own. Raises RequestFailedError, OSError, ValueError."""
     gpus = sum(node.gpus for node in nodes)
@@ -164,7 +192,8 @@ def measured(nodes: Sequence[Node], tasks: Sequence[Task], seed: int, options: a
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
         url = stack.enter_context(fresh_database(options.database, folder))
-        service = Moorage(url, folder, 1)
+        (folder / "profiles.yaml").write_text(profiles_of(tasks, options.mix))
+        service = Ordering(url, folder, 1)
         service.prepare()
         chance = Random(SEED)
         loader.load(url, openb.trees(nodes, chance, by_name=options.ties == "name"), chance)
@@ -200,7 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "at_once": options.at_once,
         "published_fgd": PUBLISHED.get(trace),
     }
-    path = options.output / f"packing-{trace}-{options.strategy}-{options.ties}.json"
+    label = options.strategy if options.strategy != SLOTS else f"{SLOTS}-{options.mix}"
+    found["mix"] = options.mix if options.strategy == SLOTS else None
+    path = options.output / f"packing-{trace}-{label}-{options.ties}.json"
     runs: list[Run] = []
     with running_server(options.database):
         found["run"] = described_machine(options.database, options.output)
@@ -286,6 +317,12 @@ def parser() -> argparse.ArgumentParser:
         choices=("seed", "name"),
         default="seed",
         help="what decides between nodes of equal score: the order's seed, or the nodes' names",
+    )
+    made.add_argument(
+        "--mix",
+        choices=(GIVEN, LEARNT),
+        default=GIVEN,
+        help="for slots: the mix of all tasks is given, or learnt from those that arrive",
     )
     made.add_argument("--at-once", type=at_least_one, default=1, help="claims in one request")
     made.add_argument("--whole", action="store_true", help="go on to the last task")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -10,6 +11,7 @@ from moorage.model.orders import Order, Wish
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import ProviderRecord
 from tests.oracle.candidates import Canonical, Oracle, held, limit_of
+from tests.oracle.slots import SlotsOracle
 
 BILLION = 1_000_000_000
 MASK = (1 << 64) - 1
@@ -19,7 +21,7 @@ MASK = (1 << 64) - 1
 class Placed:
     """A placement of a tree. ``rank``: less the score in billionths, tie, id of the root."""
 
-    rank: tuple[int, int, int]
+    rank: tuple[int, int | str, int]
     candidate: Canonical
 
 
@@ -43,8 +45,9 @@ def tie_of(uuid: str, seed: int) -> int:
 class OrderOracle:
     """All rankings of one fixed set of records."""
 
-    def __init__(self, records: Iterable[ProviderRecord]) -> None:
+    def __init__(self, records: Iterable[ProviderRecord], slots: SlotsOracle | None = None) -> None:
         self.oracle = Oracle(records)
+        self.slots = slots
         self.trees: dict[int, list[ProviderRecord]] = {}
         for record in self.oracle.records:
             self.trees.setdefault(record.root_id, []).append(record)
@@ -66,19 +69,25 @@ class OrderOracle:
         """Every placement of every tree, in no order."""
         found: set[Placed] = set()
         for anchor in self.oracle.allowed_anchors(request):
-            tie = 0 if order.strategy == "first" else tie_of(anchor.uuid, order.seed or 0)
+            tie: int | str = 0 if order.strategy == "first" else tie_of(anchor.uuid, order.seed or 0)
+            if order.strategy == "slots":
+                tie = anchor.name
             for combination in product(*(self.oracle.options(group, anchor) for group in request.groups)):
                 if self.oracle.stands(combination, request):
                     giving: dict[int, set[str]] = {}
+                    amounts: Counter[tuple[int, str]] = Counter()
                     for option in combination:
-                        for record, name, _ in option.serving:
+                        for record, name, amount in option.serving:
                             giving.setdefault(record.id, set()).add(name)
+                            amounts[record.id, name] += amount
                     outside = {
                         identifier: names
                         for identifier, names in giving.items()
                         if self.oracle.by_id[identifier].root_id != anchor.id
                     }
                     score = self.score(anchor.id, outside, request, order)
+                    if order.strategy == "slots" and self.slots is not None:
+                        score += -self.slots.cost(amounts) / BILLION
                     found.add(
                         Placed(
                             (-round(score * BILLION), tie, anchor.id),
@@ -110,7 +119,7 @@ class OrderOracle:
     def strategy_part(
         self, tree: list[ProviderRecord], outside: dict[int, set[str]], asked: dict[str, int], order: Order
     ) -> float:
-        if order.strategy in ("first", "random"):
+        if order.strategy in ("first", "random", "slots"):
             return 0.0
         weights = {name: order.weights.get(name, 1.0) for name in sorted(asked)}
         total = sum(weights.values())

@@ -49,6 +49,7 @@ WORK = {
     "service.committer:Committer": "writes that wait, one per thread",
     "service.lookalikes:Lookalikes": "a group of writes",
     "search.order.board:Board._ahead": "a group of writes",
+    "search.order.chances:MixTerms.asked": "the mix itself",
     "service.placing:SnapshotStock._places": "a request",
     "service.unmet:UnmetRecorder._handed": "searches that wait for the next round",
     "service.unmet:UnmetRecorder._repeats": "searches that wait for the next write",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Final
 
+from moorage.model.mixes import Mix
 from moorage.model.requests import Candidate, ProviderSummary
 from moorage.model.valueclass import valueclass
 
@@ -15,8 +16,9 @@ RANDOM: Final = "random"
 PACK: Final = "pack"
 SPREAD: Final = "spread"
 BEST_FIT: Final = "best_fit"
+SLOTS: Final = "slots"
 
-STRATEGIES: Final = (FIRST, RANDOM, PACK, SPREAD, BEST_FIT)
+STRATEGIES: Final = (FIRST, RANDOM, PACK, SPREAD, BEST_FIT, SLOTS)
 """All strategies."""
 
 PREFER: Final = "prefer"
@@ -82,6 +84,10 @@ class Order:
     ``largest`` is by resource class the capacity that ``best_fit`` compares with, and ``rare`` are the traits
     and classes that make a tree special. Without them the state of the cloud decides.
 
+    ``slots`` weighs what a mix of requests loses. It counts devices of the class ``scored``; without it the
+    mix and the cloud decide. ``mix`` is given by an operator. ``learned`` is the name under which a mix is
+    learnt from arrivals; with None it is not. A mix that is given holds until enough is learnt.
+
     Raises ValueError for what is no order.
     """
 
@@ -94,6 +100,9 @@ class Order:
     among_best: int = 1
     largest: Mapping[str, float] = field(default_factory=dict)
     rare: frozenset[str] | None = None
+    scored: str | None = None
+    mix: Mix | None = None
+    learned: str | None = ""
     key: Hashable = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +123,7 @@ class Order:
             self.among_best,
             tuple(self.largest.items()),
             self.rare,
+            *self.market,
         )
         set_field(self, "key", key)
 
@@ -141,6 +151,11 @@ class Order:
         return hash(self.key)
 
     @property
+    def market(self) -> tuple[str | None, str | None, str | None]:
+        """What the prices of ``slots`` depend on, besides the cloud and arrivals."""
+        return self.scored, None if self.mix is None else self.mix.key, self.learned
+
+    @property
     def by_chance(self) -> bool:
         """Whether the order asks for chance, and has no seed for it."""
         return self.seed is None and (self.strategy == RANDOM or self.among_best > 1)
@@ -155,12 +170,14 @@ class Order:
     def size(self) -> int:
         """Upper bound on the bytes of memory."""
         named = len(self.weights) + len(self.prefer) + len(self.avoid) + len(self.largest)
-        return ORDER_BYTES + NAME_BYTES * (named + len(self.rare or ()))
+        shapes = 0 if self.mix is None else len(self.mix.shares)
+        return ORDER_BYTES + NAME_BYTES * (named + len(self.rare or ())) + SHAPE_BYTES * shapes
 
 
 ORDER_BYTES: Final = 1_500
 NAME_BYTES: Final = 300
-"""Bytes of an order, and of each thing that it names."""
+SHAPE_BYTES: Final = 2_000
+"""Bytes of an order, of each thing that it names, and of each shape of its mix."""
 
 
 def check_weight(weight: float) -> None:

@@ -59,6 +59,7 @@ from moorage.service.follower import Follower
 from moorage.service.live_index import LiveIndex
 from moorage.service.observer import Observer
 from moorage.service.placing import Chooser, Placer, searched
+from moorage.service.pricing import Markets
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
 from moorage.service.watching import Following, Watch
@@ -151,7 +152,8 @@ class Service:
         self._index = LiveIndex(store, observer, self._kept.forget)
         self._explaining = threading.BoundedSemaphore(MOST_EXPLANATIONS)
         self._memory = Memory()
-        self._chooser = Chooser(self._memory)
+        self._markets = Markets(lambda: self._index.ask_at(lambda snapshot: snapshot)[1])
+        self._chooser = Chooser(self._memory, self._markets.prices)
         placer = Placer(self._index, self._chooser, settings.commit.place_step_limit)
         self._committer = Committer(store, settings.commit, observer, self._index, placer)
         self._orders = OrderMemory(self._memory)
@@ -170,6 +172,7 @@ class Service:
         """Close the connections to the database."""
         self._compactor.stop()
         self._follower.stop()
+        self._markets.stop()
         if self._unmet is not None:
             self._unmet.stop()
         self._store.close()
@@ -180,6 +183,7 @@ class Service:
         """
         self._compactor.start()
         self._follower.start()
+        self._markets.start()
         if self._unmet is not None:
             self._unmet.start()
 
@@ -230,6 +234,8 @@ class Service:
 
         Raises also SearchLimitError.
         """
+        self._markets.ready(command.orders)
+        self._markets.arrive(command.requests, command.orders)
         outcome = self._committer.outcome(command, requester, key)
         deadline = time.monotonic() + self._settings.commit.deadline_seconds
         while isinstance(outcome.error, HardToPlaceError | ChoiceGoneError):
@@ -507,7 +513,8 @@ class Service:
         settings = self._settings.search
         seeded = order.seeded(lambda: self._random.randrange(MOST_SEED))
         try:
-            return ordered(snapshot, request, seeded, settings, memory=self._orders)
+            prices = self._markets.prices(order)
+            return ordered(snapshot, request, seeded, settings, memory=self._orders, prices=prices)
         except SearchLimitError:
             if not settings.truncate:
                 raise
@@ -529,6 +536,7 @@ class Service:
         that finds nothing is explained later.
         """
         settings = self._settings.search
+        self._markets.ready([order])
 
         def answer(snapshot: Snapshot) -> tuple[Snapshot, Ranking]:
             return snapshot, best(
@@ -540,6 +548,7 @@ class Service:
                 summaries=summaries,
                 memory=self._orders,
                 step_limit=settings.step_limit,
+                prices=self._markets.prices(order),
             )
 
         revision, (snapshot, found) = self._index.ask_at(answer)
@@ -555,6 +564,10 @@ class Service:
         settings, memory = self._settings.search, self._memory
         # Clients that do not know nested providers get their candidates as ever.
         order = None if request.one_provider_per_tree else self._order_of_searches()
+        if order is not None:
+            # What such clients claim afterwards does not say what was asked for.
+            self._markets.ready([order])
+            self._markets.arrive([request], [order])
 
         def answer(snapshot: Snapshot) -> tuple[Snapshot, SearchResult]:
             if order is not None and order.by_chance:

@@ -31,6 +31,7 @@ from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
 from moorage.search.match.plan import Work
 from moorage.search.order.board import Amounts, Board, NotLoneError
+from moorage.search.order.chances import Prices
 from moorage.search.order.ranking import OrderMemory, best
 from moorage.service.binding import Bind, PutOffError
 from moorage.service.live_index import Indexed, LiveIndex
@@ -55,8 +56,12 @@ def limited(request: CandidateRequest) -> CandidateRequest:
 class Chooser:
     """Chooses the best candidate of a request, the first one where no order is given."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(
+        self, memory: Memory, prices: Callable[[Order], Prices | None] = lambda _order: None
+    ) -> None:
+        """``prices`` gives the present ones of an order."""
         self._memory = memory
+        self._prices = prices
         self._orders = OrderMemory(memory)
         self._random = random.Random(0)  # noqa: S311 - nothing is drawn from it
 
@@ -73,7 +78,14 @@ class Chooser:
         ) -> Chosen | None:
             if order is not None:
                 ranking = best(
-                    snapshot, request, order, 1, memory=self._orders, step_limit=step_limit, work=work
+                    snapshot,
+                    request,
+                    order,
+                    1,
+                    memory=self._orders,
+                    step_limit=step_limit,
+                    prices=self._prices(order),
+                    work=work,
                 )
                 for ranked in ranking.candidates:
                     chosen = ranked.candidate

@@ -71,7 +71,10 @@ def read(path: Path, required: str | None = None) -> Profiles:
 def _profiles(data: Any) -> Profiles:
     strict.check(data, _VALIDATOR)
     return Profiles(
-        {name: orders.decode(given, None, at=("profiles", name)) for name, given in data["profiles"].items()},
+        {
+            name: orders.decode_profile(given, name, ("profiles", name))
+            for name, given in data["profiles"].items()
+        },
         data.get("default"),
     )
 

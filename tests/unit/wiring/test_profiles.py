@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from moorage.model.errors import ConfigurationError
+from moorage.model.mixes import Mix
 from moorage.model.orders import NO_PROFILES, Order, wishes
+from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.wiring import profiles
 from moorage.wiring.options import read_options
 from moorage.wiring.profiles import ProfilesFile, profiles_from, read
@@ -54,9 +56,45 @@ def test_profiles_are_orders_by_name(file: Path) -> None:
     }
 
 
+def test_a_profile_gives_a_mix_or_learns_it(tmp_path: Path) -> None:
+    path = tmp_path / "profiles.yaml"
+    path.write_text(
+        """
+profiles:
+  learnt: {strategy: slots, scored: CUSTOM_GPU}
+  given:
+    strategy: slots
+    mix:
+      - {ask: {groups: {"": {resources: {VCPU: 1}}}}, share: 3}
+      - {ask: {groups: {"": {resources: {VCPU: 4}}}}}
+  both: {strategy: slots, learn: true, mix: [{ask: {groups: {"": {resources: {VCPU: 1}}}}}]}
+"""
+    )
+    small, large = (CandidateRequest((RequestGroup("", {"VCPU": amount}),)) for amount in (1, 4))
+    assert read(path).orders == {
+        "learnt": Order("slots", scored="CUSTOM_GPU", learned="learnt"),
+        "given": Order("slots", mix=Mix.of([(small, 3), (large, 1)]), learned=None),
+        "both": Order("slots", mix=Mix.of([(small, 1)]), learned="both"),
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("profiles: {a: {strategy: slots, learn: false}}", "slots needs a mix, or learns one"),
+        ("profiles: {a: {strategy: slots, mix: []}}", "/profiles/a/mix"),
+        (
+            "profiles: {a: {strategy: slots, mix: [{ask: {query: 'resources=VCPU:1'}}]}}",
+            "/profiles/a/mix/0/ask/query",
+        ),
+        (
+            "profiles: {a: {strategy: slots, mix: [{ask: {groups: {'': {resources: {}}}}}]}}",
+            "/profiles/a/mix/0/ask/groups",
+        ),
+        (
+            "profiles: {a: {strategy: slots, mix: [{ask: {groups: {'': {resources: {A: 1}}}}, share: 0}]}}",
+            "/profiles/a/mix/0/share",
+        ),
         ("profiles: [", "cannot be understood"),
         ("profiles: {a: {weights: {VCPU: .inf}}}", "cannot be understood"),
         ("? [1, 2]\n: 3", "cannot be understood"),

@@ -196,10 +196,10 @@ def decode(ask: Mapping[str, Any], read_query: ReadQuery, limits: Limits, at: Pl
     """
     if "query" not in ask:
         try:
-            return _KNOWN.of(orjson.dumps(ask), lambda: DecodedAsk(_request(ask, at)))
+            return _KNOWN.of(orjson.dumps(ask), lambda: DecodedAsk(of_groups(ask, at)))
         except orjson.JSONEncodeError:
             # Numbers beyond 64 bits, and halves of surrogate pairs, have no such text.
-            return DecodedAsk(_request(ask, at))
+            return DecodedAsk(of_groups(ask, at))
     others = sorted(ask.keys() - {"query"})
     if others:
         raise fault(f"query is the whole Ask: {others[0]} must not stand beside it.", *at, others[0])
@@ -253,7 +253,8 @@ def _pasted(text: str, read_query: ReadQuery, limits: Limits, at: Place) -> Deco
 # An Ask as JSON
 
 
-def _request(ask: Mapping[str, Any], at: Place) -> CandidateRequest:
+def of_groups(ask: Mapping[str, Any], at: Place) -> CandidateRequest:
+    """Decode an Ask that is valid by ``SCHEMA`` and has no query. Raises WireError (400)."""
     if "groups" not in ask:
         raise fault("An Ask has groups, or a query.", *at)
     groups = {suffix: _group(suffix, group, at) for suffix, group in ask["groups"].items()}

@@ -12,11 +12,13 @@ import orjson
 from moorage.api.http import quoting
 from moorage.api.http.validation import Schema, canonical
 from moorage.api.http.wire_error import WireError
+from moorage.api.native import ask
 from moorage.api.native.endpoint import NativeCall
 from moorage.api.native.names import nearest
 from moorage.api.native.problems import UNKNOWN_NAME, refusal
 from moorage.api.native.strict import MAX_QUOTE, fault, pointer_of
 from moorage.model.cache import MIB, Cache
+from moorage.model.mixes import Mix
 from moorage.model.orders import (
     MOST_AMONG,
     MOST_CAPACITY,
@@ -24,11 +26,13 @@ from moorage.model.orders import (
     MOST_RARE,
     MOST_SEED,
     MOST_WEIGHT,
+    SLOTS,
     STRATEGIES,
     Order,
     Ranking,
     Wish,
 )
+from moorage.model.requests import CandidateRequest
 from moorage.model.valueclass import valueclass
 from moorage.model.values import KnownNames
 
@@ -62,6 +66,9 @@ def _wishes(about: str) -> Schema:
     }
 
 
+MOST_ASKS: Final = 4_096
+"""The most asks of a mix. The heaviest shapes count."""
+
 PROFILE_NAME: Final[Schema] = {"type": "string", "pattern": "^[a-zA-Z0-9_.-]{1,64}$"}
 
 _PROPERTIES: Final[Schema] = {
@@ -69,7 +76,8 @@ _PROPERTIES: Final[Schema] = {
         "type": "string",
         "enum": list(STRATEGIES),
         "description": "`pack`: the fullest trees first. `spread`: the emptiest. `best_fit`: those that "
-        "have least left. `random`, `first`: by chance, or by age. `first` is the default.",
+        "have least left. `slots`: those that lose least of what the usual requests need. `random`, "
+        "`first`: by chance, or by age. `first` is the default.",
     },
     "weights": _by_class("What each class counts for the strategy: 1 where it is not named.", _WEIGHT),
     "prefer": _wishes("What raises the score of a tree."),
@@ -101,11 +109,39 @@ _PROPERTIES: Final[Schema] = {
         "type": "array",
         "items": _NAME,
     },
+    "scored": {
+        **_NAME,
+        "description": "The class of the devices that `slots` counts. Without it the service chooses: of the "
+        "classes that providers below a root have, or else of all, the one that is asked for most.",
+    },
+}
+
+_MIX: Final[Schema] = {
+    "description": "The requests that usually come, for `slots`.",
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "ask": {**ask.SCHEMA, "description": "A request, as groups."},
+            "share": {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_WEIGHT},
+        },
+        "required": ["ask"],
+        "additionalProperties": False,
+    },
+    "minItems": 1,
+    "maxItems": MOST_ASKS,
 }
 
 PROFILE_SCHEMA: Final[Schema] = {
     "type": "object",
-    "properties": _PROPERTIES,
+    "properties": {
+        **_PROPERTIES,
+        "mix": _MIX,
+        "learn": {
+            "type": "boolean",
+            "description": "Whether `slots` learns the mix from arrivals. It does if no `mix` is given.",
+        },
+    },
     "additionalProperties": False,
 }
 """An Order as a file has it."""
@@ -123,8 +159,11 @@ SCHEMA: Final[Schema] = {
 }
 
 
-NAMING: Final = ("prefer", "avoid", "weights", "largest", "rare")
+NAMING: Final = ("prefer", "avoid", "weights", "largest", "rare", "scored")
 """The fields that name something."""
+
+LISTED: Final = ("prefer", "avoid", "weights", "largest", "rare")
+"""Those that may name many things."""
 
 Place = Sequence[object]
 """Where an Order is in a body."""
@@ -205,7 +244,27 @@ def decode(
     return replace(base or Order(), **fields)
 
 
-COPIED: Final = ("strategy", "weights", "spare_special", "seed", "among_best", "largest")
+def decode_profile(given: Mapping[str, Any], name: str, at: Place) -> Order:
+    """Decode the profile ``name``, which is valid by ``PROFILE_SCHEMA``. Raises WireError (400)."""
+    found = decode(given, None, at=at)
+    if found.strategy != SLOTS and not given.keys() & {"mix", "learn"}:
+        return found
+    mix = None
+    if "mix" in given:
+        asks: list[tuple[CandidateRequest, float]] = []
+        for number, each in enumerate(given["mix"]):
+            place = (*at, "mix", number, "ask")
+            if "query" in each["ask"]:
+                raise fault("An Ask of a mix has groups and no query.", *place, "query")
+            asks.append((ask.of_groups(each["ask"], place), each.get("share", 1.0)))
+        mix = Mix.of(asks)
+    learns = given.get("learn", mix is None)
+    if mix is None and not learns and found.strategy == SLOTS:
+        raise fault("slots needs a mix, or learns one.", *at, "learn")
+    return replace(found, mix=mix, learned=name if learns else None)
+
+
+COPIED: Final = ("strategy", "weights", "spare_special", "seed", "among_best", "largest", "scored")
 """Fields that an Order has in the same form."""
 
 
@@ -213,6 +272,8 @@ def _check_names(given: Mapping[str, Any], known: KnownNames, at: Place) -> None
     for field in ("weights", "largest"):
         for name in given.get(field, ()):
             _check(name, known.resource_classes, "resource class", *at, field, name)
+    if "scored" in given:
+        _check(given["scored"], known.resource_classes, "resource class", *at, "scored")
     either = known.resource_classes | known.traits if given.get("rare") else frozenset()
     for number, name in enumerate(given.get("rare", ())):
         _check(name, either, "trait or resource class", *at, "rare", number)
@@ -223,7 +284,7 @@ def _check_names(given: Mapping[str, Any], known: KnownNames, at: Place) -> None
 
 
 def _check_sizes(given: Mapping[str, Any], at: Place) -> None:
-    for field in NAMING:
+    for field in LISTED:
         most = MOST_RARE if field == "rare" else MOST_NAMED
         if len(given.get(field, ())) > most:
             raise fault(f"{field} has more than {most} names, which is the limit.", *at, field)
@@ -268,6 +329,8 @@ def shown(chosen: ChosenOrder, found: Ranking) -> dict[str, object]:
         "seed": order.seed,
         "among_best": order.among_best,
     }
+    if order.scored is not None:
+        told["scored"] = order.scored
     if found.largest:
         told["largest"] = dict(found.largest)
     if found.rare is not None:

@@ -403,7 +403,6 @@ class Block:
         columns = {name: self.columns[name].with_used(len(self), rows) for name, rows in entries.items()}
         block = self._of_columns({**self.columns, **columns})
         # What does not depend on use is found once for all blocks that come of this one.
-        block.facts = self.facts
         block._full_uuids = self.has_full_uuids
         block._show_steps = self.show_steps
         block._show_ends = self.show_ends
@@ -420,7 +419,7 @@ class Block:
 
     def _of_columns(self, columns: dict[str, ClassColumn]) -> Block:
         """A block with the same entries and these columns."""
-        return Block(
+        block = Block(
             self.ids,
             self.parent_ids,
             self.root_ids,
@@ -432,6 +431,8 @@ class Block:
             columns,
             self.trees,
         )
+        block.facts = self.facts
+        return block
 
     def _with_columns(self, columns: Mapping[str, ClassColumn], changed: Iterable[int]) -> Block:
         """A block with the same entries and new ``columns``, which differ only at the offsets ``changed``."""
@@ -439,7 +440,6 @@ class Block:
         block._full_uuids = self._full_uuids
         block._show_steps = self._show_steps
         block._show_ends = self._show_ends
-        block.facts = self.facts
         for form, made in self.kept.items():
             copy = made.copy()
             for offset in changed:

@@ -574,6 +574,14 @@ class Search:
             known = self._solved[key] = Replayed(self._outcomes(view), self.work)
         return view, known
 
+    def outcome_at(self, survey: Survey, tree: int, offsets: Iterable[int]) -> Outcome:
+        """The outcome in which the providers at ``offsets`` of the block serve the variables, one by one."""
+        view = self._opened(survey, tree)
+        self.work.spend(self._outcome_steps)
+        outcome = self.forms.outcome(view, tuple([offset - view.start for offset in offsets]))
+        self.meet(outcome.form)
+        return outcome
+
     def one_by_one(self, tree: Tree) -> Iterator[Found]:
         """The candidates of one tree, one at a time."""
         view, outcomes = self.visit(tree)

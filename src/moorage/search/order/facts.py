@@ -49,7 +49,7 @@ class TreeKinds:
 
 def kinds_of(block: Block) -> TreeKinds:
     """What the trees of ``block`` are called by."""
-    return _kept(block, "kinds", lambda: _kinds_of(block), lambda found: found.size)
+    return kept_fact(block, "kinds", lambda: _kinds_of(block), lambda found: found.size)
 
 
 def _kinds_of(block: Block) -> TreeKinds:
@@ -77,7 +77,7 @@ def _names(block: Block, pairs: Collection[int]) -> frozenset[str]:
 
 def counts_of(block: Block) -> Mapping[str, int]:
     """How many trees of ``block`` have each name."""
-    return _kept(block, "counts", lambda: _counts_of(block), lambda found: NAME_BYTES * len(found))
+    return kept_fact(block, "counts", lambda: _counts_of(block), lambda found: NAME_BYTES * len(found))
 
 
 def _counts_of(block: Block) -> Mapping[str, int]:
@@ -100,7 +100,7 @@ def rare_of(blocks: Sequence[Block]) -> frozenset[str]:
 
 def special_of(block: Block, rare: frozenset[str], asked: frozenset[str]) -> FloatArray:
     """For each tree the share of its names that are ``rare`` and not ``asked`` for; 0 without names."""
-    return _kept(block, (rare, asked), lambda: _special_of(block, rare - asked), _nbytes)
+    return kept_fact(block, (rare, asked), lambda: _special_of(block, rare - asked), _nbytes)
 
 
 def _special_of(block: Block, special: frozenset[str]) -> FloatArray:
@@ -112,7 +112,7 @@ def _special_of(block: Block, special: frozenset[str]) -> FloatArray:
 
 def wished_of(block: Block, wishes: tuple[Wish, ...]) -> FloatArray:
     """For each tree the sum of the weights of the wishes that it has."""
-    return _kept(block, wishes, lambda: _wished_of(block, wishes), _nbytes)
+    return kept_fact(block, wishes, lambda: _wished_of(block, wishes), _nbytes)
 
 
 def _wished_of(block: Block, wishes: tuple[Wish, ...]) -> FloatArray:
@@ -134,14 +134,16 @@ def _having(block: Block, wish: Wish) -> Mask | IntArray:
 
 def digests_of(block: Block) -> WordArray:
     """A number for each tree, from its root's uuid."""
-    return _kept(block, "digests", lambda: digests(block.uuids[block.trees.roots]), _nbytes)
+    return kept_fact(block, "digests", lambda: digests(block.uuids[block.trees.roots]), _nbytes)
 
 
 def _nbytes(array: npt.NDArray[Any]) -> int:
     return array.nbytes
 
 
-def _kept(block: Block, key: Hashable, make: Callable[[], FactT], size_of: Callable[[FactT], int]) -> FactT:
+def kept_fact(
+    block: Block, key: Hashable, make: Callable[[], FactT], size_of: Callable[[FactT], int]
+) -> FactT:
     """The fact of this ``key`` that ``block`` keeps, or a new one."""
     known = block.facts.get(key)
     if known is not None:

@@ -21,6 +21,7 @@ from moorage.model.orders import (
     PREFER,
     RANDOM,
     SCALE,
+    SLOTS,
     SPECIAL,
     SPREAD,
     Order,
@@ -28,13 +29,14 @@ from moorage.model.orders import (
 )
 from moorage.model.requests import CandidateRequest, Pattern
 from moorage.model.valueclass import valueclass
-from moorage.search.index.block import Block
+from moorage.search.index.block import Block, NameArray
 from moorage.search.index.columns import FloatArray, IntArray, Level
 from moorage.search.index.index import Snapshot
 from moorage.search.match.outcomes import Outcome
 from moorage.search.match.plan import Work
 from moorage.search.match.tree_view import View
 from moorage.search.match.variables import FILTER_STEPS
+from moorage.search.order.chances import Prices
 from moorage.search.order.facts import (
     NAME_BYTES,
     digests_of,
@@ -56,6 +58,12 @@ NAMES_STEPS: Final = 2
 
 LARGEST_BYTES: Final = 200
 """Bytes of a largest capacity that a block keeps."""
+
+SHAPES_PER_PART: Final = 64
+"""Shapes of a mix that count as one part of a score more."""
+
+TieArray = IntArray | NameArray
+"""Numbers or names of trees: the least comes first."""
 
 TREES_PER_STEP: Final = 16
 """Trees whose scores are worked out in one step, for each part of a score."""
@@ -96,8 +104,17 @@ class Measure:
     ``largest`` and ``rare`` are as in ``Ranking``. Raises OutOfStepsError.
     """
 
-    def __init__(self, snapshot: Snapshot, request: CandidateRequest, order: Order, work: Work) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        request: CandidateRequest,
+        order: Order,
+        work: Work,
+        prices: Prices | None = None,
+    ) -> None:
+        """``prices`` are for the strategy ``slots``; without any, all trees score the same."""
         self.order = order
+        self.prices = prices if order.strategy == SLOTS else None
         self._asked = amounts_asked(request)
         weights = {name: order.weights.get(name, 1.0) for name in self._asked}
         self._weights = {name: weight for name, weight in weights.items() if weight}
@@ -114,23 +131,41 @@ class Measure:
             self.rare = rare_of(snapshot.blocks) if order.rare is None else order.rare
         self._names = names_asked(request)
         # Equal for measures that give every tree the same score.
-        self.key: Hashable = order.key, tuple(self.largest.values()), self.rare
+        self.key: Hashable = (
+            order.key,
+            tuple(self.largest.values()),
+            self.rare,
+            None if self.prices is None else self.prices.key,
+        )
         self.size = NAME_BYTES * (len(self.largest) + len(self.rare or ()))
         wishes = len(order.prefer) + len(order.avoid)
         self._parts = 2 * len(self._weights) + wishes + 3
+        if self.prices is not None:
+            self._parts += 1 + self.prices.shapes // SHAPES_PER_PART
 
     def steps(self, block: Block) -> int:
         """Steps of scoring the trees of a block."""
         names = 0 if self.rare is None else NAMES_STEPS * block.trees.count
         return names + self._parts * (FILTER_STEPS + block.trees.count // TREES_PER_STEP)
 
-    def scores(self, block: Block, trees: IntArray, beyond: Beyond = NOTHING_BEYOND) -> Scores:
-        """What ``trees`` of a block score, one after the other."""
+    def scores(
+        self,
+        block: Block,
+        trees: IntArray,
+        beyond: Beyond = NOTHING_BEYOND,
+        costs: IntArray | None = None,
+    ) -> Scores:
+        """What ``trees`` of a block score, one after the other.
+
+        ``costs`` are those of ``slots``, in 1 / ``SCALE`` of a device; nothing costs anything without them.
+        """
         order = self.order
         found: FloatArray = np.zeros(len(trees), dtype=np.float64)
         parts: dict[str, FloatArray] = {}
         if order.strategy in LOOKS_AT_ROOM:
             found = self._by_room(block, trees, beyond)
+        elif costs is not None:
+            found = (0 - costs) / SCALE
         parts[order.strategy] = found
         if order.prefer:
             parts[PREFER] = wished_of(block, order.prefer)[trees] + beyond.preferred
@@ -184,8 +219,13 @@ class Measure:
         """Equal for measures that give every tree the same tie."""
         return FIRST if self.order.strategy == FIRST else self.order.seed or 0
 
-    def ties(self, block: Block, trees: IntArray) -> IntArray:
-        """What decides between ``trees`` of equal score: the least comes first."""
+    def ties(self, block: Block, trees: IntArray) -> TieArray:
+        """What decides between ``trees`` of equal score: the least comes first.
+
+        For ``slots`` these are names of roots.
+        """
+        if self.order.strategy == SLOTS:
+            return block.names[block.trees.roots[trees]]
         if self.order.strategy == FIRST:
             return np.zeros(len(trees), dtype=np.int64)
         return ties(digests_of(block)[trees], self.order.seed or 0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from moorage.model.cache import MIB, Cache
 from moorage.model.errors import SearchLimitError
-from moorage.model.orders import MOST_SEED, SCALE, Order, Ranked, Ranking
+from moorage.model.orders import MOST_SEED, SCALE, SLOTS, Order, Ranked, Ranking
 from moorage.model.requests import (
     DEFAULT_STEP_LIMIT,
     CandidateRequest,
@@ -30,8 +32,10 @@ from moorage.search.match.plan import NO_BOUND, OutOfStepsError, Survey, Work
 from moorage.search.match.runs import RowRun
 from moorage.search.match.stages import Stages
 from moorage.search.match.tree_view import View
+from moorage.search.order.chances import Prices
 from moorage.search.order.kept import keep_with, kept_with
 from moorage.search.order.measure import Measure
+from moorage.search.order.options import Options
 from moorage.search.order.standing import MOST_BEST, Standing, best_of, kept_length, standing_of
 from moorage.search.order.ties import digests, ties
 
@@ -93,20 +97,21 @@ def best(
     memory: OrderMemory | None = None,
     step_limit: int = DEFAULT_STEP_LIMIT,
     work: Work | None = None,
+    prices: Prices | None = None,
 ) -> Ranking:
     """The best ``limit`` candidates (1 or more) for ``request``, whose own limit does not count.
 
     Each tree is there once, with its best placement, or with each placement if ``all_of_tree``. A placement
     that several trees share is there once. With ``summaries`` the trees that the candidates take from are
-    shown. A step is a quarter of a microsecond; a ``step_limit`` below 0
-    means no bound. ``memory`` makes repeated questions faster, and changes neither the answer nor the counted
-    steps. Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names of the request,
+    shown. A step is a quarter of a microsecond; a ``step_limit`` below 0 means no bound. ``prices`` are for
+    the strategy ``slots``. ``memory`` makes repeated questions faster, and changes neither the answer nor the
+    counted steps. Raises ResourceClassNotFoundError, TraitNotFoundError for unknown names of the request,
     SearchLimitError.
     """
     work = Work() if work is None else work
     work.most = step_limit if step_limit >= 0 else NO_BOUND
     try:
-        ranker = _Ranker(snapshot, request, order, memory, work)
+        ranker = _Ranker(snapshot, request, order, memory, work, prices)
         return ranker.best(limit, all_of_tree=all_of_tree, summaries=summaries)
     except OutOfStepsError:
         raise SearchLimitError(step_limit) from None
@@ -119,10 +124,11 @@ def first(
     *,
     memory: OrderMemory | None = None,
     step_limit: int = DEFAULT_STEP_LIMIT,
+    prices: Prices | None = None,
 ) -> Ranked | None:
     """The candidate that ``best`` puts first; None if nothing fits. Raises as ``best`` does."""
-    found = best(snapshot, request, order, 1, memory=memory, step_limit=step_limit).candidates
-    return found[0] if found else None
+    found = best(snapshot, request, order, 1, memory=memory, step_limit=step_limit, prices=prices)
+    return found.candidates[0] if found.candidates else None
 
 
 def ordered(
@@ -133,6 +139,7 @@ def ordered(
     *,
     memory: OrderMemory | None = None,
     work: Work | None = None,
+    prices: Prices | None = None,
 ) -> SearchResult:
     """All candidates for ``request``, the best first, as many as ``settings`` and its limit let through.
 
@@ -143,7 +150,8 @@ def ordered(
     work.most = settings.step_limit if settings.step_limit >= 0 else NO_BOUND
     bound = bound_of(request, settings)
     try:
-        return _Ranker(snapshot, request, order, memory, work).result(MANY if bound is None else bound)
+        ranker = _Ranker(snapshot, request, order, memory, work, prices)
+        return ranker.result(MANY if bound is None else bound)
     except OutOfStepsError:
         raise SearchLimitError(settings.step_limit) from None
 
@@ -161,6 +169,7 @@ class _Ranker:
         order: Order,
         memory: OrderMemory | None,
         work: Work,
+        prices: Prices | None,
     ) -> None:
         request = request if request.limit is None else replace(request, limit=None)
         self._snapshot = snapshot
@@ -169,10 +178,15 @@ class _Ranker:
         requests = NO_MEMORY if memory is None else memory.requests
         asked = requests.plan(snapshot, request, work)
         self._plan, self._knowledge = asked.plan, asked.knowledge
-        self._measure = Measure(snapshot, request, order, work)
+        self._measure = Measure(snapshot, request, order, work, prices)
         self._owner = None if memory is None else memory.owner(self._knowledge, self._measure)
         finder = None if memory is None else self._knowledge.owner
         self._search = Search(asked, work, finder)
+        # Blocks keep the finding of a search that comes back for it.
+        self._finder = finder if self._measure.prices is not None else None
+        self._options = None
+        if self._measure.prices is not None:
+            self._options = Options(self._search, self._measure.prices)
         self._surveys: dict[int, Survey] = {}
 
     def best(self, limit: int, *, all_of_tree: bool, summaries: bool) -> Ranking:
@@ -244,12 +258,23 @@ class _Ranker:
             positions = places[numbers == number] - (int(ends[number]) - len(standing.units))
             of_blocks[number] = self._of_block(block, standing, positions, most if all_of_tree else 1)
         found: list[_Found] = []
+        feasible = sum([standing.feasible for _, standing in standings])
+        if self._options is not None and all_of_tree:
+            # Placements of a tree differ, but none is better than its best one.
+            ranks = zip(tied[places].tolist(), root_ids[places].tolist(), strict=True)
+            every = [
+                ((-each.units, *rank), each)
+                for number, rank in zip(numbers.tolist(), ranks, strict=True)
+                for each in next(of_blocks[number])
+            ]
+            every.sort(key=itemgetter(0))
+            return [each for _, each in every[:most]], feasible, self._options.exact
         for number in numbers.tolist():
             # The best trees of a block come in the order of all.
             found += next(of_blocks[number])
             if len(found) >= most:
                 break
-        return found[:most], sum([standing.feasible for _, standing in standings]), True
+        return found[:most], feasible, self._options is None or self._options.exact
 
     def _standings(self, most: int) -> Iterator[tuple[int, Standing]]:
         """Numbers of the blocks that have a tree for the request, each with its standing."""
@@ -260,7 +285,16 @@ class _Ranker:
             if known is not None and known.suffices(most):
                 self._work.spend(known.steps)
             else:
-                known = standing_of(self._search, self._measure, number, kept_length(most), self._work)
+                known = standing_of(
+                    self._search,
+                    self._measure,
+                    number,
+                    kept_length(most),
+                    self._work,
+                    self._options,
+                    self._owner,
+                    self._finder,
+                )
                 if self._owner is not None and len(known.trees) <= MOST_BEST:
                     keep_with(block, self._owner, known, known.size)
             if known.feasible:
@@ -274,12 +308,12 @@ class _Ranker:
         trees = standing.trees[positions]
         roots: list[bytes] = block.uuids[block.trees.roots[trees]].tolist()
         units: list[int] = standing.units[positions].tolist()
-        tied: list[int] = standing.ties[positions].tolist()
+        tied = [_shown(tie) for tie in standing.ties[positions].tolist()]
         parts = _by_tree({name: values[positions] for name, values in standing.parts.items()})
         spans = block.trees.bounds
 
         def placements(
-            tree: int, position: int, root: bytes, score: int, told: dict[str, float], tie: int
+            tree: int, ways: Iterable[_Way], root: bytes, score: int, told: dict[str, float], tie: int
         ) -> list[_Found]:
             start, stop = spans(tree)
             uuids: list[bytes] = [root] if stop - start == 1 else block.uuids[start:stop].tolist()
@@ -288,15 +322,45 @@ class _Ranker:
                     outcome.form,
                     outcome.pick(uuids),
                     root,
-                    score,
-                    told,
+                    score - more,
+                    {**told, SLOTS: told[SLOTS] - more / SCALE} if more else told,
                     tie,
                     ((number, tree),) if outcome.inside else (),
                 )
-                for outcome in self._outcomes(number, tree, standing.kinds[position], most)
+                for outcome, more in ways
             ]
 
-        return map(placements, trees.tolist(), positions.tolist(), roots, units, parts, tied)
+        ways = self._ways(number, standing, positions, most)
+        return map(placements, trees.tolist(), ways, roots, units, parts, tied)
+
+    def _ways(
+        self, number: int, standing: Standing, positions: IntArray, most: int
+    ) -> Iterable[Iterable[_Way]]:
+        """Ways of some trees of a standing, ``most`` of each at most, the best first.
+
+        Each with what it costs more than the best one of its tree.
+        """
+        options = self._options
+        trees: list[int] = standing.trees[positions].tolist()
+        if options is None:
+            kinds = [standing.kinds[position] for position in positions.tolist()]
+            return map(
+                lambda tree, kind: [(outcome, 0) for outcome in self._outcomes(number, tree, kind, most)],
+                trees,
+                kinds,
+            )
+        survey = self._surveyed(number)
+        if most > 1:
+            return map(partial(self._every_way, options, survey, most), trees)
+        order = np.argsort(standing.trees[positions])
+        chosen = options.best(survey, standing.trees[positions[order]])
+        self._work.spend(sum([CANDIDATE_STEPS + len(outcome.positions) for outcome in chosen]))
+        return [((chosen[place], 0),) for place in np.argsort(order).tolist()]
+
+    def _every_way(self, options: Options, survey: Survey, most: int, tree: int) -> list[_Way]:
+        some = options.every(survey, tree)[:most]
+        counted = self._counted([outcome for outcome, _ in some])
+        return [(outcome, cost - some[0][1]) for outcome, (_, cost) in zip(counted, some, strict=True)]
 
     def _outcomes(self, number: int, tree: int, kind: Kind, most: int) -> Iterable[Outcome]:
         """Ways of a tree that has one, ``most`` at most, with their steps counted."""
@@ -318,7 +382,7 @@ class _Ranker:
         """The survey of a block that has trees for the request."""
         known = self._surveys.get(number)
         if known is None:
-            known = self._plan.survey(number, self._work)
+            known = self._plan.survey(number, self._work, self._finder)
             assert known is not None, "a block with a standing has trees"
             self._surveys[number] = known
         return known
@@ -367,11 +431,14 @@ class _Ranker:
             self._work.spend(PLACEMENT_STEPS + wishes + GIVER_STEPS * len(outcome.positions))
             pattern = self._knowledge.forms.pattern(outcome.form)
             beyond = self._measure.beyond(view, outcome, pattern, lacking)
-            scores = self._measure.scores(block, tree, beyond)
+            costs = None
+            if self._options is not None:
+                costs = np.array([self._options.placement_cost(view, outcome)])
+            scores = self._measure.scores(block, tree, beyond, costs)
             [units] = scores.units.tolist()
             parts = {name: float(values[0]) for name, values in scores.parts.items()}
             gives = (*(home for _ in outcome.inside[:1]), *outcome.homes)
-            found = _Found(outcome.form, outcome.pick(uuids), root, units, parts, tie, gives)
+            found = _Found(outcome.form, outcome.pick(uuids), root, units, parts, _shown(tie), gives)
             yield _Placement((-units, tie, root_id), home, found)
 
     def _ranked(self, found: _Found) -> Ranked:
@@ -390,6 +457,15 @@ def _by_tree(parts: Mapping[str, FloatArray]) -> list[dict[str, float]]:
     return found
 
 
+def _shown(tie: int | bytes) -> int:
+    """A tie as candidates show it: 0 where a name decides."""
+    return tie if isinstance(tie, int) else 0
+
+
+_Way = tuple[Outcome, int]
+"""A way of a tree, and how many units it scores less than the best one."""
+
+
 class _Found(NamedTuple):
     """A candidate: pattern and row, root of its tree, score in units, and the trees that it takes from."""
 
@@ -406,6 +482,6 @@ class _Found(NamedTuple):
 class _Placement:
     """A placement of a tree: ``rank`` is (less the units of its score, tie, id of the root)."""
 
-    rank: tuple[int, int, int]
+    rank: tuple[int, int | bytes, int]
     tree: Place
     found: _Found

@@ -12,7 +12,8 @@ from moorage.search.index.columns import FloatArray, IntArray
 from moorage.search.match.candidates import Search
 from moorage.search.match.outcomes import Kind
 from moorage.search.match.plan import Work
-from moorage.search.order.measure import Measure
+from moorage.search.order.measure import Measure, TieArray
+from moorage.search.order.options import Options
 
 FEWEST_BEST: Final = 16
 """The fewest trees that a standing keeps, if there are as many. It keeps a power of two times as many if more
@@ -29,13 +30,15 @@ BYTES_PER_TREE: Final = 40
 class Standing:
     """The best trees of a block, the best first, with their kinds, scores, ties and ids of roots.
 
+    There are no kinds where the costs of options decide: these tell the ways of a tree.
+
     ``feasible`` counts all trees that can serve the request. ``steps`` is what finding all this took.
     """
 
     feasible: int
     trees: IntArray
     units: IntArray
-    ties: IntArray
+    ties: TieArray
     root_ids: IntArray
     kinds: Sequence[Kind]
     parts: Mapping[str, FloatArray]
@@ -48,7 +51,7 @@ class Standing:
     @property
     def size(self) -> int:
         """Bytes of memory."""
-        each = BYTES_PER_TREE + 8 * len(self.parts)
+        each = BYTES_PER_TREE + self.ties.itemsize + 8 * len(self.parts)
         return STANDING_BYTES + ARRAY_BYTES * len(self.parts) + each * len(self.trees)
 
 
@@ -64,21 +67,39 @@ def kept_length(most: int) -> int:
 NOTHING: Final[IntArray] = np.zeros(0, dtype=np.int64)
 
 
-def standing_of(search: Search, measure: Measure, number: int, most: int, work: Work) -> Standing:
-    """The standing of block ``number``, with at least the best ``most`` trees. Raises OutOfStepsError."""
+def standing_of(
+    search: Search,
+    measure: Measure,
+    number: int,
+    most: int,
+    work: Work,
+    options: Options | None = None,
+    owner: object = None,
+    finder: object = None,
+) -> Standing:
+    """The standing of block ``number``, with at least the best ``most`` trees. Raises OutOfStepsError.
+
+    ``options`` are given where their costs decide; the block remembers these for ``owner``, and what it finds
+    for ``finder``.
+    """
     before = work.done
-    survey = search.plan.survey(number, work)
+    survey = search.plan.survey(number, work, finder)
     if survey is None:
         return Standing(0, NOTHING, NOTHING, NOTHING, NOTHING, (), {}, work.done - before)
     work.spend(measure.steps(survey.block))
     trees = survey.trees
-    kinds: Sequence[Kind] = search.kinds(survey)
-    if not survey.settled:
-        able = np.array([bool(kind.outcomes) for kind in kinds], dtype=np.bool_)
-        if not able.all():
-            trees = trees[able]
-            kinds = [kind for kind in kinds if kind.outcomes]
-    scores = measure.scores(survey.block, trees)
+    able = None if options is None else options.able(survey)
+    kinds: Sequence[Kind] = ()
+    if able is None:
+        kinds = search.kinds(survey)
+        if not survey.settled:
+            able = np.array([bool(kind.outcomes) for kind in kinds], dtype=np.bool_)
+            if not able.all():
+                kinds = [kind for kind in kinds if kind.outcomes]
+    if able is not None and not able.all():
+        trees = trees[able]
+    costs = None if options is None else options.costs(survey, trees, owner)
+    scores = measure.scores(survey.block, trees, costs=costs)
     # Ties of trees that others surpass by their score need not be known.
     places = contenders(scores.units, most)
     ties = measure.ties(survey.block, trees[places])
@@ -91,7 +112,7 @@ def standing_of(search: Search, measure: Measure, number: int, most: int, work: 
         scores.units[chosen],
         ties[order],
         root_ids[order],
-        [kinds[place] for place in chosen.tolist()],
+        [kinds[place] for place in chosen.tolist()] if options is None else (),
         {name: values[chosen] for name, values in scores.parts.items()},
         work.done - before,
     )
@@ -105,7 +126,7 @@ def contenders(units: IntArray, most: int) -> IntArray:
     return np.flatnonzero(units >= least)
 
 
-def best_of(units: IntArray, ties: IntArray, root_ids: IntArray, most: int) -> IntArray:
+def best_of(units: IntArray, ties: TieArray, root_ids: IntArray, most: int) -> IntArray:
     """Places of the best ``most``, the best first: by score, then by least tie, then by least root id."""
     places = contenders(units, most)
     order = np.lexsort((root_ids[places], ties[places], -units[places]))

@@ -1,0 +1,216 @@
+"""Pricing: what the usual requests make places worth, for orders with the strategy ``slots``.
+
+Each mix of requests has a market. Markets count arrivals, and a thread of their own works prices out anew as
+arrivals and claims change the cloud. Between two such moments prices stay, so that blocks can keep scores.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from moorage.model.errors import MoorageError
+from moorage.model.mixes import Mix, Shape
+from moorage.model.orders import SLOTS, Order
+from moorage.model.requests import CandidateRequest
+from moorage.search.index.columns import FloatArray
+from moorage.search.index.index import Snapshot
+from moorage.search.order.chances import Prices, demand_of, prices_of
+from moorage.search.order.residuals import values_of
+
+LOG = logging.getLogger(__name__)
+
+FIRST_ARRIVALS: Final = 500
+"""A mix that is learnt is worked out anew after every ``FIRST_STEP`` of so many arrivals."""
+
+FIRST_STEP: Final = 50
+STEP: Final = 500
+"""Later after so many, and prices of a given mix after so many claims. In a large cloud as many claims change
+less, so that it is a share of the trees if that is more: one in ``TREES_PER_ARRIVAL``."""
+
+TREES_PER_ARRIVAL: Final = 4
+
+RESIDUAL_STEP: Final = 1_000
+"""Arrivals after which residuals are worked out anew, from ``FIRST_ARRIVALS`` on."""
+
+MOST_PENDING: Final = 2_000
+"""Different requests that wait to be counted. More are left out until the thread has counted these."""
+
+RECENT: Final = 20_000
+"""Arrivals that a mix is learnt from. With more, all count half."""
+
+MOST_LEARNT: Final = 4_096
+"""Shapes that are counted. Those that came least are dropped."""
+
+MOST_MARKETS: Final = 64
+"""Markets at once. Beyond that the oldest is dropped: a changed profile begins a new one."""
+
+
+class Market:
+    """One mix of requests with its present prices. Safe for several threads; one of them settles."""
+
+    def __init__(self, mix: Mix | None, *, learns: bool, scored: str | None) -> None:
+        """``mix`` holds until enough is learnt, if the market ``learns``."""
+        self.prices: Prices | None = None
+        self._given = mix
+        self._learns = learns
+        self._scored = scored
+        self._lock = threading.Lock()
+        self._pending: Counter[CandidateRequest] = Counter()
+        self._learnt: dict[Shape, float] = {}
+        self._residuals: FloatArray | None = None
+        self._residuals_of: tuple[Mix, str] | None = None
+        self._residuals_at = 0
+        self.arrived = 0
+        self._due = FIRST_STEP if mix is None else 0
+
+    def count(self, requests: Sequence[CandidateRequest | None]) -> bool:
+        """Count arrivals; returns whether prices are due."""
+        with self._lock:
+            for request in requests:
+                if request is None:
+                    continue
+                self.arrived += 1
+                if self._learns and (request in self._pending or len(self._pending) < MOST_PENDING):
+                    self._pending[request] += 1
+            return self.arrived >= self._due
+
+    @property
+    def is_due(self) -> bool:
+        """Whether prices are due."""
+        return self.arrived >= self._due
+
+    def settle(self, snapshot: Snapshot) -> None:
+        """Work prices out on a snapshot."""
+        with self._lock:
+            pending, self._pending = self._pending, Counter()
+            arrived = self.arrived
+        for request, count in pending.items():
+            shape = Shape.of(request)
+            self._learnt[shape] = self._learnt.get(shape, 0.0) + count
+        self._forget()
+        mix = self._mix()
+        if mix is not None:
+            self.prices = self._priced(snapshot, mix, arrived)
+        if self._learns and arrived < FIRST_ARRIVALS:
+            step = FIRST_STEP
+        else:
+            step = max(STEP, sum([block.trees.count for block in snapshot.blocks]) // TREES_PER_ARRIVAL)
+        self._due = arrived - arrived % step + step
+
+    def _mix(self) -> Mix | None:
+        total = sum(self._learnt.values())
+        if self._given is not None and (not self._learns or total < FIRST_ARRIVALS):
+            return self._given
+        return Mix(self._learnt) if total else None
+
+    def _forget(self) -> None:
+        if sum(self._learnt.values()) > RECENT:
+            self._learnt = {shape: count / 2 for shape, count in self._learnt.items()}
+        if len(self._learnt) > MOST_LEARNT:
+            kept = sorted(self._learnt.items(), key=lambda each: -each[1])[:MOST_LEARNT]
+            self._learnt = dict(kept)
+
+    def _priced(self, snapshot: Snapshot, mix: Mix, arrived: int) -> Prices | None:
+        found = prices_of(snapshot, mix, self._scored, self._residuals)
+        if found is None:
+            return None
+        given = mix is self._given
+        if given:
+            stale = self._residuals_of != (mix, found.scored)
+        else:
+            learnt_enough = arrived >= FIRST_ARRIVALS
+            stale = learnt_enough and (self._residuals is None or arrived >= self._residuals_at)
+        if not stale:
+            return found
+        self._residuals = values_of(demand_of(found.terms, found.scored, found.whole))
+        self._residuals_of = mix, found.scored
+        self._residuals_at = arrived + RESIDUAL_STEP
+        return found.with_residuals(self._residuals)
+
+
+class Markets:
+    """The markets of a process. Safe for several threads."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        """``snapshot`` gives the cloud as it is now, and may raise a ``MoorageError``."""
+        self._snapshot = snapshot
+        self._markets: dict[object, Market] = {}
+        self._lock = threading.Lock()
+        self._settling = threading.Lock()
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread, which ends with the process, or with ``stop``."""
+        threading.Thread(target=self._run, name="moorage-prices", daemon=True).start()
+
+    def stop(self) -> None:
+        """Work out no further prices."""
+        self._ending.set()
+        self._wake.set()
+
+    def prices(self, order: Order | None) -> Prices | None:
+        """The present prices for an order; None if it has none, or nothing is known of its mix yet."""
+        if order is None or order.strategy != SLOTS:
+            return None
+        return self._market(order).prices
+
+    def arrive(self, requests: Sequence[CandidateRequest | None], orders: Sequence[Order | None]) -> None:
+        """Count requests that have come to be placed, each with its order, before it is decided."""
+        by_order: dict[Order, list[CandidateRequest | None]] = {}
+        for request, order in zip(requests, orders, strict=False):
+            if order is not None and order.strategy == SLOTS:
+                by_order.setdefault(order, []).append(request)
+        for order, some in by_order.items():
+            if self._market(order).count(some):
+                self._wake.set()
+
+    def ready(self, orders: Sequence[Order | None]) -> None:
+        """Work out the first prices of mixes that are given, before anything is chosen by them.
+
+        Raises what ``snapshot`` does.
+        """
+        for order in orders:
+            if order is not None and order.strategy == SLOTS and order.mix is not None:
+                market = self._market(order)
+                if market.prices is None:
+                    self._settle(market)
+
+    def settle(self) -> None:
+        """Work out all prices that are due."""
+        for market in list(self._markets.values()):
+            if market.is_due and not self._ending.is_set():
+                self._settle(market)
+
+    def _settle(self, market: Market) -> None:
+        with self._settling:
+            if market.is_due or market.prices is None:
+                market.settle(self._snapshot())
+
+    def _market(self, order: Order) -> Market:
+        key = order.market
+        market = self._markets.get(key)
+        if market is None:
+            with self._lock:
+                market = self._markets.get(key)
+                if market is None:
+                    market = Market(order.mix, learns=order.learned is not None, scored=order.scored)
+                    while len(self._markets) >= MOST_MARKETS:
+                        del self._markets[next(iter(self._markets))]
+                    self._markets[key] = market
+        return market
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self.settle()
+            except MoorageError as error:
+                LOG.debug("Prices could not be worked out now: %r.", error)
+            except Exception:
+                LOG.exception("Prices could not be worked out.")
