@@ -205,7 +205,9 @@ class Watch:
         found: list[KeptChange] = []
         read = 0
         while True:
-            kept = self._store.history(subject, before, READ_TOGETHER)
+            # All records about a consumer are wanted, and few of those about a tree.
+            most = READ_TOGETHER if wanted.consumer is None else wanted.limit + 1
+            kept = self._store.history(subject, before, most)
             for change in kept.changes:
                 before = change.revision
                 read += 1
@@ -213,9 +215,7 @@ class Watch:
                     found.append(change)
                     if len(found) == wanted.limit:
                         break
-            is_whole = len(kept.changes) < READ_TOGETHER and (
-                not kept.changes or kept.changes[-1].revision == before
-            )
+            is_whole = len(kept.changes) < most and (not kept.changes or kept.changes[-1].revision == before)
             if is_whole or len(found) == wanted.limit or read >= MOST_READ:
                 return HistoryPage(kept.revision, kept.begins, None if is_whole else before, tuple(found))
 
