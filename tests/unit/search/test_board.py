@@ -95,9 +95,12 @@ def test_claims_of_others_come_with_the_next_snapshot() -> None:
     index = index_of(*some)
     board = board_of(index)
     assert chosen(board, ask(2)) == "p2"
-    index.change_used({1: {"VCPU": 6}, 4: {"VF": 1}})
+    index.change_used({1: {"VCPU": 6}})
     board.follow(index.snapshot())
     assert chosen(board, ask(2)) == "p1"
+    index.change_used({4: {"VF": 1}})
+    board.follow(index.snapshot())
+    assert chosen(board, CandidateRequest((group("", {"VF": 1}),))) == "p4"
 
 
 def test_another_inventory_lets_all_be_looked_at_again() -> None:
