@@ -149,6 +149,7 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
         "moorage_keys",
         "moorage_journal",
         "moorage_journal_refs",
+        "moorage_claims",
     }
 
     service = open_service(store)

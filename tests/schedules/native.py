@@ -20,7 +20,7 @@ from moorage.model.errors import (
 )
 from moorage.model.keys import IdempotencyKey
 from moorage.model.orders import PACK, Order
-from moorage.model.placing import Granted, GrantedEntry
+from moorage.model.placing import ClaimOrigin, Granted, GrantedEntry
 from moorage.model.requests import CandidateRequest, RequestGroup
 from tests.faults.answers import records_of
 from tests.oracle.account import Account
@@ -67,7 +67,7 @@ def places(draw: st.DrawFn, account: Account) -> PlaceClaims:
         # Of several, one that is refused later has taken room from the others when these were refused.
         stale = least == len(consumers) and draw(st.sampled_from([False] * 9 + [True]))
         generation = 9 if stale else None if holder is None else holder.generation
-        claims.append(Claim(consumer, {}, "red", "ann", generation, None))
+        claims.append(Claim(consumer, {}, "red", "ann", generation, None, ClaimOrigin("{}")))
     sizes = st.sampled_from([1, 2, 3, 5])
     requests = tuple(CandidateRequest((RequestGroup("", {"VCPU": draw(sizes)}),), limit=1) for _ in claims)
     orders = draw(st.sampled_from([(), tuple(Order(PACK) for _ in claims)]))

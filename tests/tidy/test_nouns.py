@@ -13,6 +13,7 @@ from moorage.rules.audit import Facts
 from moorage.rules.state import Changes, State, Touch
 from moorage.store.nouns import order
 from moorage.store.nouns.consumers import CONSUMERS
+from moorage.store.nouns.origins import ORIGINS
 from moorage.store.tables import allocations, metadata
 from tests.tidy.sources import PACKAGE, ROOT, nodes, package_files
 
@@ -22,7 +23,7 @@ HOW_TO = ROOT / "docs" / "internals" / "extend-the-api.md"
 HEADING = "## A persisted noun"
 SHARED = {NOUNS / "noun.py", NOUNS / "order.py"}
 
-ALL_NOUNS = {*order.READ, *order.WRITTEN, CONSUMERS}
+ALL_NOUNS = {*order.READ, *order.WRITTEN, CONSUMERS, ORIGINS}
 
 
 def names_of(item: type) -> set[str]:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Generic, TypeVar
 
 from moorage.model.errors import MoorageError
 from moorage.model.orders import Order
-from moorage.model.placing import Choice, ChosenOn, Granted
+from moorage.model.placing import Choice, ChosenOn, ClaimOrigin, Granted
 from moorage.model.requests import CandidateRequest
 from moorage.model.valueclass import valueclass
 from moorage.model.values import (
@@ -198,6 +198,7 @@ class Claim:
 
     ``allocations`` maps provider uuid to class to amount. ``generation`` is the consumer's:
     None for "new", KEEP where the client cannot say. ``consumer_type`` KEEP leaves it alone.
+    ``origin`` is kept with what a native claim holds.
     """
 
     consumer: str
@@ -206,6 +207,7 @@ class Claim:
     user_id: str
     generation: int | Keep | None = None
     consumer_type: str | Keep | None = KEEP
+    origin: ClaimOrigin | None = None
 
 
 @valueclass(frozen=True, slots=True)

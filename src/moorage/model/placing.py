@@ -26,6 +26,20 @@ class Choice:
 
 
 @valueclass(frozen=True, slots=True)
+class ClaimOrigin:
+    """What a consumer's claim asked for, and what its client noted on it.
+
+    ``ask`` is canonical JSON. ``profile`` names the order that its place was chosen by. ``decided_at`` is the
+    revision of the state on which it was chosen, None where the client chose.
+    """
+
+    ask: str | None = None
+    profile: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    decided_at: int | None = None
+
+
+@valueclass(frozen=True, slots=True)
 class GrantedEntry:
     """A claim that holds: amounts by provider and class, and the generation of its consumer."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
+from moorage.model.placing import ClaimOrigin
 from moorage.model.valueclass import valueclass
 
 MAX_INT = 0x7FFF_FFFF
@@ -281,7 +282,10 @@ class ClaimSelection:
 
 @valueclass(frozen=True, slots=True)
 class ListedClaim:
-    """All that one consumer holds, by provider uuid and class. ``since`` is when the consumer was made."""
+    """All that one consumer holds, by provider uuid and class. ``since`` is when the consumer was made.
+
+    ``origin`` is read for single claims only.
+    """
 
     consumer: str
     consumer_type: str | None
@@ -290,6 +294,7 @@ class ListedClaim:
     generation: int
     since: datetime | None
     held: Mapping[str, Mapping[str, int]]
+    origin: ClaimOrigin | None = None
 
 
 @valueclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class Facts:
     projects: frozenset[int] = frozenset()
     users: frozenset[int] = frozenset()
     consumer_types: frozenset[int] = frozenset()
+    origins: frozenset[str] = frozenset()
 
     def provider(self, id_: int) -> str:
         """How a provider is called in a finding."""
@@ -265,7 +266,7 @@ def check_members(facts: Facts) -> Iterator[Finding]:
 
 
 def check_consumers(facts: Facts) -> Iterator[Finding]:
-    """Each holds something, and its project, user and type exist."""
+    """Each holds something, and its project, user and type exist. Each origin of a claim has its consumer."""
     holders = {row.consumer for row in facts.allocations}
     for row in facts.consumers:
         subject = f"consumer {row.uuid}"
@@ -277,6 +278,8 @@ def check_consumers(facts: Facts) -> Iterator[Finding]:
             yield Finding(subject, f"has a user that is not there (id {row.user_id})")
         if row.consumer_type_id is not None and row.consumer_type_id not in facts.consumer_types:
             yield Finding(subject, f"has a consumer type that is not there (id {row.consumer_type_id})")
+    for uuid in sorted(facts.origins - {row.uuid for row in facts.consumers}):
+        yield Finding(f"origin of the claim of {uuid}", "is an orphan: there is no such consumer")
 
 
 def check_allocations(facts: Facts) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Final, TypeVar
 
@@ -34,7 +35,7 @@ from moorage.model.errors import (
     ResourceClassNotFoundError,
     UnitViolatedError,
 )
-from moorage.model.placing import Choice, Granted, GrantedEntry
+from moorage.model.placing import Choice, ChosenOn, ClaimOrigin, Granted, GrantedEntry
 from moorage.rules.capacity import misfit_of
 from moorage.rules.state import (
     Changes,
@@ -54,6 +55,7 @@ def touch_claims(claims: Iterable[Claim]) -> Touch:
     claims = tuple(claims)
     providers = frozenset(provider for claim in claims for provider in claim.allocations)
     return Touch(
+        origins=frozenset(claim.consumer for claim in claims if claim.origin is not None),
         providers=providers,
         inventories=providers,
         used=providers,
@@ -113,12 +115,21 @@ def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
                 raise EntriesRefusedError(tuple(refused)) from error
             entries.append(error)
         else:
+            if claim.origin is not None:
+                changes.origins[claim.consumer] = _dated(claim.origin, place, command.decision)
             scratch.apply(changes)
             row = changes.consumers[claim.consumer]
             assert row is not None, "a claim that holds something has a consumer"
             entries.append(GrantedEntry(claim.consumer, row.generation, claim.allocations, place))
     granted = Granted(tuple(entries), command.decision)
     return Changes.of_scratch(scratch, granted, "allocations.replace", changes_names=False)
+
+
+def _dated(origin: ClaimOrigin, place: Choice | None, decision: ChosenOn | None) -> ClaimOrigin:
+    """With the revision of the state that the place was chosen on."""
+    if place is None or decision is None:
+        return origin
+    return replace(origin, decided_at=decision.revision + decision.after)
 
 
 GONE: Final = (
@@ -191,6 +202,8 @@ def granted(state: State, claims: Iterable[Claim]) -> Changes[None]:
             bumped_providers[provider] = None
         _add(state, used, held)
         changes.held[claim.consumer] = held
+        if not held and state.origins.get(claim.consumer) is not None:
+            changes.origins[claim.consumer] = None
         changes.consumers[claim.consumer] = _consumer(state, claim) if held else None
     changes.used.update(used)
     changes.providers.update(all_bumped(state, bumped_providers))
@@ -286,4 +299,5 @@ def _released(state: State, consumers: Collection[str], result: ResultT) -> Chan
         used=dict(_used_without(state, consumers)),
         consumers=dict.fromkeys(consumers),
         held={consumer: {} for consumer in consumers},
+        origins={consumer: None for consumer in consumers if state.origins.get(consumer) is not None},
     )

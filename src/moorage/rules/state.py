@@ -14,8 +14,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Generic, Self, TypeVar
 
+from moorage.model.commands import Keep
 from moorage.model.errors import ProviderNotFoundError, ResourceClassNotFoundError, StaleGenerationError
 from moorage.model.keys import RememberedAnswer
+from moorage.model.placing import ClaimOrigin
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory, Provider
 
@@ -89,6 +91,7 @@ class Touch:
     ``consumers``: their rows, what they hold, and the providers that they hold it of, with their use.
     ``newcomers`` are the consumers that the client takes for new: a hint, which may be wrong.
     ``kept_classes`` must not go before the command's transaction ends. ``keys``: ids of idempotency keys.
+    ``origins``: consumers whose claims have an origin.
     """
 
     providers: frozenset[str] = frozenset()
@@ -106,6 +109,7 @@ class Touch:
     trait_names: frozenset[str] = frozenset()
     trait_use: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
     def __or__(self, other: Touch) -> Touch:
         return Touch.union((self, other))
@@ -149,6 +153,9 @@ class AccountParts:
         by name.
     keys
         what is remembered under idempotency keys, by their ids; None: nothing.
+    origins
+        what native claims asked for, by consumer; None: no longer. As read: KEEP where there is one. A new
+        consumer's is read only if the touch names it.
     """
 
     providers: MutableMapping[str, ProviderRow | None] = field(default_factory=dict, metadata=OF_PROVIDER)
@@ -162,6 +169,7 @@ class AccountParts:
     resource_classes: MutableMapping[str, NameRow] = field(default_factory=dict)
     trait_names: MutableMapping[str, NameRow] = field(default_factory=dict)
     keys: MutableMapping[str, RememberedAnswer | None] = field(default_factory=dict)
+    origins: MutableMapping[str, ClaimOrigin | Keep | None] = field(default_factory=dict)
 
 
 _PARTS = tuple(item.name for item in fields(AccountParts))

@@ -22,6 +22,7 @@ from moorage.store.sql.statements import batches
 from moorage.store.tables import (
     aggregates,
     allocations,
+    claims,
     consumer_types,
     consumers,
     inventories,
@@ -271,6 +272,9 @@ def _without_orphans(connection: sa.Connection) -> dict[str, int]:
             _absent(links.c.resource_provider_id, resource_providers.c.id),
         )
         healed[sort] = _count(connection, links.delete().where(orphaned))
+    # Placement deletes consumers, and leaves what it does not know.
+    left = claims.delete().where(_absent(claims.c.consumer_uuid, consumers.c.uuid))
+    healed["origins of claims of consumers that do not exist (removed)"] = _count(connection, left)
     return healed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import UNKNOWN_CONSUMER_TYPE, ClaimPage, ClaimSelection, ListedClaim
 from moorage.store.changes.news import CLAIM_KINDS
 from moorage.store.nouns.consumers import select_used
+from moorage.store.nouns.origins import origin_of
 from moorage.store.nouns.providers import generation, provider_row
 from moorage.store.sql.statements import batches
 from moorage.store.tables import (
@@ -67,7 +69,8 @@ def claim_of(connection: sa.Connection, consumer: str) -> ListedClaim | None:
     """What one consumer holds; None if it holds nothing."""
     rows = connection.execute(_consumers.where(_holds, consumers.c.uuid == consumer)).all()
     # A collation may find a consumer that is called otherwise.
-    return next(iter(_listed(connection, [row for row in rows if row.uuid == consumer])), None)
+    found = _listed(connection, [row for row in rows if row.uuid == consumer])
+    return replace(found[0], origin=origin_of(connection, consumer)) if found else None
 
 
 def generations_of(connection: sa.Connection, wanted: Collection[str]) -> dict[str, int]:

@@ -243,6 +243,18 @@ keys = sa.Table(
     comment="Answers to native writes by the digest of their idempotency keys, compressed if they are long.",
 )
 
+claims = sa.Table(
+    "moorage_claims",
+    metadata,
+    sa.Column("consumer_uuid", sa.String(36), primary_key=True),
+    sa.Column("ask", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")),
+    sa.Column("profile", sa.String(255)),
+    sa.Column("labels", sa.Text),
+    sa.Column("decided_at", sa.BigInteger),
+    sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
+    comment="What native claims asked for, by consumer, with the revision on which their places were chosen.",
+)
+
 unmet = sa.Table(
     "moorage_unmet",
     metadata,

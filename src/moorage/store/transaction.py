@@ -25,6 +25,7 @@ from moorage.store.changes.news import CLAIM_KINDS, OwnClaims
 from moorage.store.nouns import consumers, order, providers
 from moorage.store.nouns.keys import plan_keys
 from moorage.store.nouns.noun import GroupWork, NotNewError
+from moorage.store.nouns.origins import plan_origins
 from moorage.store.sql import statements
 from moorage.store.sql.errors import DRIVER_ERRORS, translate
 from moorage.store.store import Store
@@ -155,6 +156,8 @@ class WriteTransaction:
                 for noun in order.WRITTEN:
                     noun.write(work, before, after)
             used = consumers.plan(work, before, after)
+            if after.origins:
+                work.planned += plan_origins(before, after)
             providers.plan_generations(work, before, after)
             counting, *logging_ = changelog.plan(
                 [self._entry(after, write) for write in writes], transaction_id

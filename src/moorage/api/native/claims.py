@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
+
 from moorage.api.http import intake
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Schema, Validator
@@ -14,9 +16,10 @@ from moorage.api.native import pages, problems, writes
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.parameters import Parameter
 from moorage.api.native.problems import KEY_REUSED, NOT_FOUND, OUTCOME_UNKNOWN, REVISION, VERSION
-from moorage.api.native.shapes import INTEGER, TEXT, array, record, reference, written
+from moorage.api.native.shapes import INTEGER, TEXT, array, mapping, nullable, record, reference, written
 from moorage.model.commands import ReleaseClaims
 from moorage.model.errors import AllocationsNotFoundError
+from moorage.model.placing import ClaimOrigin
 from moorage.model.values import ClaimSelection, ListedClaim
 
 
@@ -40,7 +43,7 @@ def show(call: NativeCall) -> Answer:
     revision, claim = call.service.claim(consumer)
     if claim is None:
         raise problems.refusal(NOT_FOUND, str(AllocationsNotFoundError(consumer)), revision=revision)
-    return at_revision(revision, _shown(claim))
+    return at_revision(revision, {**_shown(claim), **_origin(claim.origin or ClaimOrigin())})
 
 
 def release(call: NativeCall) -> Answer:
@@ -80,6 +83,15 @@ def _shown(claim: ListedClaim) -> dict[str, object]:
         "since": moment(claim.since),
         "resources": dict(sorted(resources.items())),
         "providers": claim.held,
+    }
+
+
+def _origin(origin: ClaimOrigin) -> dict[str, object]:
+    return {
+        "ask": None if origin.ask is None else orjson.loads(origin.ask),
+        "profile": origin.profile,
+        "labels": origin.labels,
+        "decided_at": origin.decided_at,
     }
 
 
@@ -140,8 +152,25 @@ ENDPOINTS: Final = (
         show,
         summary="Show what a consumer holds",
         rule="moorage:claims:show",
-        about="As one item of the list. A consumer that holds nothing is not found.",
-        answer={"allOf": [record({REVISION: INTEGER}), reference("Claim")]},
+        about=(
+            "As one item of the list, with what a claim over this API asked for, and its `labels`. Both stay "
+            "until the consumer is moved or holds nothing, also if a client of Placement changes what it "
+            "holds. A consumer that holds nothing is not found."
+        ),
+        answer={
+            "allOf": [
+                record({REVISION: INTEGER}),
+                reference("Claim"),
+                record(
+                    {
+                        "ask": nullable({"type": "object"}),
+                        "profile": nullable(TEXT),
+                        "labels": mapping(TEXT),
+                        "decided_at": nullable(INTEGER),
+                    }
+                ),
+            ]
+        },
         problems=(NOT_FOUND,),
         examples=("",),
     ),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
+
+import orjson
 
 from moorage.api.http import intake
 from moorage.api.http.intake import items, part, size
@@ -18,6 +21,7 @@ from moorage.api.native.problems import GENERATION_CONFLICT, refusal
 from moorage.api.native.strict import fault
 from moorage.model.commands import Claim
 from moorage.model.errors import ConsumerGenerationError
+from moorage.model.placing import ClaimOrigin
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ListedClaim, Requester
 
@@ -56,6 +60,17 @@ ALLOCATIONS: Final[Schema] = {
     },
     "additionalProperties": False,
 }
+
+
+MOST_LABELS: Final = 32
+
+LABELS: Final[Schema] = {
+    "type": "object",
+    "maxProperties": MOST_LABELS,
+    "patternProperties": {"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$": {"type": "string", "maxLength": 255}},
+    "additionalProperties": False,
+}
+"""Texts by names."""
 
 
 def _about(text: str, schema: Schema) -> Schema:
@@ -109,6 +124,11 @@ ENTRY: Final[Schema] = {
             **orders.SCHEMA,
             "description": "What makes one place better than another. Without it the first place is taken.",
         },
+        "labels": _about(
+            "Notes of the client, which are kept with each claim of the entry and shown with it. A move "
+            "without `labels` keeps them.",
+            LABELS,
+        ),
         "allocations": _about(
             "What each claim of the entry holds, in place of `ask`: amounts by class, by the UUID of the "
             "provider.",
@@ -295,13 +315,39 @@ def asked(body: Mapping[str, Any], read_query: ReadQuery, limits: Limits) -> Ask
     return found
 
 
-def claims_of(wanted: Sequence[WantedClaim], requester: Requester, held: Holders) -> tuple[Claim, ...]:
+Origins = Mapping[int, ClaimOrigin]
+"""What entries ask for, and their labels, by the number of the entry."""
+
+
+def origins(body: Mapping[str, Any], profiles: Mapping[int, str | None]) -> Origins:
+    """The origins of entries that ask, or have labels. ``profiles`` of their orders by number."""
+    return {
+        number: ClaimOrigin(
+            orjson.dumps(entry["ask"], option=orjson.OPT_SORT_KEYS).decode() if "ask" in entry else None,
+            profiles.get(number),
+            entry.get("labels", {}),
+        )
+        for number, entry in enumerate(body["claims"])
+        if "ask" in entry or entry.get("labels")
+    }
+
+
+def claims_of(
+    wanted: Sequence[WantedClaim], requester: Requester, held: Holders, origins: Origins
+) -> tuple[Claim, ...]:
     """The claims of entries; without allocations where they ask. Raises WireError (400, 403)."""
-    return tuple([_claim(each, requester, held.get(each.consumer)) for each in wanted])
+    return tuple(
+        [_claim(each, requester, held.get(each.consumer), origins.get(each.entry)) for each in wanted]
+    )
 
 
-def _claim(wanted: WantedClaim, requester: Requester, moved: ListedClaim | None) -> Claim:
+def _claim(
+    wanted: WantedClaim, requester: Requester, moved: ListedClaim | None, origin: ClaimOrigin | None
+) -> Claim:
     entry = wanted.body
+    if moved is not None and moved.origin is not None:
+        kept = entry.get("labels", moved.origin.labels)
+        origin = replace(origin or ClaimOrigin(), labels=kept)
     project_id = entry.get("project_id", requester.project_id)
     if not project_id:
         raise fault("The token has no project, so the entry needs one.", "claims", wanted.entry, "project_id")
@@ -317,4 +363,5 @@ def _claim(wanted: WantedClaim, requester: Requester, moved: ListedClaim | None)
         entry.get("user_id", usual_user),
         entry.get("generation"),
         entry.get("consumer_type", usual_type),
+        origin,
     )

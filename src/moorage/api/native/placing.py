@@ -50,7 +50,13 @@ def create(call: NativeCall) -> Answer:
         moved, error = stale
         nothing = Claim(moved.consumer, {}, "", "")
         return _carried_out(call, GrantClaims((nothing,), 1, (error,)), Teller(call, (moved,), asked))
-    claims = entries.claims_of(wanted, call.requester, held)
+    chosen_by = {
+        number: orders.chosen(call, entry["order"], ("claims", number, "order"))
+        for number, entry in enumerate(call.body["claims"])
+        if "order" in entry
+    }
+    origins = entries.origins(call.body, {number: each.profile for number, each in chosen_by.items()})
+    claims = entries.claims_of(wanted, call.requester, held, origins)
     passed_on = tuple([entries.passed_on(each, held) for each in wanted]) if held else ()
     if not asked:
         teller = Teller(call, wanted, asked)
@@ -58,11 +64,7 @@ def create(call: NativeCall) -> Answer:
     by_entry = {number: found.single for number, found in asked.items()}
     requests = tuple([by_entry.get(each.entry) for each in wanted])
     freed = tuple([entries.freed(each, held) for each in wanted]) if held else ()
-    best_by = {
-        number: orders.chosen(call, entry["order"], ("claims", number, "order")).order
-        for number, entry in enumerate(call.body["claims"])
-        if "order" in entry
-    }
+    best_by = {number: each.order for number, each in chosen_by.items()}
     ordered = tuple([best_by.get(each.entry) for each in wanted])
     teller = Teller(call, wanted, asked, best_by)
     explained = call.body.get("explain") == entries.ALWAYS

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import sqlalchemy as sa
 
 from moorage.model.cache import MIB, Cache
+from moorage.model.commands import KEEP
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
 from moorage.rules.audit import AllocationFact, ConsumerFact, UsedFact
@@ -25,6 +26,7 @@ from moorage.store.sql.literals import number
 from moorage.store.sql.statements import Bumping, Insertion, Part, Plain, Selection, Selections, fetched
 from moorage.store.tables import (
     allocations,
+    claims,
     consumer_types,
     consumers,
     inventories,
@@ -187,8 +189,8 @@ class UsageMemory:
         self._revision = -1
 
 
-_SORTS = ("inventories", "consumers", "holders", "used", "revision")
-_INVENTORY, _CONSUMER, _HELD, _USED, _REVISION = range(5)
+_SORTS = ("inventories", "consumers", "holders", "used", "revision", "origins")
+_INVENTORY, _CONSUMER, _HELD, _USED, _REVISION, _ORIGIN = range(6)
 _UUID = 1
 """Place of a consumer's uuid in a row."""
 
@@ -236,6 +238,8 @@ _used = _row(
 
 _revision = _row(_REVISION, revisions.c.revision, number(0), _no_ratio, _no_text)
 
+_origins = _row(_ORIGIN, number(0), _no_ratio, claims.c.consumer_uuid)
+
 FACTS = Selections(
     # The first part has the ratio, from which the others take its type.
     Part(_inventories, inventories.c.resource_provider_id, "inventories", 0),
@@ -243,9 +247,10 @@ FACTS = Selections(
     Part(_held, allocations.c.consumer_id, "holders", ""),
     Part(_used, allocations.c.resource_provider_id, "used", 0),
     Part(_revision, revisions.c.id, "revision", 0),
+    Part(_origins, claims.c.consumer_uuid, "origins", ""),
 )
 """What decides claims, in one statement: inventories, consumers that are not locked, what consumers hold,
-how much of inventories is used, and the revision at which all this holds."""
+how much of inventories is used, the revision at which all this holds, and which consumers have an origin."""
 
 
 def providers_held(work: GroupWork, wanted: Iterable[str]) -> set[str]:
@@ -277,7 +282,9 @@ def read(work: GroupWork, memory: UsageMemory, state: State, touch: Touch, holde
         holders=sorted(touch.consumers),
         used=sorted(used_ids.keys() - recalled.keys()),
         revision=[THE_ROW] if used_ids else [],
+        origins=sorted((touch.consumers - touch.newcomers) | touch.origins),
     )
+    state.origins.update({consumer: KEEP for *_, consumer in sorts[_ORIGIN] if consumer in touch.consumers})
     if sorts[_REVISION]:
         work.revision = revision = sorts[_REVISION][0][0]
         if recalled and not memory.holds(revision):

@@ -2,7 +2,7 @@
 
 Locks are taken in one order: providers by id, then consumers by id, then names. The transaction reads
 providers, then consumers, and then ``READ``. It writes ``WRITTEN``, and then consumers, the generations of
-providers, the revision, idempotency keys, the journal and the change log.
+providers, the origins of claims, the revision, idempotency keys, the journal and the change log.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from moorage.store.nouns.consumers import CONSUMERS
 from moorage.store.nouns.inventories import INVENTORIES
 from moorage.store.nouns.keys import KEYS
 from moorage.store.nouns.noun import Noun
+from moorage.store.nouns.origins import ORIGINS
 from moorage.store.nouns.providers import Providers
 from moorage.store.nouns.resource_classes import RESOURCE_CLASSES
 from moorage.store.nouns.traits import TRAIT_NAMES, TRAITS_OF_PROVIDERS
@@ -37,6 +38,6 @@ WRITTEN: Final[Sequence[Noun]] = (RESOURCE_CLASSES, TRAIT_NAMES, PROVIDERS, *_OF
 
 def read_facts(connection: sa.Connection) -> Facts:
     """The rows of all tables of the account, in one snapshot, for a verification."""
-    nouns = (*WRITTEN, CONSUMERS)
+    nouns = (*WRITTEN, CONSUMERS, ORIGINS)
     rows = {name: read for noun in nouns for name, read in noun.audited.items()}
     return Facts(**{field.name: rows[field.name](connection) for field in fields(Facts)})

@@ -510,3 +510,32 @@ def test_without_the_rule_an_order_is_named_and_not_made(sqlite_service: Service
     assert made(client, asking(1, order={"seed": 7}))["claims"]
     told = refused(client, asking(1, order={"profile": "none such"}))
     assert told["pointer"] == "/claims/0/order/profile"
+
+
+def test_what_was_asked_for_and_labels_are_kept_and_shown(client: NativeClient, provider: str) -> None:
+    entry = {**asking(1), "labels": {"job": "42"}, "order": {"strategy": "pack"}}
+    told = made(client, entry)
+    (made_one,) = told["claims"]
+    shown = client.get(f"{PATH}/{made_one['consumer']}").json
+    assert (shown["ask"], shown["labels"]) == (entry["ask"], {"job": "42"})
+    assert (shown["profile"], shown["decided_at"]) == (None, told["decided_at"])
+    move = {"consumer": made_one["consumer"], "generation": 1}
+    told = made(client, {**asking(2), **move})
+    shown = client.get(f"{PATH}/{made_one['consumer']}").json
+    assert (shown["ask"]["groups"][""]["resources"], shown["labels"]) == ({"VCPU": 2}, {"job": "42"})
+    made(client, holding(provider, 1, labels={"job": "43"}, **{**move, "generation": 2}))
+    shown = client.get(f"{PATH}/{made_one['consumer']}").json
+    assert (shown["ask"], shown["labels"], shown["decided_at"]) == (None, {"job": "43"}, None)
+
+
+def test_exact_claims_have_labels_only_if_they_give_some(client: NativeClient, provider: str) -> None:
+    with_it, without = made(client, holding(provider, 1, labels={"a": "b"}), holding(provider, 1))["claims"]
+    assert client.get(f"{PATH}/{with_it['consumer']}").json["labels"] == {"a": "b"}
+    shown = client.get(f"{PATH}/{without['consumer']}").json
+    assert (shown["labels"], shown["ask"], shown["decided_at"]) == ({}, None, None)
+
+
+@pytest.mark.parametrize("labels", [{"": "x"}, {"a b": "x"}, {"a": 1}, {"a": "x" * 256}, []])
+def test_bad_labels_are_refused_with_their_place(labels: object) -> None:
+    told = refused(NativeClient(FakeService()), holding(ONE, 1, labels=labels))
+    assert told["pointer"].startswith("/claims/0/labels")
