@@ -280,6 +280,14 @@ def test_what_is_asked_of_a_device_in_part_is_demand_for_residuals() -> None:
     assert demand_of(MixTerms(Mix.of([(task(1, 100), 1)])), "VF", 100.0) == {}
 
 
+def test_what_became_plenty_since_prices_were_made_is_worth_no_more_than_a_number_holds() -> None:
+    scarce = provider(1, {"VCPU": 8}, used={"VCPU": 8})
+    prices = prices_of(index_of(scarce).snapshot(), Mix.of([(task(1), 1.0)]), "VCPU")
+    plenty = provider(1, {"VCPU": Inventory(8, allocation_ratio=3.4e38)})
+    found = best(index_of(plenty).snapshot(), task(1), SLOTS, 1, prices=prices, memory=OrderMemory(Memory()))
+    assert [each.root for each in found.candidates] == ["p1"]
+
+
 def test_prices_say_how_much_they_hold() -> None:
     prices = prices_of(index_of(*CLOUD).snapshot(), Mix.of(USUAL), "VF")
     assert prices is not None

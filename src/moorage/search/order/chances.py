@@ -46,6 +46,9 @@ MOST_PRICE: Final = 1_000.0
 MANY: Final = float(1 << 40)
 """More slots than any tree has."""
 
+MOST_WORTH: Final = float(1 << 62)
+"""The largest worth, times ``FINE``: an integer of 64 bits holds it. Prices that are old may lead beyond."""
+
 CHUNK: Final = 512
 """Trees that are counted at once."""
 
@@ -426,7 +429,7 @@ class Prices:
         for start in range(0, len(trees), CHUNK):
             stop = min(start + CHUNK, len(trees))
             found[start:stop] = self._worth(block, trees[start:stop], _within(taken or {}, start, stop))
-        return found
+        return np.clip(found, -MOST_WORTH, MOST_WORTH)
 
     def _worth(self, block: Block, trees: IntArray, taken: Mapping[str, Taken]) -> FloatArray:
         counted = Counted(block, self.terms, trees, taken, self.scored)
