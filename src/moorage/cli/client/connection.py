@@ -67,9 +67,16 @@ ADVICE: Final[Mapping[str, str]] = {
     "already_holds": (
         "'moorage claim show CONSUMER' shows what it holds, and 'moorage claim move CONSUMER' replaces that."
     ),
+    "compacted": (
+        "The journal begins later. 'moorage changes' without --after begins with the newest changes."
+    ),
+    "different_history": (
+        "The database was restored, or is another one. 'moorage changes' without --after begins with the "
+        "newest changes."
+    ),
     "placement.duplicate_name": "'moorage provider show NAME' shows the provider with this name.",
 }
-"""Advice on a 409, by its code."""
+"""Advice on a 409 or a 410, by its code."""
 
 NO_ROOM_ADVICE: Final = (
     "'moorage usage --provider PROVIDER' shows what is left, 'moorage candidates' where it fits."
