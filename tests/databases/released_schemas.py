@@ -44,12 +44,13 @@ def described(url: str) -> dict[str, Any]:
 
 
 def _table(inspector: sa.Inspector, name: str) -> dict[str, Any]:
+    key = inspector.get_pk_constraint(name)["constrained_columns"]
     return {
         "columns": {
-            column["name"]: [_kind(column["type"]), column["nullable"]]
+            column["name"]: [_kind(column["type"], is_key=key == [column["name"]]), column["nullable"]]
             for column in inspector.get_columns(name)
         },
-        "key": inspector.get_pk_constraint(name)["constrained_columns"],
+        "key": key,
         "unique": sorted(
             [constraint["name"], constraint["column_names"]]
             for constraint in inspector.get_unique_constraints(name)
@@ -66,7 +67,10 @@ def _table(inspector: sa.Inspector, name: str) -> dict[str, Any]:
     }
 
 
-def _kind(found: sa.types.TypeEngine[Any]) -> str:
+def _kind(found: sa.types.TypeEngine[Any], *, is_key: bool) -> str:
+    if is_key and isinstance(found, sa.BigInteger):
+        # On SQLite only an INTEGER, whatever the size of its numbers, is a key without an index of its own.
+        return sa.Integer.__name__
     if isinstance(found, mysql.MEDIUMTEXT):
         # What other databases call a text has a name of its own for its length here.
         return sa.Text.__name__
