@@ -39,6 +39,8 @@ def test_a_claim_is_shown_as_the_list_has_it(sqlite_service: Service, client: Na
     first, _ = claimed(sqlite_service, 2)
     shown = told(client, "GET", f"/moorage/v1/claims/{first}")
     assert shown.pop("revision") == sqlite_service.revision()
+    asked = {name: shown.pop(name) for name in ("ask", "profile", "labels", "decided_at")}
+    assert not any(asked.values()), "this claim named its place"
     listed = told(client, "GET", "/moorage/v1/claims")["claims"]
     assert [each for each in listed if each["consumer"] == first] == [shown]
     assert shown["resources"] == {"VCPU": 1}
