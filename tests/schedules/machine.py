@@ -55,6 +55,9 @@ SLOW_SECONDS = 20.0
 MOST_ROUNDS = 4
 """Groups written in a row: that is what it is about; the other steps come in between."""
 
+MOST_LED = 200
+"""Groups by which all claims of one group are decided. Most often the next one decides what one puts off."""
+
 MOST_EARLIER = 6
 """Earlier requests with keys that may be sent again."""
 
@@ -273,8 +276,10 @@ class Machine(RuleBasedStateMachine):
             for key in [each.idempotency_key()]
         ]
         committer._waiting.extend(tickets)
-        # What the first group puts off leads the next one.
+        # What the first group puts off leads the next one. Nothing may be put off without end.
+        led = count()
         while committer._waiting:
+            assert next(led) < MOST_LED, "claims are put off without end"
             committer._waiting[0].wake.acquire(blocking=False)
             committer._lead()
         assert all(ticket.answered for ticket in tickets)
