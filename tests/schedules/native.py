@@ -149,6 +149,18 @@ def fits(account: Account, command: PlaceClaims) -> bool:
     return more(account, 0, command.least)
 
 
+def _has_stale(command: PlaceClaims, *states: Account) -> bool:
+    """Whether a claim names another generation than a state has. Only the locks show that, and until then
+    such a claim takes room from the others of its request.
+    """
+    return any(
+        claim.generation != (None if holder is None else holder.generation)
+        for claim in command.claims
+        for state in states
+        for holder in [state.holders.get(claim.consumer)]
+    )
+
+
 def unfounded(command: PlaceClaims, error: Exception, at: Account, past: dict[int, Account]) -> str | None:
     """What is wrong with the refusal of a placed command on the state ``at``; None for nothing.
 
@@ -168,6 +180,6 @@ def unfounded(command: PlaceClaims, error: Exception, at: Account, past: dict[in
             return f"{reason!r} is no reason"
         elif reason.revision not in past:
             return f"nothing fitted at revision {reason.revision}, which is not of the time of the request"
-        elif fits(past[reason.revision], command):
+        elif fits(past[reason.revision], command) and not _has_stale(command, at, past[reason.revision]):
             return f"at revision {reason.revision} it fitted"
     return None
