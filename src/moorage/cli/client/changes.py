@@ -65,20 +65,19 @@ def changes(
         first = recorded.newest(call.service, query, LAST)
     else:
         first = recorded.page(call.service, {**query, "after": after or recorded.NOW})
-    names = recorded.Names(call.service)
     if not follow:
-        call.show(first, lambda: _draw(first, names))
+        call.show(first, lambda: _draw(call, first))
         return
     for page in recorded.followed(call.service, query, first):
         if call.as_data:
             for change in page["changes"]:
                 recorded.print_line(change)
         else:
-            recorded.print_records(page["changes"], names)
+            recorded.print_records(call.service, page["changes"])
 
 
-def _draw(page: recorded.Json, names: recorded.Names) -> None:
-    recorded.print_records(page["changes"], names)
+def _draw(call: CommandRun, page: recorded.Json) -> None:
+    recorded.print_records(call.service, page["changes"])
     if not page["changes"]:
         click.echo(f"None up to revision {page['next_after']}.")
     if page["more"]:

@@ -90,7 +90,7 @@ def _show(call: CommandRun, page: Any) -> None:
 
 
 def _draw(call: CommandRun, page: Any) -> None:
-    recorded.print_records(page["changes"], recorded.Names(call.service))
+    recorded.print_records(call.service, page["changes"])
     if not page["changes"]:
         click.echo(f"{_LACK} The journal begins with revision {page['begins']}.")
     if page["next_before"] is not None:

@@ -162,36 +162,27 @@ def followed(
 # In words
 
 
-class Names:
-    """Names of providers, each looked up once."""
-
-    def __init__(self, service: ServiceConnection) -> None:
-        self._service = service
-        self._known: dict[str, str] = {}
-
-    def learn(self, records: Iterable[Json]) -> None:
-        """Look up the providers of these records."""
-        uuids: set[str] = set()
-        for record in records:
-            for uuid, parts in record.get("providers", {}).items():
-                # The record of a provider that came or went has its name.
-                named = next(filter(None, reversed(parts.get("name", ()))), None)
-                if named:
-                    self._known[uuid] = named
-                else:
-                    uuids.add(uuid)
-            for parts in record.get("consumers", {}).values():
-                uuids |= parts.get("held", {}).keys()
-        self._known.update(lookup.provider_names(self._service, uuids - self._known.keys()))
-
-    def __getitem__(self, uuid: str) -> str:
-        return self._known.get(uuid, uuid)
+def names_in(service: ServiceConnection, records: Iterable[Json]) -> Mapping[str, str]:
+    """Names of all providers in these records, by UUID."""
+    known: dict[str, str] = {}
+    uuids: set[str] = set()
+    for record in records:
+        for uuid, parts in record.get("providers", {}).items():
+            # The record of a provider that came or went has its name.
+            named = next(filter(None, reversed(parts.get("name", ()))), None)
+            if named:
+                known[uuid] = named
+            else:
+                uuids.add(uuid)
+        for parts in record.get("consumers", {}).values():
+            uuids |= parts.get("held", {}).keys()
+    return {**known, **lookup.provider_names(service, uuids - known.keys())}
 
 
-def print_records(records: Iterable[Json], names: Names) -> None:
+def print_records(service: ServiceConnection, records: Iterable[Json]) -> None:
     """Print records as text, each with a line for every value that changed."""
     several = list(records)
-    names.learn(several)
+    names = names_in(service, several)
     for record in several:
         click.secho(heading(record), bold=True)
         for line in lines(record, names):
@@ -216,7 +207,7 @@ def heading(record: Json) -> str:
     return INDENT.join(filter(None, words))
 
 
-def lines(record: Json, names: Names) -> Iterator[str]:
+def lines(record: Json, names: Mapping[str, str]) -> Iterator[str]:
     """A line for each value that a record changes, without generations."""
     claims = any("held" in parts for parts in record.get("consumers", {}).values())
     for uuid, parts in record.get("consumers", {}).items():
@@ -234,7 +225,7 @@ def lines(record: Json, names: Names) -> Iterator[str]:
         yield f"A new history begins with {counts}."
 
 
-def _consumer(uuid: str, parts: Json, names: Names) -> Iterator[str]:
+def _consumer(uuid: str, parts: Json, names: Mapping[str, str]) -> Iterator[str]:
     was, now = _sides(parts, _OWNER)
     for side, place in ((was, 0), (now, 1)):
         for provider, amounts in parts.get("held", {}).items():

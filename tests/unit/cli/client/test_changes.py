@@ -215,10 +215,7 @@ def test_a_service_without_changes_is_named() -> None:
 
 
 def test_every_part_of_a_record_has_words() -> None:
-    class NoNames(recorded.Names):
-        def __init__(self) -> None:
-            self._known = {"u1": "h1"}
-
+    names = {"u1": "h1", "u2": "u2", "u3": "u3"}
     record = _record(
         1,
         providers={
@@ -233,7 +230,7 @@ def test_every_part_of_a_record_has_words() -> None:
         resource_classes={"A": [True, False]},
         adopted={"providers": 2, "consumer_types": 1},
     )
-    assert list(recorded.lines(record, NoNames())) == [
+    assert list(recorded.lines(record, names)) == [
         "consumer c1 resources VCPU: 0 -> 2",
         "consumer c2",
         "h1 in use VCPU: 1 -> 3",
