@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import os_resource_classes
+import os_traits
 import pytest
 import sqlalchemy as sa
 
@@ -181,7 +183,7 @@ def sqlite_service(sqlite_store: Store, open_service: OpenService) -> Service:
 
 
 def empty(url: str) -> None:
-    """Take away all that tests wrote; standard names stay."""
+    """Take away all that tests wrote; standard names stay, or come back as a new database has them."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
         provider = tables.resource_providers
@@ -192,3 +194,21 @@ def empty(url: str) -> None:
             elif table is not tables.revisions:
                 connection.execute(table.delete())
         connection.execute(tables.revisions.update().values(revision=0, compacted=0))
+        lost = _names_differ(connection)
+        if lost:
+            connection.execute(tables.traits.delete())
+            connection.execute(tables.resource_classes.delete())
+    if lost:
+        store = store_on(url)
+        store.synchronise_names()
+        store.close()
+        empty(url)
+
+
+def _names_differ(connection: sa.Connection) -> bool:
+    """Whether a test left other standard names, or gave one another id."""
+    found = [
+        list(connection.execute(sa.select(table.c.name).order_by(table.c.id)).scalars())
+        for table in (tables.resource_classes, tables.traits)
+    ]
+    return found != [list(os_resource_classes.STANDARDS), sorted(os_traits.get_traits())]

@@ -56,7 +56,7 @@ class FirstWithRoom:
         }
         chosen: dict[str, int] = {}
 
-        def bind(command: Command[Any]) -> Command[Any]:
+        def bind(command: Command[Any], _refused: frozenset[int]) -> Command[Any]:
             assert isinstance(command, ClaimAnywhere)
             for uuid, (inventory, used) in sorted(rooms.items()):
                 if has_room(inventory, used + chosen.get(uuid, 0), command.amount):

@@ -38,6 +38,7 @@ from moorage.service.committer import Committer, Ticket
 from moorage.service.facade import Service
 from moorage.service.live_index import Indexed, LiveIndex
 from moorage.service.placing import Placer
+from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.prepared import OpenService
@@ -71,6 +72,15 @@ def homes(granted: Granted) -> list[str]:
 
 def used(service: Service, provider: str) -> int:
     return service.provider_usages(provider).usages[VCPU]
+
+
+def claim_elsewhere(store: Store, command: Any) -> None:
+    """As another process does."""
+    other = Store(StoreSettings(store.engines.write.url.render_as_string(hide_password=False)))
+    try:
+        Service(other).execute(command, ASKER)
+    finally:
+        other.close()
 
 
 def lead(committer: Committer) -> None:
@@ -344,6 +354,80 @@ def test_a_hard_search_is_done_again_if_its_place_was_taken(
     assert placed(service, place(5)) == [second]
 
 
+def first_stale(*amounts: int) -> PlaceClaims:
+    """One claim at least, of which the first has a stale generation."""
+    command = place(*amounts, least=1)
+    return replace(command, claims=(replace(command.claims[0], generation=5), *command.claims[1:]))
+
+
+@pytest.mark.parametrize("steps", [1, 100_000], ids=["outside", "in its group"])
+def test_a_claim_that_truth_refuses_takes_no_room_from_others(service: Service, steps: int) -> None:
+    provider = add_provider(service, VCPU=8)
+    service._committer._binder = Placer(service._index, service._chooser, steps)
+    both = first_stale(8, 7)
+    own = replace(place(9, 7, least=1), requests=(None, ask(7)))
+    own = replace(own, claims=(replace(own.claims[0], allocations={provider: {VCPU: 9}}), own.claims[1]))
+    for command, expected in (both, ConsumerGenerationError), (own, CapacityExceededError):
+        granted = service.place(command, ASKER).result
+        assert granted is not None
+        assert [type(entry) for entry in granted.entries] == [expected, GrantedEntry]
+        assert used(service, provider) == 7
+        order(service, DeleteAllocations(command.claims[1].consumer))
+
+
+@pytest.mark.parametrize("steps", [1, 100_000], ids=["outside", "in its group"])
+def test_all_claims_that_truth_does_not_refuse_have_their_own_reason(service: Service, steps: int) -> None:
+    add_provider(service, VCPU=8)
+    service._committer._binder = Placer(service._index, service._chooser, steps)
+    outcome = service.place(first_stale(8, 9), ASKER)
+    assert isinstance(outcome.error, EntriesRefusedError)
+    assert [(number, type(error)) for number, error in outcome.error.refused] == [
+        (0, ConsumerGenerationError),
+        (1, NothingFitsError),
+    ]
+
+
+def test_a_claim_that_was_stale_may_be_right_the_next_time(
+    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted again then, and nothing is put off without end."""
+    provider = add_provider(service, VCPU=8)
+    command = first_stale(7, 7)
+    holder = command.claims[0].consumer
+    command = replace(command, claims=(replace(command.claims[0], generation=1), command.claims[1]))
+    real, seen = Placer.of_group, []
+
+    def of_group(placer: Placer) -> Any:
+        bind = real(placer)
+
+        def bound(given: Any, refused: frozenset[int]) -> Any:
+            seen.append(sorted(refused))
+            if refused and len(seen) == 2:
+                claim_elsewhere(store, claim(holder, {provider: {VCPU: 1}}))
+            return bind(given, refused)
+
+        return bound
+
+    monkeypatch.setattr(Placer, "of_group", of_group)
+    granted = service.place(command, ASKER).result
+    assert granted is not None
+    assert seen == [[], [0], []]
+    assert [type(entry) for entry in granted.entries] == [GrantedEntry, NothingFitsError]
+    assert used(service, provider) == 7
+
+
+def test_a_move_without_a_place_frees_nothing_for_others(service: Service) -> None:
+    provider = add_provider(service, VCPU=8)
+    holder = place(5)
+    assert placed(service, holder) == [provider]
+    moved = replace(holder.claims[0], generation=1)
+    others = place(9, 4, least=1)
+    command = replace(others, claims=(moved, others.claims[1]), freed=({provider: {VCPU: 5}}, None))
+    outcome = service.place(command, ASKER)
+    assert isinstance(outcome.error, EntriesRefusedError)
+    assert [type(error) for _, error in outcome.error.refused] == [NothingFitsError, NothingFitsError]
+
+
 def test_a_search_that_is_too_hard_is_refused(store: Store, open_service: OpenService) -> None:
     service = open_service(store, SearchSettings(step_limit=1))
     add_provider(service, VCPU=8)
@@ -366,7 +450,7 @@ def test_a_command_that_takes_many_steps_in_all_is_searched_outside(
     outside: list[PlaceClaims] = []
 
     def searched(*rest: Any) -> Any:
-        outside.append(rest[-1])
+        outside.append(rest[-2])
         return real(*rest)
 
     real = placing.searched

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,8 +64,7 @@ def places(draw: st.DrawFn, account: Account) -> PlaceClaims:
     least = draw(st.sampled_from([len(consumers)] * 3 + [1]))
     for consumer in consumers:
         holder = account.holders.get(consumer)
-        # Of several, one that is refused later has taken room from the others when these were refused.
-        stale = least == len(consumers) and draw(st.sampled_from([False] * 9 + [True]))
+        stale = draw(st.sampled_from([False] * 9 + [True]))
         generation = 9 if stale else None if holder is None else holder.generation
         claims.append(Claim(consumer, {}, "red", "ann", generation, None, ClaimOrigin("{}")))
     sizes = st.sampled_from([1, 2, 3, 5])
@@ -126,14 +125,19 @@ def options(account: Account, request: CandidateRequest) -> Iterator[Any]:
     yield from Oracle(records_of(account)).candidates(request)
 
 
-def fits(account: Account, command: PlaceClaims) -> bool:
-    """Whether as many claims as the command needs have places, in any arrangement of theirs."""
+def fits(account: Account, command: PlaceClaims, without: Collection[int]) -> bool:
+    """Whether as many claims as the command needs have places, in any arrangement of theirs.
+
+    ``without``: numbers of claims that are refused for another reason, and so take no room.
+    """
 
     def more(account: Account, number: int, missing: int) -> bool:
         if missing == 0:
             return True
         if len(command.claims) - number < missing:
             return False
+        if number in without:
+            return more(account, number + 1, missing)
         request = command.requests[number]
         assert request is not None
         for held, _ in options(account, request):
@@ -149,18 +153,6 @@ def fits(account: Account, command: PlaceClaims) -> bool:
     return more(account, 0, command.least)
 
 
-def _has_stale(command: PlaceClaims, *states: Account) -> bool:
-    """Whether a claim names another generation than a state has. Only the locks show that, and until then
-    such a claim takes room from the others of its request.
-    """
-    return any(
-        claim.generation != (None if holder is None else holder.generation)
-        for claim in command.claims
-        for state in states
-        for holder in [state.holders.get(claim.consumer)]
-    )
-
-
 def unfounded(command: PlaceClaims, error: Exception, at: Account, past: dict[int, Account]) -> str | None:
     """What is wrong with the refusal of a placed command on the state ``at``; None for nothing.
 
@@ -170,6 +162,7 @@ def unfounded(command: PlaceClaims, error: Exception, at: Account, past: dict[in
         return None
     if not isinstance(error, EntriesRefusedError):
         return f"{error!r} is no refusal of a placed claim"
+    stale = [number for number, reason in error.refused if isinstance(reason, ConsumerGenerationError)]
     for number, reason in error.refused:
         consumer = command.claims[number].consumer
         if isinstance(reason, ConsumerGenerationError):
@@ -180,6 +173,6 @@ def unfounded(command: PlaceClaims, error: Exception, at: Account, past: dict[in
             return f"{reason!r} is no reason"
         elif reason.revision not in past:
             return f"nothing fitted at revision {reason.revision}, which is not of the time of the request"
-        elif fits(past[reason.revision], command) and not _has_stale(command, at, past[reason.revision]):
+        elif fits(past[reason.revision], command, stale):
             return f"at revision {reason.revision} it fitted"
     return None

@@ -230,6 +230,7 @@ class GrantClaims(Command[Granted]):
 
     ``places`` may have for each claim how its place was chosen, or why there is none. ``passed_on`` may have
     for each claim that of another consumer, which takes over what the claim's consumer held: both or none.
+    ``uncounted``: numbers of claims that took no room from the others when places were chosen.
     Result: ``Granted``.
     """
 
@@ -238,6 +239,7 @@ class GrantClaims(Command[Granted]):
     places: tuple[Choice | MoorageError | None, ...] = ()
     decision: ChosenOn | None = None
     passed_on: tuple[Claim | None, ...] = ()
+    uncounted: frozenset[int] = frozenset()
 
 
 @valueclass(frozen=True, slots=True)

@@ -330,8 +330,13 @@ class NothingFitsError(ConflictError):
 
 @dataclass(eq=False)
 class ChoiceGoneError(ConflictError):
-    """A chosen place was taken meanwhile, by another process or by an earlier write of the same group."""
+    """A chosen place was taken meanwhile, by another process or by an earlier write of the same group.
 
+    ``refused``: numbers of the command's claims that were refused for themselves, as with a stale generation.
+    The next choice lets them take no room from the others.
+    """
+
+    refused: frozenset[int] = frozenset()
     template = "The chosen place was taken meanwhile."
 
 

@@ -95,21 +95,28 @@ def touch_grant(command: GrantClaims) -> Touch:
 def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
     """Each claim as ``decide_replace`` does, on the state that the claims before it leave.
 
-    Raises EntriesRefusedError once fewer than ``least`` can succeed, ChoiceGoneError if a chosen place cannot
-    be had.
+    Raises EntriesRefusedError once fewer than ``least`` can succeed. Raises ChoiceGoneError if a chosen place
+    cannot be had, or if a claim has no place although other claims hold than its search had counted.
     """
     scratch = state.scratch()
     entries: list[GrantedEntry | MoorageError] = []
     refused: list[tuple[int, MoorageError]] = []
+    # Those that truth refuses, and not their search.
+    untrue: set[int] = set()
     parts = zip_longest(command.claims, command.places, command.passed_on)
     for number, (claim, place, passed_on) in enumerate(parts):
+        has_none = isinstance(place, MoorageError)
+        if has_none and untrue != {each for each in command.uncounted if each < number}:
+            raise ChoiceGoneError(frozenset(untrue))
         try:
             if isinstance(place, MoorageError):
                 raise place
             changes = _replaced(scratch, (claim,) if passed_on is None else (claim, passed_on))
         except MoorageError as error:
             if isinstance(place, Choice) and isinstance(error, GONE):
-                raise ChoiceGoneError from error
+                raise ChoiceGoneError(frozenset(untrue)) from error
+            if not has_none:
+                untrue.add(number)
             refused.append((number, error))
             if len(command.claims) - len(refused) < command.least:
                 raise EntriesRefusedError(tuple(refused)) from error

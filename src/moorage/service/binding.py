@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-Bind = Callable[[Command[Any]], Command[Any]]
-"""Makes an ordinary command of one that binds late. Raises a ``MoorageError`` that refuses it, and
-PutOffError."""
+Bind = Callable[[Command[Any], frozenset[int]], Command[Any]]
+"""Makes an ordinary command of one that binds late.
+
+The numbers are those of its parts that truth refused when it was last decided. Raises a ``MoorageError`` that
+refuses it, and PutOffError.
+"""
 
 
 class PutOffError(Exception):
@@ -75,7 +78,7 @@ def bound_late(binder: Binder, late: Sequence[Ticket]) -> Iterator[Bound]:
         return
     for ticket in late:
         try:
-            command = bind(ticket.command)
+            command = bind(ticket.command, ticket.refused)
             yield Bound(ticket, command, touch_of(command, ticket.key), is_late=True)
         except PutOffError:
             continue

@@ -95,7 +95,7 @@ class Ticket:
     ``touch`` of a command that binds late names what is known of it, the names of new rows above all.
     ``wake`` is released when there is an answer, or when ``leads`` says that this command's thread must lead.
     ``deadline`` is a time of ``time.monotonic``. ``asks_revision``: the answer comes with ``revision``, at
-    which the command was done, or on which it was refused.
+    which the command was done, or on which it was refused. ``refused``: see ``ChoiceGoneError``.
     """
 
     command: Command[Any]
@@ -110,6 +110,7 @@ class Ticket:
     asks_revision: bool = False
     key: IdempotencyKey | None = None
     revision: int | None = None
+    refused: frozenset[int] = frozenset()
 
     def answer(self, result: object, error: Exception | None, revision: int | None = None) -> None:
         """Let the command's thread go on."""
@@ -526,6 +527,7 @@ def _decided(
         if isinstance(found, Exception):
             astray |= each.is_late
             if each.is_late and isinstance(found, ChoiceGoneError):
+                ticket.refused = found.refused
                 continue
             decided.append(ticket)
             answers.append((None, found, len(writes)))

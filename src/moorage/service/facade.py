@@ -241,10 +241,11 @@ class Service:
         while isinstance(outcome.error, HardToPlaceError | ChoiceGoneError):
             if time.monotonic() > deadline:
                 raise UnavailableError("other writes kept taking the place")
+            refused = outcome.error.refused if isinstance(outcome.error, ChoiceGoneError) else frozenset()
             revision, snapshot = self._index.ask_at(lambda snapshot: snapshot)
             choose = self._chooser.within(self._settings.search.step_limit)
             try:
-                placed = searched(revision, snapshot, choose, command)
+                placed = searched(revision, snapshot, choose, command, refused)
             except (EntriesRefusedError, GangTooHardError) as refusal:
                 return WriteOutcome(revision, error=refusal)
             outcome = self._committer.outcome(placed, requester, key)

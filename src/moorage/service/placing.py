@@ -265,15 +265,17 @@ def orders(requests: Sequence[CandidateRequest | None]) -> Iterator[list[int]]:
         chance.shuffle(order)
 
 
-def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceClaims) -> GrantClaims:
-    """Places for a command, in the time of its own request.
+def searched(
+    revision: int, snapshot: Snapshot, choose: Choose, command: PlaceClaims, refused: frozenset[int]
+) -> GrantClaims:
+    """Places for a command, in the time of its own request. For ``refused`` see ``ChoiceGoneError``.
 
     If claims take from one provider each, some order places a gang that fits at all. Raises
     EntriesRefusedError, SearchLimitError, and GangTooHardError if a gang fits in no order that was tried.
     """
     chosen_on = ChosenOn(revision)
     try:
-        return Placement(revision, SnapshotStock(snapshot, choose)).of(command, chosen_on)
+        return Placement(revision, SnapshotStock(snapshot, choose), refused).of(command, chosen_on)
     except UnsettledError:
         pass
     refusal: EntriesRefusedError | None = None
@@ -281,7 +283,7 @@ def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceCl
     each_alone = not any(command.orders)
     ways = orders(command.requests)
     for order in islice(ways, ORDERS):
-        placement = Placement(revision, SnapshotStock(snapshot, choose))
+        placement = Placement(revision, SnapshotStock(snapshot, choose), refused)
         try:
             return placement.in_order(command, order, chosen_on)
         except EntriesRefusedError as error:
@@ -293,20 +295,24 @@ def searched(revision: int, snapshot: Snapshot, choose: Choose, command: PlaceCl
 
 
 class Placement:
-    """Places for the claims of one command, on a stock that is at ``revision``."""
+    """Places for the claims of one command, on a stock that is at ``revision``.
 
-    def __init__(self, revision: int, stock: Stock) -> None:
+    ``uncounted``: numbers of claims that take no room from the others, as truth refused them last time.
+    """
+
+    def __init__(self, revision: int, stock: Stock, uncounted: frozenset[int] = frozenset()) -> None:
         # Whether a claim takes from several providers, so that an order does not settle where equal ones fit.
         self.spread = False
         self.refused: list[tuple[int, MoorageError]] = []
         self._revision = revision
         self._stock = stock
+        self._uncounted = uncounted
 
     def of(self, command: PlaceClaims, decision: ChosenOn) -> GrantClaims:
         """The command with places; of a gang the largest asks are placed first.
 
-        Raises EntriesRefusedError once too few claims can have a place, UnsettledError if another order might
-        place a gang, SearchLimitError.
+        Raises EntriesRefusedError once too few claims can have a place, whatever truth refuses of the others;
+        UnsettledError if another order might place a gang; SearchLimitError.
         """
         if not is_gang(command):
             return self.in_order(command, range(len(command.claims)), decision)
@@ -329,30 +335,42 @@ class Placement:
         """As ``of``, with claims placed in this order."""
         claims = list(command.claims)
         places: list[Choice | MoorageError | None] = [None] * len(claims)
+        counted = False
         for number in order:
             request = command.requests[number]
+            mark = self._stock.mark()
             if command.freed and command.freed[number]:
                 self._stock.claim(_negative(command.freed[number]))
             if request is None:
                 self._stock.claim(claims[number].allocations)
-                continue
-            try:
-                allocations, choice = self._choice(request, _order_of(command, number))
-            except MoorageError as error:
-                if isinstance(error, SearchLimitError):
-                    raise
-                places[number] = error
-                self.refused.append((number, error))
-                if len(claims) - len(self.refused) < command.least:
-                    raise EntriesRefusedError(tuple(self.refused)) from error
             else:
+                try:
+                    allocations, choice = self._choice(request, _order_of(command, number))
+                except MoorageError as error:
+                    if isinstance(error, SearchLimitError):
+                        raise
+                    self._stock.back(mark)
+                    places[number] = error
+                    self.refused.append((number, error))
+                    if len(claims) - len(self.refused) >= command.least:
+                        continue
+                    if counted and not is_gang(command):
+                        # Truth may refuse what took the room.
+                        break
+                    raise EntriesRefusedError(tuple(self.refused)) from error
                 if command.explained:
                     choice = replace(choice, found_on=self._stock.snapshot)
                 self._stock.claim(allocations)
                 self.spread |= len(allocations) > 1
                 claims[number] = replace(claims[number], allocations=allocations)
                 places[number] = choice
-        return GrantClaims(tuple(claims), command.least, tuple(places), decision, command.passed_on)
+            if number in self._uncounted:
+                self._stock.back(mark)
+            else:
+                counted = True
+        return GrantClaims(
+            tuple(claims), command.least, tuple(places), decision, command.passed_on, self._uncounted
+        )
 
     def _choice(self, request: CandidateRequest, order: Order | None) -> Chosen:
         chosen = self._stock.choose(request, order)
@@ -398,21 +416,21 @@ class _Group:
         self._choose = choose
         self._writes = 0
 
-    def bind(self, command: Command[Any]) -> GrantClaims:
+    def bind(self, command: Command[Any], refused: frozenset[int]) -> GrantClaims:
         """See ``Bind``."""
         assert isinstance(command, PlaceClaims), "no other command binds late"
         mark = self._stock.mark()
         self._stock.begin()
         try:
-            bound = self._bound(command)
+            bound = self._bound(command, refused)
         except BaseException:
             self._stock.back(mark)
             raise
         self._writes += 1
         return bound
 
-    def _bound(self, command: PlaceClaims) -> GrantClaims:
-        placement = Placement(self._at.revision, self._stock)
+    def _bound(self, command: PlaceClaims, uncounted: frozenset[int]) -> GrantClaims:
+        placement = Placement(self._at.revision, self._stock, uncounted)
         try:
             bound = placement.of(command, ChosenOn(self._at.revision, self._writes))
         except (SearchLimitError, UnsettledError):
@@ -420,17 +438,17 @@ class _Group:
         except EntriesRefusedError:
             if not self._writes:
                 raise
-            self._refuse_for_sure(command)
+            self._refuse_for_sure(command, uncounted)
             raise PutOffError from None
         if placement.refused and self._writes:
             # What was placed before it in this group is not decided yet.
             raise PutOffError
         return bound
 
-    def _refuse_for_sure(self, command: PlaceClaims) -> None:
+    def _refuse_for_sure(self, command: PlaceClaims, uncounted: frozenset[int]) -> None:
         """Raises EntriesRefusedError if the command cannot be placed on what is committed, either."""
         clean = SnapshotStock(self._at.snapshot, self._choose)
         try:
-            Placement(self._at.revision, clean).of(command, ChosenOn(self._at.revision))
+            Placement(self._at.revision, clean, uncounted).of(command, ChosenOn(self._at.revision))
         except (SearchLimitError, UnsettledError):
             raise HardToPlaceError from None

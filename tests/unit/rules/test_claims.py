@@ -26,6 +26,7 @@ from moorage.model.errors import (
     ConsumerGenerationError,
     EntriesRefusedError,
     NoInventoryError,
+    NothingFitsError,
     ResourceClassNotFoundError,
     UnitViolatedError,
 )
@@ -424,6 +425,27 @@ def test_a_chosen_place_that_is_gone_refuses_all(memory: Memory) -> None:
     refused = refusal(memory, GrantClaims((claim("ship", {"south": {"VCPU": 1}}),), 1, (Choice({}),)))
     assert isinstance(refused, EntriesRefusedError)
     assert isinstance(refused.refused[0][1], ConsumerGenerationError)
+
+
+def test_a_search_that_counted_a_refused_claim_is_done_again(memory: Memory) -> None:
+    memory.execute(one("ship", {"north": {"VCPU": 5}}))
+    claims = (claim("ship", {"south": {"VCPU": 1}}), claim("raft", {}), claim("tug", {"south": {"VCPU": 1}}))
+    gone = NothingFitsError(1, None, None)
+    searched = GrantClaims(claims, 1, (Choice({}), gone, Choice({})))
+    refused = refusal(memory, searched)
+    assert isinstance(refused, ChoiceGoneError)
+    assert refused.refused == {0}
+    granted = memory.execute(replace(searched, uncounted=refused.refused))
+    assert [type(entry) for entry in granted.entries] == [
+        ConsumerGenerationError,
+        NothingFitsError,
+        GrantedEntry,
+    ]
+    # The first one is not refused any more, and takes room that was not counted.
+    right = (replace(claims[0], generation=1), claims[1], replace(claims[2], generation=1))
+    refused = refusal(memory, replace(searched, claims=right, uncounted=frozenset((0,))))
+    assert isinstance(refused, ChoiceGoneError)
+    assert refused.refused == set()
 
 
 def test_claims_without_a_place_cannot_be_decided(memory: Memory) -> None:
