@@ -165,7 +165,7 @@ def test_a_fault_of_the_program_while_binding_is_answered_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fault(_command: object) -> None:
+    def fault(_command: object, _refused: object) -> None:
         raise LookupError
 
     monkeypatch.setattr(binder, "of_group", lambda: fault)

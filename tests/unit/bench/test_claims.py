@@ -62,6 +62,7 @@ def test_clients_count_what_they_were_told() -> None:
     assert len(told.unknown) == 1
 
 
+@pytest.mark.slow
 def test_each_request_of_a_cycle_that_succeeds_is_a_third_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # The server leaves the last request unanswered.
     monkeypatch.setattr(claim_clients, "DRAIN_SECONDS", 0.2)

@@ -22,6 +22,7 @@ from tests.table import each
 from tests.unit.cli.client.conftest import (
     Terminal,
     host,
+    host_template,
     prepare,
     prepared_databases,
     service_database,
@@ -29,7 +30,15 @@ from tests.unit.cli.client.conftest import (
     terminal,
 )
 
-__all__ = ["host", "prepare", "prepared_databases", "service_database", "sqlite_template", "terminal"]
+__all__ = [
+    "host",
+    "host_template",
+    "prepare",
+    "prepared_databases",
+    "service_database",
+    "sqlite_template",
+    "terminal",
+]
 
 
 MISSING = "There is no resource provider 'hots1'. Did you mean host1?"

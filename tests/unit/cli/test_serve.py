@@ -65,7 +65,7 @@ def test_guide_is_shown_once_a_worker_answers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with HTTPServer(("127.0.0.1", 0), _Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             announce_when_ready("127.0.0.1", server.server_port, "the [guide] " + "x" * 300)

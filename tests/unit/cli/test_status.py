@@ -65,7 +65,7 @@ def metrics_url() -> Iterator[str]:
     Instruments(registry).index_changed(7, 2)
     app = Dispatcher(inner, {"/metrics": Scrape(Sources(lambda: 9, list), registry)})
     server = listening(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/metrics"
     server.shutdown()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -31,6 +33,7 @@ from tests.unit.applications import built
 __all__ = [
     "connection",
     "host",
+    "host_template",
     "prepare",
     "prepared_databases",
     "service_database",
@@ -96,26 +99,46 @@ def service_database(prepare: Prepare) -> str:
     return prepare(SQLITE)
 
 
+@contextmanager
+def terminal_at(database: str) -> Iterator[Terminal]:
+    """Commands against a new service on ``database``."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("MOORAGE_URL", "MOORAGE_TOKEN"):
+            patch.delenv(variable, raising=False)
+        settings = resolve(Chosen(database=database), {}, serving=True).settings
+        with built(settings) as application, answering(application) as url:
+            yield Terminal(url)
+
+
 @pytest.fixture
-def terminal(service_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def terminal(service_database: str) -> Iterator[Terminal]:
     """Commands against a new service with nothing in it."""
-    for variable in ("MOORAGE_URL", "MOORAGE_TOKEN"):
-        monkeypatch.delenv(variable, raising=False)
-    settings = resolve(Chosen(database=service_database), {}, serving=True).settings
-    with built(settings) as application, answering(application) as url:
-        yield Terminal(url)
+    with terminal_at(service_database) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def host_template(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a service with a host, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "host.sqlite"
+    shutil.copy(sqlite_template, path)
+    with terminal_at(f"sqlite:///{path}") as terminal:
+        terminal.does("provider", "create", "host1")
+        terminal.does("inventory", "set", "host1", "VCPU=8", "MEMORY_MB=4096,reserved=1024")
+        terminal.does("provider", "create", "gpu1", "--parent", "host1")
+        terminal.does("inventory", "set", "gpu1", "PGPU=1")
+        terminal.does("trait", "create", "CUSTOM_A100")
+        terminal.does("trait", "set", "gpu1", "CUSTOM_A100")
+    return path
 
 
 @pytest.fixture
-def host(terminal: Terminal) -> Terminal:
-    """The same with a host of eight cores and a GPU below it."""
-    terminal.does("provider", "create", "host1")
-    terminal.does("inventory", "set", "host1", "VCPU=8", "MEMORY_MB=4096,reserved=1024")
-    terminal.does("provider", "create", "gpu1", "--parent", "host1")
-    terminal.does("inventory", "set", "gpu1", "PGPU=1")
-    terminal.does("trait", "create", "CUSTOM_A100")
-    terminal.does("trait", "set", "gpu1", "CUSTOM_A100")
-    return terminal
+def host(host_template: Path, tmp_path: Path) -> Iterator[Terminal]:
+    """Commands against a new service with a host of eight cores and a GPU below it."""
+    path = tmp_path / "host.sqlite"
+    shutil.copy(host_template, path)
+    with terminal_at(f"sqlite:///{path}") as opened:
+        yield opened
 
 
 @pytest.fixture

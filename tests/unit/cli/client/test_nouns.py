@@ -170,9 +170,7 @@ def test_inventories_are_removed_together_or_not_at_all(host: Terminal) -> None:
     assert "or use --all" in host.refused("inventory", "delete", "host1", status=2)
 
 
-def test_change_that_lost_a_race_is_made_anew(
-    host: Terminal, connection: ServiceConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_change_that_lost_a_race_is_made_anew(host: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     uuid = host.json("provider", "show", "host1")["uuid"]
     path = f"/resource_providers/{uuid}/inventories"
     real, rivals = ServiceConnection.put, [3, 4]
@@ -180,9 +178,10 @@ def test_change_that_lost_a_race_is_made_anew(
     def put(self: ServiceConnection, where: str, body: object) -> object:
         if where == path and rivals:
             # Somebody else is faster, and changes another class.
-            present = real(connection, "/resource_classes/CUSTOM_X", None) or connection.get(path)
-            present["inventories"]["CUSTOM_X"] = {"total": rivals.pop()}
-            real(connection, path, present)
+            with ServiceConnection(host.url, "admin") as other:
+                present = real(other, "/resource_classes/CUSTOM_X", None) or other.get(path)
+                present["inventories"]["CUSTOM_X"] = {"total": rivals.pop()}
+                real(other, path, present)
         return real(self, where, body)
 
     monkeypatch.setattr(ServiceConnection, "put", put)
@@ -289,7 +288,7 @@ def test_provider_may_be_named_once(host: Terminal) -> None:
 
 
 def test_consumer_that_somebody_else_changed_is_left_alone(
-    host: Terminal, connection: ServiceConnection, monkeypatch: pytest.MonkeyPatch
+    host: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim(host)
     real = ServiceConnection.put
