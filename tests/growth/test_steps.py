@@ -272,6 +272,7 @@ def test_a_step_is_a_bounded_number_of_operations(make: Callable[[], Case], rand
     assert done <= OPERATIONS_AT_ONCE + OPERATIONS_PER_STEP * work.done
 
 
+@pytest.mark.slow
 @each("make", CASES)
 def test_a_step_of_ordering_is_a_bounded_number_of_operations(make: Callable[[], Case]) -> None:
     records, request = make()

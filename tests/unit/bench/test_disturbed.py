@@ -84,6 +84,7 @@ def test_a_client_that_is_asked_to_connects_anew_and_waits_after_a_refusal() -> 
     assert arrived[2] - arrived[1] >= orders.pause_seconds
 
 
+@pytest.mark.slow
 def test_traffic_goes_on_until_it_is_ended() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         traffic = Traffic(Orders(listener.getsockname()[1], "claim", 1, 60.0, 7, ["provider"]))

@@ -59,6 +59,8 @@ def saying(answers: Answers, certificate: tuple[Path, Path] | None = None) -> It
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Head and body are two writes: the second one would wait for the first to be acknowledged.
+        disable_nagle_algorithm = True
 
         def setup(self) -> None:
             super().setup()

@@ -232,6 +232,7 @@ def test_a_command_that_reads_makes_no_file(command: list[str], named: list[str]
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("default_database")
 @each("command", [*READING[:4], *WRITING])
 def test_the_default_database_is_worked_on_where_it_is_there_and_told(
