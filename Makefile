@@ -56,7 +56,7 @@ peer: $(VENV)/.test ## compare answers with the reference on new random requests
 faults: $(VENV)/.test databases ## kill processes, cut connections and fill disks under load, then audit (FAULTS_SECONDS=600 FAULTS_DATABASE=all; MOORAGE_FAULTS_SEED=n)
 	$(BIN)/python -m tests.faults --seconds $(FAULTS_SECONDS) --database $(FAULTS_DATABASE) $(FAULTS_ARGS)
 
-chance: $(VENV)/.test databases ## try all properties with new examples, six times as many as `make test` (half an hour)
+chance: $(VENV)/.test databases ## try all properties with new examples, twelve times as many as `make test` (half an hour)
 	MOORAGE_TEST_PROFILE=chance $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m hypothesis $(PYTEST_ARGS) tests
 
 fuzz: $(VENV)/.test databases ## send random and malformed requests to running services (FUZZ_SECONDS=600 each FUZZ_DATABASE=all; MOORAGE_FUZZ_SEED=n repeats a run)

@@ -13,7 +13,7 @@ from tests.faults.runs import Plan, run
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
-SECONDS = 4.0
+SECONDS = 3.0
 
 MOST_RUNS = 4
 """Whether a mistake does harm within seconds is up to chance; that harm which is done is seen is not."""

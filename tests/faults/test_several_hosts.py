@@ -19,7 +19,7 @@ from tests.servers.session import MissingServerError
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.databases]
 
-SECONDS = 15.0
+SECONDS = 11.0
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-on-several-hosts.md"
 

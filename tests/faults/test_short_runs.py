@@ -13,7 +13,7 @@ from tests.servers.session import MissingServerError
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
-SECONDS = 14.0
+SECONDS = 10.0
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ pytestmark = [pytest.mark.journey, pytest.mark.slow]
 ALL = "all"
 SERVERS = ("postgresql", "mariadb")
 
-SHORT_REQUESTS = 800
+SHORT_REQUESTS = 500
 """Requests of a run in `make test`, where no time is given."""
 
-EXAMPLES = os.environ.get("MOORAGE_FUZZ_EXAMPLES", "5")
+EXAMPLES = os.environ.get("MOORAGE_FUZZ_EXAMPLES", "3")
 """Examples that Schemathesis makes for each operation, beside those that cover each of its parts."""
 
 SCHEMA_CHECKS = (

@@ -230,10 +230,10 @@ def test_a_trace_is_replayed(nodes_file: Path, tmp_path: Path, capsys: pytest.Ca
     # The fourth one is a draw, for which nothing is left. A model that no node has changes nothing.
     head = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\n"
     pods.write_text(head + "".join(f"task-{number},1000,100,1,1000,T4|V100M16|X9\n" for number in range(3)))
-    sent = [f"--nodes={nodes_file}", f"--pods={pods}", f"--output={tmp_path}", "--seeds=1,2", "--at-once=2"]
+    sent = [f"--nodes={nodes_file}", f"--pods={pods}", f"--output={tmp_path}", "--seeds=1", "--at-once=2"]
     assert packing.main([*sent, "--strategy=pack", "--whole"]) == 0
     told = json.loads((tmp_path / "packing-default-pack-seed.json").read_text())
     assert told["mean"] == 100.0
     assert told["published_fgd"] == packing.PUBLISHED["default"]
-    assert [(row["arrived"], row["placed"], row["refused"]) for row in told["results"]] == [(4, 3, 1)] * 2
+    assert [(row["arrived"], row["placed"], row["refused"]) for row in told["results"]] == [(4, 3, 1)]
     assert "95.23 %" in capsys.readouterr().out
