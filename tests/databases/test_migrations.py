@@ -150,6 +150,7 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
         "moorage_journal",
         "moorage_journal_refs",
         "moorage_claims",
+        "moorage_mixes",
     }
 
     service = open_service(store)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Final
+from typing import Any, Final
 
 from moorage.model.requests import ISOLATE, CandidateRequest
 from moorage.model.valueclass import valueclass
 
 MOST_SHAPES: Final = 512
 """Shapes of a mix that count: the heaviest."""
+
+RECENT: Final = 20_000
+"""Arrivals that a mix is learnt from. With more, all count half."""
+
+MOST_LEARNT: Final = 4_096
+"""Shapes that are counted. Those that came least are dropped."""
 
 Names = tuple[str, ...]
 """Names in their order."""
@@ -93,6 +100,56 @@ class Shape:
             tuple(sorted(request.root_required)),
             tuple(sorted(request.root_forbidden)),
         )
+
+
+def with_arrivals(learnt: Mapping[Shape, float], arrived: Mapping[Shape, float]) -> dict[Shape, float]:
+    """How often each shape has come, once ``arrived`` have come as well: see ``RECENT``, ``MOST_LEARNT``."""
+    found = dict(learnt)
+    for shape, count in arrived.items():
+        found[shape] = found.get(shape, 0.0) + count
+    if sum(found.values()) > RECENT:
+        found = {shape: count / 2 for shape, count in found.items()}
+    if len(found) > MOST_LEARNT:
+        found = dict(sorted(found.items(), key=lambda each: -each[1])[:MOST_LEARNT])
+    return found
+
+
+def written(learnt: Mapping[Shape, float]) -> str:
+    """Shapes with their counts, as JSON that ``read`` understands."""
+    return json.dumps([[shape.key, count] for shape, count in learnt.items()], separators=(",", ":"))
+
+
+def read(text: str) -> dict[Shape, float]:
+    """The counts by shape that were ``written``. Raises ValueError for another text."""
+    try:
+        return {_shape_of(*key): float(count) for key, count in json.loads(text)}
+    except TypeError as error:
+        raise ValueError("a mix in another form") from error
+
+
+def _shape_of(
+    parts: Sequence[Any],
+    required: Sequence[Sequence[str]],
+    root_required: Sequence[str],
+    root_forbidden: Sequence[str],
+) -> Shape:
+    return Shape(
+        tuple(
+            [
+                ShapePart(
+                    str(name), int(amount), int(count), bool(apart), _names_of(alternatives), tuple(forbidden)
+                )
+                for name, amount, count, apart, alternatives, forbidden in parts
+            ]
+        ),
+        _names_of(required),
+        tuple(root_required),
+        tuple(root_forbidden),
+    )
+
+
+def _names_of(alternatives: Sequence[Sequence[str]]) -> tuple[Names, ...]:
+    return tuple([tuple(names) for names in alternatives])
 
 
 def _key_of(part: ShapePart) -> tuple[str, int, int, bool, tuple[Names, ...], Names]:

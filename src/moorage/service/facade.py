@@ -63,6 +63,7 @@ from moorage.service.pricing import Markets
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
 from moorage.service.watching import Following, Watch
+from moorage.store.mixes import MixTable
 from moorage.store.nouns import aggregates, inventories, providers, resource_classes, traits, usages
 from moorage.store.pages import ProviderNews
 from moorage.store.store import Store
@@ -152,7 +153,7 @@ class Service:
         self._index = LiveIndex(store, observer, self._kept.forget)
         self._explaining = threading.BoundedSemaphore(MOST_EXPLANATIONS)
         self._memory = Memory()
-        self._markets = Markets(lambda: self._index.ask_at(lambda snapshot: snapshot)[1])
+        self._markets = Markets(lambda: self._index.ask_at(lambda snapshot: snapshot)[1], MixTable(store))
         self._chooser = Chooser(self._memory, self._markets.prices)
         placer = Placer(self._index, self._chooser, settings.commit.place_step_limit)
         self._committer = Committer(store, settings.commit, observer, self._index, placer)

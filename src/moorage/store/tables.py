@@ -255,6 +255,16 @@ claims = sa.Table(
     comment="What native claims asked for, by consumer, with the revision on which their places were chosen.",
 )
 
+mixes = sa.Table(
+    "moorage_mixes",
+    metadata,
+    sa.Column("market", sa.String(64), primary_key=True),
+    sa.Column("body", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    comment="Which requests usually come, as orders by slots have learnt it, by digest of what they learn "
+    "for; at is seconds since 1970.",
+)
+
 unmet = sa.Table(
     "moorage_unmet",
     metadata,

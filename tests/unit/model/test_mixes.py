@@ -73,3 +73,23 @@ def test_orders_with_other_mixes_differ() -> None:
     assert given.size > plain.size
     assert Order("slots", scored=GPU) != plain
     assert Order("slots", learned="gpu") != plain
+
+
+def test_what_was_written_is_read() -> None:
+    required = (frozenset({"CUSTOM_A", "CUSTOM_B"}),)
+    gpus = [
+        RequestGroup(suffix, {GPU: 1}, required=required, forbidden=frozenset({"CUSTOM_C"}))
+        for suffix in ("_a", "_b")
+    ]
+    plain = RequestGroup("", {"VCPU": 2}, required=(frozenset({"HW_NUMA_ROOT"}),))
+    isolated = CandidateRequest(
+        (plain, *gpus),
+        group_policy="isolate",
+        root_required=frozenset({"COMPUTE_NODE"}),
+        root_forbidden=frozenset({"CUSTOM_OLD"}),
+    )
+    learnt = {Shape.of(isolated): 2.5, Shape.of(CandidateRequest((group("", VCPU=1),))): 1.0, Shape(): 3.0}
+    assert mixes.read(mixes.written(learnt)) == learnt
+    for text in ("{", "[7]", "[[7]]", '[[["a"],1]]', '[[[[],[],[],[]],"x"]]', "null"):
+        with pytest.raises(ValueError, match=r"form|Expecting|could not|not enough|too many|unpack|values"):
+            mixes.read(text)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from moorage.model import mixes
 from moorage.model.errors import UnavailableError
 from moorage.model.mixes import Mix, Shape
 from moorage.model.orders import Order
@@ -141,8 +142,8 @@ def test_what_the_cloud_has_nothing_of_has_no_prices() -> None:
 
 
 def test_old_arrivals_count_less_and_rare_ones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pricing, "RECENT", 100)
-    monkeypatch.setattr(pricing, "MOST_LEARNT", 2)
+    monkeypatch.setattr(mixes, "RECENT", 100)
+    monkeypatch.setattr(mixes, "MOST_LEARNT", 2)
     some = markets()
     arrive(some, LEARNS, SMALL, 101)
     some.settle()
@@ -210,7 +211,9 @@ def test_the_thread_goes_on_after_an_error(caplog: pytest.LogCaptureFixture) -> 
         arrive(some, LEARNS, SMALL)
     assert settled.is_set()
     some.stop()
-    assert [record.message for record in caplog.records] == ["Prices could not be worked out."]
+    assert [record.message for record in caplog.records] == [
+        "Prices could not be worked out, or arrivals not be kept."
+    ]
 
 
 def test_a_service_that_ends_works_out_nothing() -> None:
@@ -219,3 +222,83 @@ def test_a_service_that_ends_works_out_nothing() -> None:
     some.stop()
     some.settle()
     assert some.prices(LEARNS) is None
+
+
+class Kept:
+    """What a database keeps of one market."""
+
+    def __init__(self, **learnt: float) -> None:
+        self.counts = {
+            Shape.of({"small": SMALL, "large": LARGE}[name]): count for name, count in learnt.items()
+        }
+        self.fails = False
+
+    def learnt(self, _market: str) -> dict[Shape, float]:
+        if self.fails:
+            raise UnavailableError("no database")
+        return self.counts
+
+    def add(self, _market: str, arrived: Mapping[Shape, float]) -> dict[Shape, float]:
+        if self.fails:
+            raise UnavailableError("no database")
+        self.counts = mixes.with_arrivals(self.counts, arrived)
+        return self.counts
+
+
+def keeping(kept: Kept) -> Markets:
+    return Markets(lambda: SNAPSHOT, kept)  # type: ignore[arg-type]
+
+
+def test_what_was_learnt_earlier_has_prices_at_once() -> None:
+    some = keeping(Kept(small=30, large=10))
+    some.ready([LEARNS])
+    assert shares(some) == {Shape.of(SMALL): 0.75, Shape.of(LARGE): 0.25}
+
+
+def test_many_arrivals_are_kept_and_added_to_those_of_other_processes() -> None:
+    kept = Kept(small=1)
+    some = keeping(kept)
+    some.ready([LEARNS, GIVEN])
+    kept.counts = {Shape.of(SMALL): 501.0}
+    arrive(some, LEARNS, LARGE, 499)
+    arrive(some, GIVEN, LARGE, 499)
+    some.settle()
+    some.keep()
+    assert kept.counts == {Shape.of(SMALL): 501.0}
+    arrive(some, LEARNS, LARGE)
+    some.keep()
+    assert kept.counts == {Shape.of(SMALL): 501.0, Shape.of(LARGE): 500.0}
+    arrive(some, LEARNS, LARGE, 500)
+    some.settle()
+    assert shares(some)[Shape.of(SMALL)] == pytest.approx(501 / 1501)
+
+
+def test_few_arrivals_are_kept_after_a_while_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept()
+    some = keeping(kept)
+    arrive(some, LEARNS, SMALL)
+    some.keep()
+    assert not kept.counts
+    monkeypatch.setattr(pricing, "KEEP_SECONDS", 0.0)
+    some.keep()
+    assert kept.counts == {Shape.of(SMALL): 1.0}
+    monkeypatch.undo()
+    arrive(some, LEARNS, SMALL)
+    some.start()
+    some.stop()
+    assert kept.counts == {Shape.of(SMALL): 2.0}
+
+
+def test_a_database_that_is_away_loses_no_arrivals() -> None:
+    kept = Kept(small=7)
+    kept.fails = True
+    some = keeping(kept)
+    some.ready([LEARNS])
+    arrive(some, LEARNS, LARGE, 50)
+    some.settle()
+    assert shares(some) == {Shape.of(LARGE): 1.0}
+    with pytest.raises(UnavailableError):
+        some.keep(at_once=True)
+    kept.fails = False
+    some.keep(at_once=True)
+    assert kept.counts == {Shape.of(SMALL): 7.0, Shape.of(LARGE): 50.0}
