@@ -17,12 +17,29 @@ from moorage_client import Moorage
 
 from moorage.api.http.exchange import WsgiApplication
 from moorage.wiring.settings import Chosen, resolve
-from tests.databases.prepared import Prepare, prepare, prepared_databases, sqlite_template
+from tests.databases.prepared import (
+    Prepare,
+    open_service,
+    open_store,
+    prepare,
+    prepared_databases,
+    sqlite_service,
+    sqlite_store,
+    sqlite_template,
+)
 from tests.servers.databases import SQLITE
 from tests.unit.applications import built
 from tests.unit.cli.client.conftest import answering
 
-__all__ = ["prepare", "prepared_databases", "sqlite_template"]
+__all__ = [
+    "open_service",
+    "open_store",
+    "prepare",
+    "prepared_databases",
+    "sqlite_service",
+    "sqlite_store",
+    "sqlite_template",
+]
 
 Answers = Callable[[int], "Said | None"]
 """The answer to the request of this number, from 1; None closes the connection without one."""

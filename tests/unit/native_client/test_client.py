@@ -578,8 +578,9 @@ def test_the_reference_has_all_methods_and_names() -> None:
         assert f"| `{code}` | `{kind.__name__}` |" in page
 
 
-def test_the_examples_of_the_guide_work(url: str) -> None:
-    page = (ROOT / "docs" / "how-to" / "use-the-client-library.md").read_text()
+@pytest.mark.parametrize("name", ["use-the-client-library", "keep-a-copy"])
+def test_the_examples_of_the_guides_work(name: str, url: str) -> None:
+    page = (ROOT / "docs" / "how-to" / f"{name}.md").read_text()
     examples = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(examples) > 2
     done: dict[str, Any] = {}

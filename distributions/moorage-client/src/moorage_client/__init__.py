@@ -7,6 +7,7 @@ with Moorage("https://moorage.example.com:8778", Token("...")) as moorage:
 from moorage_client.answers import Claim, ClassUse, Inventory, Overview, Page, Provider, Version
 from moorage_client.ask import AnyOf, Ask, Group
 from moorage_client.auth import Auth, NoAuth, Token
+from moorage_client.changes import AccountChange, Bookmark, ChangePage, ChangeStream, End
 from moorage_client.claiming import Claimed, Entry, NewClaim, Released, Unplaced
 from moorage_client.client import Moorage
 from moorage_client.errors import (
@@ -25,6 +26,7 @@ from moorage_client.errors import (
     InvalidRequestError,
     KeyReusedError,
     MethodNotAllowedError,
+    MirrorError,
     MoorageError,
     NeverFitsError,
     NoNativeApiError,
@@ -35,6 +37,7 @@ from moorage_client.errors import (
     ProblemError,
     Retry,
     TooHardError,
+    TooLargeError,
     UnauthenticatedError,
     UnavailableError,
     UnknownName,
@@ -57,11 +60,13 @@ from moorage_client.explanation import (
     Relaxation,
     UnmetAsk,
 )
+from moorage_client.mirror import Mirror
 from moorage_client.ranking import RankedCandidate, Ranking
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccountChange",
     "AlreadyHoldsError",
     "AnswerTimeoutError",
     "AnyOf",
@@ -69,15 +74,19 @@ __all__ = [
     "Auth",
     "BodyTimeoutError",
     "BodyTooLargeError",
+    "Bookmark",
     "BusyError",
     "Candidate",
     "Change",
+    "ChangePage",
+    "ChangeStream",
     "Claim",
     "Claimed",
     "ClassUse",
     "CompactedError",
     "Constraint",
     "DifferentHistoryError",
+    "End",
     "Entry",
     "Event",
     "Explanation",
@@ -93,6 +102,8 @@ __all__ = [
     "Inventory",
     "KeyReusedError",
     "MethodNotAllowedError",
+    "Mirror",
+    "MirrorError",
     "Miss",
     "Missing",
     "Moorage",
@@ -116,6 +127,7 @@ __all__ = [
     "Retry",
     "Token",
     "TooHardError",
+    "TooLargeError",
     "UnauthenticatedError",
     "UnavailableError",
     "UnknownName",

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from moorage_client.answers import Claim, Json, Overview, Page, Provider, Version
 from moorage_client.ask import Question, as_json
 from moorage_client.auth import Auth, NoAuth
+from moorage_client.changes import ChangePage, ChangeStream
 from moorage_client.claiming import Claimed, Entry, Released
 from moorage_client.errors import NoNativeApiError
 from moorage_client.explanation import Explanation, UnmetAsk
@@ -169,6 +170,20 @@ class Moorage:
         """Capacity and use of each tree, in columns."""
         return Overview.of(self._json("GET", f"{V1}/overview"))
 
+    def change_page(self, **parameters: Any) -> ChangePage:
+        """One page of changes; ``parameters`` are those of GET /moorage/v1/changes.
+
+        Raises ``CompactedError`` or ``DifferentHistoryError`` if the journal does not go on from ``after``.
+        """
+        return ChangePage.of(self._listed("changes", parameters))
+
+    def change_stream(self, **parameters: Any) -> ChangeStream:
+        """Changes as they are committed, with ``parameters`` as in ``change_page``.
+
+        The stream ends after some time, and when the service stops. ``Mirror`` goes on by itself.
+        """
+        return ChangeStream(self._transport.stream(_path("changes", parameters)))
+
     # Writes
 
     def claim(
@@ -280,8 +295,7 @@ class Moorage:
         return Page(tuple(map(read, data[noun])), data["revision"], data.get("next"))
 
     def _listed(self, noun: str, parameters: Json) -> Json:
-        query = urlencode({name: value for name, value in parameters.items() if value is not None})
-        return self._json("GET", f"{V1}/{noun}?{query}" if query else f"{V1}/{noun}")
+        return self._json("GET", _path(noun, parameters))
 
     def _written(self, method: str, path: str, body: Json, key: str | None) -> Json:
         data: Json = self._transport.ask(method, path, body, str(uuid.uuid4()) if key is None else key)
@@ -290,6 +304,11 @@ class Moorage:
     def _json(self, method: str, path: str, body: Json | None = None) -> Json:
         data: Json = self._transport.ask(method, path, body)
         return data
+
+
+def _path(noun: str, parameters: Json) -> str:
+    query = urlencode({name: value for name, value in parameters.items() if value is not None})
+    return f"{V1}/{noun}?{query}" if query else f"{V1}/{noun}"
 
 
 def _all(page_after: Callable[[str | None], Page[ItemT]]) -> Iterator[ItemT]:

@@ -33,6 +33,14 @@ class NoNativeApiError(UnusableAnswerError):
     """The service has no native API: it is OpenStack Placement, or a Moorage without it."""
 
 
+class MirrorError(MoorageError):
+    """A mirror has no copy to answer from: it has not begun, has ended, or cannot go on (``__cause__``)."""
+
+
+class TooLargeError(MirrorError):
+    """The account has more providers and claims than the mirror may hold."""
+
+
 @dataclass(frozen=True)
 class Retry:
     """When the same request may succeed.

@@ -13,9 +13,11 @@ import json
 import random
 import socket
 import ssl
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -32,6 +34,10 @@ from moorage_client.errors import (
 )
 
 PROBLEM_TYPE = "application/problem+json"
+LINES_TYPE = "application/x-ndjson"
+
+STREAM_SECONDS = 45.0
+"""Longest silence of a stream: three times as long as a service is silent."""
 
 FIRST_PAUSE_SECONDS = 0.2
 """Pause after the first failure if the service names none. It doubles."""
@@ -93,6 +99,71 @@ class Reply:
     def json(self) -> Any:
         """The body. Raises ValueError."""
         return json.loads(self.content)
+
+
+class Stream:
+    """The lines of an answer that goes on, each as the JSON that it is. Another thread may close it.
+
+    Iterating raises ``UnreachableError`` when the stream breaks off. It stops after ``close``. Whether the
+    service meant to end is what the last line says.
+    """
+
+    def __init__(
+        self, transport: Transport, sock: socket.socket | None, response: http.client.HTTPResponse
+    ) -> None:
+        self._transport = transport
+        self._sock = sock
+        self._response = response
+        self._is_closed = False
+        self._reading = threading.Lock()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        with self._reading:
+            line = None if self._is_closed else self._line()
+            if line is None or self._is_closed:
+                self._release()
+                raise StopIteration
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            self.close()
+            raise UnusableAnswerError(f"{self._transport.url} streams what is no JSON.", OK) from error
+
+    def _line(self) -> bytes | None:
+        try:
+            with self._transport.translated(STREAM_SECONDS):
+                line = self._response.readline()
+            # A line without its end is part of one: the connection broke off within it.
+            if not line.endswith(b"\n"):
+                raise UnreachableError(f"{self._transport.url} broke a stream off.")
+        except UnreachableError:
+            self._release()
+            if self._is_closed:
+                return None
+            raise
+        return line
+
+    def close(self) -> None:
+        """End it. A thread that waits for the next line stops waiting."""
+        self._is_closed = True
+        if self._sock is not None:
+            with suppress(OSError):
+                # Not the method of a TLS socket, which takes its state away from the thread that reads.
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        # A thread that reads at this moment releases it instead.
+        if self._reading.acquire(blocking=False):
+            try:
+                self._release()
+            finally:
+                self._reading.release()
+
+    def _release(self) -> None:
+        self._response.close()
+        if self._sock is not None:
+            self._sock.close()
 
 
 class Transport:
@@ -189,14 +260,60 @@ class Transport:
     ) -> Reply:
         done = False
         try:
-            connection.request(method, self._place.prefix + path, content, dict(headers))
-            response = connection.getresponse()
-            reply = Reply(response.status, response.headers, response.read())
-            done = not response.will_close
+            with self.translated(self._timeout):
+                connection.request(method, self._place.prefix + path, content, dict(headers))
+                response = connection.getresponse()
+                reply = Reply(response.status, response.headers, response.read())
+                done = not response.will_close
+        finally:
+            if not done:
+                connection.close()
+        self._idle.append(connection)
+        return reply
+
+    def stream(self, path: str) -> Stream:
+        """An answer that goes on, over a connection of its own. Nothing is sent again but for a new token.
+
+        Raises as ``ask`` does.
+        """
+        stream, reply = self._streamed(path)
+        if stream is None and reply.status == UNAUTHORIZED and self._auth.renew():
+            stream, reply = self._streamed(path)
+        if stream is None:
+            self._read(reply)
+            raise UnusableAnswerError(f"What answers at {self.url} does not stream.", reply.status)
+        return stream
+
+    def _streamed(self, path: str) -> tuple[Stream | None, Reply]:
+        headers = {"Accept": f"{LINES_TYPE}, {PROBLEM_TYPE}", "User-Agent": self._user_agent}
+        headers.update(self._auth.headers())
+        connection = self._new()
+        stream = None
+        try:
+            with self.translated(self._timeout):
+                connection.connect()
+                sock = connection.sock
+                connection.request("GET", self._place.prefix + path, None, headers)
+                response = connection.getresponse()
+                if response.status == OK and _media_type(response.headers) == LINES_TYPE:
+                    sock.settimeout(STREAM_SECONDS)
+                    stream = Stream(self, sock, response)
+                    return stream, Reply(response.status, response.headers, b"")
+                return None, Reply(response.status, response.headers, response.read())
+        finally:
+            if stream is None:
+                connection.close()
+
+    @contextmanager
+    def translated(self, seconds: float) -> Iterator[None]:
+        """Errors of connections as those of this client. ``seconds``: the patience that a timeout tells of.
+
+        Raises UnreachableError, AnswerTimeoutError, UnusableAnswerError.
+        """
+        try:
+            yield
         except socket.timeout as error:
-            raise AnswerTimeoutError(
-                f"{self.url} has not answered within {self._timeout:g} seconds."
-            ) from error
+            raise AnswerTimeoutError(f"{self.url} has not answered within {seconds:g} seconds.") from error
         except ssl.SSLCertVerificationError as error:
             raise UnusableAnswerError(
                 f"The certificate of {self.url} is not trusted: {error.verify_message}. "
@@ -207,11 +324,6 @@ class Transport:
             raise UnreachableError(
                 f"Nothing answers at {self.url}: {str(error) or type(error).__name__}"
             ) from error
-        finally:
-            if not done:
-                connection.close()
-        self._idle.append(connection)
-        return reply
 
     def _new(self) -> http.client.HTTPConnection:
         place = self._place
@@ -226,7 +338,7 @@ class Transport:
             body = reply.json()
         except ValueError:
             body = None
-        media_type = (reply.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        media_type = _media_type(reply.headers)
         if media_type == PROBLEM_TYPE and isinstance(body, dict):
             raise problem(reply.status, body)
         if reply.status in (OK, CREATED) and isinstance(body, dict):
@@ -241,6 +353,10 @@ class Transport:
             f"What answers at {self.url} is no Moorage: status {reply.status}, {media_type or 'no type'}.",
             reply.status,
         )
+
+
+def _media_type(headers: http.client.HTTPMessage) -> str:
+    return (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
 
 
 def quoted(key: str) -> str:
