@@ -23,7 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --require-hashes
-SOURCES := src tests tools benchmarks distributions docs/conf.py
+SOURCES := src tests tools benchmarks distributions examples docs/conf.py
 
 # The tests start hundreds of processes, and each would compile all sources again.
 unexport PYTHONDONTWRITEBYTECODE
