@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
+from typing import Any
 
 import orjson
 import pytest
@@ -12,8 +15,9 @@ from hypothesis import strategies as st
 from moorage.model.journal import JournalMode
 from moorage.rules.decide import decide, touch
 from moorage.rules.journal import Body, record_of, recorded, references
+from moorage.rules.undo import Past, consumer_parts
 from tests.oracle.compare import outcome
-from tests.oracle.history import assert_has, undone, view_of
+from tests.oracle.history import View, assert_has, undone, view_of
 from tests.property.strategies_search import examples
 from tests.property.test_rules_account import STEPS, any_command, begun
 
@@ -45,6 +49,41 @@ def test_undoing_the_records_leads_from_the_present_to_any_earlier_state(data: s
         assert_has(after, body)
         assert undone(after, body) == before
     present = views[-1]
+    past = past_of(views)
     for view, body in zip(reversed(views[:-1]), reversed(bodies), strict=True):
         present = undone(present, body)
         assert present == view
+        past.take_back(body)
+        assert there(past) == in_parts(view)
+
+
+def past_of(views: Sequence[View]) -> Past:
+    """The last view, which follows all that was ever there."""
+    past = Past(**deepcopy(in_parts(views[-1])))
+    past.follow(uuid for view in views for uuid in view["providers"])
+    for view in views:
+        for uuid in view["consumers"]:
+            past.consumers.setdefault(uuid, consumer_parts(None))
+    return past
+
+
+def in_parts(view: View) -> dict[str, Any]:
+    """A view in the form of the rules."""
+    consumers: dict[str, Any] = {}
+    for uuid, consumer in view["consumers"].items():
+        held: dict[str, dict[str, int]] = {}
+        for (provider, name), amount in consumer["held"].items():
+            held.setdefault(provider, {})[name] = amount
+        consumers[uuid] = {**consumer, "held": held}
+    return {"providers": view["providers"], "consumers": consumers}
+
+
+def there(past: Past) -> dict[str, Any]:
+    """What is there, without what holds nothing."""
+    consumers = {
+        uuid: {**parts, "held": {provider: held for provider, held in parts["held"].items() if held}}
+        for uuid, parts in past.consumers.items()
+        if parts["generation"] is not None
+    }
+    providers = {uuid: each for uuid, each in past.providers.items() if each["generation"] is not None}
+    return {"providers": providers, "consumers": consumers}

@@ -34,6 +34,8 @@ WORK = {
     "serve.lazy_application:LazyApplication": "the application itself",
     "model.cache:Cache": "what all others are made of",
     "rules.audit:Facts": "a verification",
+    "rules.undo:Past": "a request",
+    "store.past:_Records": "a request",
     "rules.state:AccountParts": "a transaction",
     "rules.state:State": "a transaction",
     "search.match.answers:Collector": "the answer of a search",

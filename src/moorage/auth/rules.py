@@ -102,10 +102,12 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 
 NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:providers:list": "List resource providers with all that they have.",
+    "moorage:providers:show": "Show a resource provider with all that it has, now or at an earlier revision.",
+    "moorage:trees:show": "Show all resource providers of a tree, now or at an earlier revision.",
     "moorage:overview:show": "Show what all trees have and what is used of it.",
     "moorage:candidates:list": "List the best candidates for a request, in order.",
     "moorage:claims:list": "List consumers of any project with what they hold.",
-    "moorage:claims:show": "Show what a consumer of any project holds.",
+    "moorage:claims:show": "Show what a consumer of any project holds, now or at an earlier revision.",
     "moorage:claims:create": "Claim for consumers of a project: that of each entry.",
     "moorage:claims:delete": "Release what consumers of any project hold.",
     "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body. "

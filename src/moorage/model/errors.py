@@ -395,6 +395,13 @@ class CompactedError(MoorageError):
 
 
 @dataclass(eq=False)
+class ValuesNotKeptError(CompactedError):
+    """The journal's record of the revision ``compacted`` says what it is about, and not what changed."""
+
+    template = "The journal has no values up to revision {compacted}: [moorage] journal was refs."
+
+
+@dataclass(eq=False)
 class DifferentHistoryError(MoorageError):
     """The revision that a client knows is of another history than that of ``epoch``, the present one."""
 

@@ -58,6 +58,7 @@ from moorage.service.compactor import Compactor
 from moorage.service.follower import Follower
 from moorage.service.live_index import LiveIndex
 from moorage.service.observer import Observer
+from moorage.service.past import PastReader
 from moorage.service.placing import Chooser, Placer, searched
 from moorage.service.pricing import Markets
 from moorage.service.settings import ServiceSettings
@@ -145,6 +146,7 @@ class Service:
         """
         settings = settings or ServiceSettings()
         self._store = store
+        self.past = PastReader(store)
         self._profiles = profiles
         self._order_in_use: Order | None = None
         self._settings = settings
@@ -458,9 +460,9 @@ class Service:
         return replace(found, holders=held.by_root, holders_revision=held.revision)
 
     @property
-    def keeps_journal(self) -> bool:
-        """Whether each write has a record."""
-        return self._store.journal is not JournalMode.OFF
+    def journal(self) -> JournalMode:
+        """What is kept of each write."""
+        return self._store.journal
 
     def changes(self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float) -> ChangePage:
         """Records of the journal: see ``Watch.changes``."""

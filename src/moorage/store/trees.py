@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -61,8 +61,7 @@ def read_trees(connection: sa.Connection, root_ids: Iterable[int]) -> list[Provi
     for roots in batches(sorted(root_ids)):
         rows = connection.execute(_providers.where(resource_providers.c.root_provider_id.in_(roots)))
         for batch in batches(rows.all()):
-            ids = [row.id for row in batch]
-            found += _records(connection, batch, _among(ids))
+            found += records_of(connection, batch)
     return found
 
 
@@ -70,7 +69,12 @@ def _among(ids: list[int]) -> Where:
     return lambda column: column.in_(ids)
 
 
-def _records(connection: sa.Connection, rows: Iterable[Any], where: Where) -> list[ProviderRecord]:
+def records_of(connection: sa.Connection, rows: Sequence[Any]) -> list[ProviderRecord]:
+    """The providers of rows that have ``id``, ``uuid``, ``name`` and the ids of parent and root.
+
+    No more rows than a statement may have values.
+    """
+    where = _among([row.id for row in rows])
     used = {
         (row.resource_provider_id, row.name): int(row.used)
         for row in connection.execute(select_used.where(where(allocations.c.resource_provider_id)))

@@ -16,6 +16,7 @@ from moorage.auth.policy import Policy, default_policy
 from moorage.model import commands
 from moorage.model.commands import Command, WriteOutcome
 from moorage.model.errors import ProviderNotFoundError
+from moorage.model.journal import JournalMode
 from moorage.model.keys import IdempotencyKey
 from moorage.model.requests import (
     Candidate,
@@ -58,7 +59,7 @@ class FakeService(Service):
 
     error: Exception | None = None
     knows_provider: bool = True
-    keeps_journal: bool = True
+    journal: JournalMode = JournalMode.FULL
     result: object = None
     calls: list[tuple[str, Any]] = field(default_factory=list)
     requesters: list[Requester] = field(default_factory=list)

@@ -23,6 +23,7 @@ from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.store.store import Store
 from tests.databases.index_contents import contents
+from tests.databases.past_views import assert_past
 from tests.databases.prepared import store_on
 from tests.databases.records import rows
 from tests.databases.together import led
@@ -87,8 +88,11 @@ def assert_equal(account: Account, service: Service, store: Store) -> None:
     assert service._index.ask(contents) == LiveIndex(store).ask(contents)
 
 
-def assert_remembered(account: Account, store: Store, views: Mapping[int, View]) -> None:
-    """The journal is dense, and undoing it from the present leads through all earlier views."""
+def assert_remembered(account: Account, service: Service, store: Store, views: Mapping[int, View]) -> None:
+    """The journal is dense, and undoing it from the present leads through all earlier views.
+
+    The service gives these views too.
+    """
     first, present = min(views), view_of(account)
     records = rows(store, first)
     assert [row["revision"] for row in records] == list(range(first + 1, store.revision() + 1))
@@ -96,6 +100,11 @@ def assert_remembered(account: Account, store: Store, views: Mapping[int, View])
         assert views.get(row["revision"], present) == present
         present = undone(present, row["body"])
     assert views[first] == present
+    ever = View()
+    for part in ("providers", "consumers"):
+        ever[part] = {uuid: None for view in views.values() for uuid in view[part]}
+    for revision, view in views.items():
+        assert_past(service, view, revision, ever)
 
 
 def custom(items: Sequence[NamedItem]) -> set[str]:
@@ -125,7 +134,7 @@ def test_the_service_does_what_its_twin_does_step_by_step(sqlite_template: Path,
             assert store.revision() - revision in ((0, 1) if answer[0] == "done" else (0,))
             assert service._index.ask(contents) == LiveIndex(store).ask(contents)
         assert_equal(account, service, store)
-        assert_remembered(account, store, views)
+        assert_remembered(account, service, store, views)
 
 
 @pytest.mark.slow
@@ -148,7 +157,7 @@ def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, da
                     assert refusal == outcome(account.execute, command)
             assert service._index.ask(contents) == LiveIndex(store).ask(contents)
         assert_equal(account, service, store)
-        assert_remembered(account, store, views)
+        assert_remembered(account, service, store, views)
 
 
 def test_every_read_holds_while_others_write(sqlite_service: Service) -> None:

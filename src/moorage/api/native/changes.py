@@ -15,6 +15,7 @@ from moorage.api.native.claims import moment
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.pages import MOST, UUID
 from moorage.api.native.parameters import Parameter
+from moorage.api.native.past import EPOCH
 from moorage.api.native.problems import (
     BUSY,
     COMPACTED,
@@ -24,7 +25,7 @@ from moorage.api.native.problems import (
     VERSION,
 )
 from moorage.api.native.shapes import INTEGER, TEXT, array, nullable, record, reference
-from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, KeptChange
+from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, JournalMode, KeptChange
 from moorage.rules.journal import as_seen_by, references
 from moorage.service.watching import Following
 
@@ -163,7 +164,7 @@ def _history(call: NativeCall, page: HistoryPage) -> Answer:
 
 
 def _check_kept(call: NativeCall) -> None:
-    if not call.service.keeps_journal:
+    if call.service.journal is JournalMode.OFF:
         raise problems.refusal(NOT_FOUND, "This service keeps no journal: [moorage] journal is off.")
 
 
@@ -289,11 +290,7 @@ ENDPOINTS: Final = (
         projects=_projects,
         parameters=(
             _AFTER,
-            Parameter(
-                "epoch",
-                "The history that `after` belongs to, as an earlier answer named it.",
-                {"type": "string", "pattern": "^[0-9a-f]{16}$"},
-            ),
+            EPOCH,
             Parameter(
                 "limit",
                 f"The most changes of the page; {USUAL} if it is missing.",

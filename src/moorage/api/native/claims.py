@@ -12,7 +12,7 @@ import orjson
 from moorage.api.http import intake
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Schema, Validator
-from moorage.api.native import pages, problems, writes
+from moorage.api.native import pages, past, problems, writes
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.parameters import Parameter
 from moorage.api.native.problems import KEY_REUSED, NOT_FOUND, OUTCOME_UNKNOWN, REVISION, VERSION
@@ -40,7 +40,13 @@ def list_(call: NativeCall) -> Answer:
 def show(call: NativeCall) -> Answer:
     """Show one claim."""
     consumer = call.path["consumer"]
-    revision, claim = call.service.claim(consumer)
+    at, epoch = past.asked(call)
+    if at is None:
+        revision, claim = call.service.claim(consumer)
+    else:
+        revision, claim = call.service.past.claim(consumer, at, epoch)
+        if claim is None:
+            return at_revision(revision, {**_NOTHING, "consumer": consumer})
     if claim is None:
         raise problems.refusal(NOT_FOUND, str(AllocationsNotFoundError(consumer)), revision=revision)
     return at_revision(revision, {**_shown(claim), **_origin(claim.origin or ClaimOrigin())})
@@ -93,6 +99,15 @@ def _origin(origin: ClaimOrigin) -> dict[str, object]:
         "labels": origin.labels,
         "decided_at": origin.decided_at,
     }
+
+
+_NOTHING: Final[Mapping[str, object]] = {
+    **dict.fromkeys(("consumer_type", "project_id", "user_id", "generation", "since")),
+    "resources": {},
+    "providers": {},
+    **_origin(ClaimOrigin()),
+}
+"""What is shown of a consumer that held nothing."""
 
 
 def moment(time: datetime | None) -> str | None:
@@ -155,12 +170,15 @@ ENDPOINTS: Final = (
         about=(
             "As one item of the list, with what a claim over this API asked for, and its `labels`. Both stay "
             "until the consumer is moved or holds nothing, also if a client of Placement changes what it "
-            "holds. A consumer that holds nothing is not found."
+            "holds. A consumer that holds nothing is not found; with `at` it is shown with null in place of "
+            "its owner. An ask and `labels` that were replaced since `at` are not known. "
+            f"{past.ABOUT}"
         ),
+        parameters=past.PARAMETERS,
         answer={
             "allOf": [
                 record({REVISION: INTEGER}),
-                reference("Claim"),
+                {"anyOf": [reference("Claim"), reference("NoClaim")]},
                 record(
                     {
                         "ask": nullable({"type": "object"}),
@@ -171,7 +189,7 @@ ENDPOINTS: Final = (
                 ),
             ]
         },
-        problems=(NOT_FOUND,),
+        problems=past.PROBLEMS,
         examples=("",),
     ),
     Endpoint(

@@ -1,16 +1,18 @@
-"""``/moorage/v1/providers``: providers in bulk, at one revision for the whole page."""
+"""``/moorage/v1/providers`` and ``/trees``: providers in bulk or one by one, each answer at one revision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from moorage.api.http import quoting
 from moorage.api.http.exchange import Answer
-from moorage.api.native import pages
+from moorage.api.http.wire_error import WireError
+from moorage.api.native import pages, past, problems
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.parameters import Parameter
-from moorage.api.native.problems import VERSION
-from moorage.api.native.shapes import array, record, reference
+from moorage.api.native.problems import NOT_FOUND, REVISION, VERSION
+from moorage.api.native.shapes import INTEGER, TEXT, array, record, reference
 from moorage.model.values import Inventory, ListedProvider, ProviderPage, ProviderSelection
 
 MOST_IDS: Final = 100
@@ -58,7 +60,12 @@ def list_(call: NativeCall) -> Answer:
         name=asked.get("name"),
     )
     revision, page = call.service.provider_page(wanted, generations=GENERATION in fields)
-    shown = [
+    last = page.providers[-1].uuid if page.has_more else None
+    return at_revision(revision, {"providers": _shown(page, fields), pages.NEXT: last})
+
+
+def _shown(page: ProviderPage, fields: Iterable[str]) -> list[dict[str, object]]:
+    return [
         {
             "uuid": provider.uuid,
             "name": provider.name,
@@ -67,8 +74,41 @@ def list_(call: NativeCall) -> Answer:
         }
         for provider in page.providers
     ]
-    last = page.providers[-1].uuid if page.has_more else None
-    return at_revision(revision, {"providers": shown, pages.NEXT: last})
+
+
+def show(call: NativeCall) -> Answer:
+    """Show one provider."""
+    uuid = call.path["uuid"]
+    revision, found = call.service.past.provider(uuid, *past.asked(call), call.query.get(_TREE.name))
+    if found is None:
+        raise _not_there(uuid, revision)
+    generation, provider = found
+    page = ProviderPage((provider,), has_more=False, generations={uuid: generation})
+    return at_revision(revision, _shown(page, FIELDS)[0])
+
+
+def show_tree(call: NativeCall) -> Answer:
+    """Show the tree of a provider."""
+    uuid = call.path["uuid"]
+    revision, page = call.service.past.tree(uuid, *past.asked(call), call.query.get(_TREE.name))
+    if page is None:
+        raise _not_there(uuid, revision)
+    return at_revision(revision, {"root": page.providers[0].root_uuid, "providers": _shown(page, FIELDS)})
+
+
+def _not_there(uuid: str, revision: int) -> WireError:
+    told = f"There is no provider {quoting.quoted(uuid)} at revision {revision}."
+    return problems.refusal(NOT_FOUND, told, revision=revision)
+
+
+_TREE: Final = Parameter(
+    "tree", "With `at`: UUID of the root of the tree that the provider was in, if it is gone.", pages.UUID
+)
+"""As the history of a provider has it: no index leads from a provider that is gone to its records."""
+
+_ABOUT: Final = (
+    f"{past.ABOUT} A provider that is gone is found by its UUID if it was a root, and otherwise with `tree`."
+)
 
 
 ENDPOINTS: Final = (
@@ -111,5 +151,32 @@ ENDPOINTS: Final = (
             "fields=inventories,used,parent&limit=100",
             "name=host-1&fields=traits,aggregates,generation",
         ),
+    ),
+    Endpoint(
+        "GET",
+        f"{VERSION}/providers/{{uuid}}",
+        show,
+        summary="Show a provider with all that it has",
+        rule="moorage:providers:show",
+        about=f"As one item of the list with all `fields`. {_ABOUT}",
+        parameters=(*past.PARAMETERS, _TREE),
+        answer={"allOf": [record({REVISION: INTEGER}), reference("Provider")]},
+        problems=past.PROBLEMS,
+        examples=("",),
+    ),
+    Endpoint(
+        "GET",
+        f"{VERSION}/trees/{{uuid}}",
+        show_tree,
+        summary="Show all providers of a tree",
+        rule="moorage:trees:show",
+        about=(
+            "The tree that the provider with this UUID is in. Its providers have all `fields` of the list, "
+            f"and `root` names the one on top. {_ABOUT}"
+        ),
+        parameters=(*past.PARAMETERS, _TREE),
+        answer=record({REVISION: INTEGER, "root": TEXT, "providers": array(reference("Provider"))}),
+        problems=past.PROBLEMS,
+        examples=("",),
     ),
 )

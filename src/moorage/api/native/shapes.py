@@ -16,6 +16,7 @@ COMPONENTS_PATH: Final = "#/components/schemas/"
 
 TEXT: Final[Schema] = {"type": "string"}
 INTEGER: Final[Schema] = {"type": "integer"}
+NULL: Final[Schema] = {"type": "null"}
 AMOUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 UUID: Final[Schema] = {"type": "string", "format": "uuid"}
 
@@ -126,6 +127,18 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "user_id": TEXT,
             "generation": INTEGER,
             "since": nullable({"type": "string", "format": "date-time"}),
+            "resources": mapping(AMOUNT),
+            "providers": mapping(mapping(AMOUNT)),
+        }
+    ),
+    "NoClaim": record(
+        {
+            "consumer": TEXT,
+            "consumer_type": NULL,
+            "project_id": NULL,
+            "user_id": NULL,
+            "generation": NULL,
+            "since": NULL,
             "resources": mapping(AMOUNT),
             "providers": mapping(mapping(AMOUNT)),
         }

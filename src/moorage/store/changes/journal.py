@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
-from moorage.model.journal import KeptChange
+from moorage.model.journal import NEW_HISTORY, KeptChange
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.journal import EVERYTHING, Body, Record, record_of
@@ -170,6 +170,69 @@ def history(connection: sa.Connection, subject: str, before: int | None, most: i
     ).all()
     changes = [KeptChange(*row[:-1], body=unpacked_text(row.body)) for row in rows]
     return KeptHistory(revision, revision + 1 if first is None else first, changes)
+
+
+class KeptBody(NamedTuple):
+    """What a record says, as it is kept in JSON, and by which path it was made."""
+
+    revision: int
+    path: str
+    body: str
+
+
+def about_consumer(connection: sa.Connection, consumer: str, after: int) -> list[KeptBody]:
+    """All records about a consumer after a revision, in no order. Those that concern everything too."""
+    return _about(connection, journal.c.consumer == consumer, consumer, after)
+
+
+def about_tree(connection: sa.Connection, root: str, after: int) -> list[KeptBody]:
+    """As ``about_consumer``, about the tree with this root."""
+    return _about(connection, journal.c.tree == root, root, after)
+
+
+def _about(
+    connection: sa.Connection, is_alone: sa.ColumnElement[bool], subject: str, after: int
+) -> list[KeptBody]:
+    columns = (journal.c.revision, journal.c.path, journal.c.body)
+    later = journal.c.revision > after
+    of_several = (
+        sa.select(*columns)
+        .join_from(journal_refs, journal, journal_refs.c.revision == journal.c.revision)
+        .where(journal_refs.c.subject == subject, journal_refs.c.revision > after)
+    )
+    query = sa.union_all(
+        sa.select(*columns).where(is_alone, later),
+        sa.select(*columns).where(journal.c.tree == EVERYTHING, later),
+        of_several,
+    )
+    return [
+        KeptBody(revision, path, unpacked_text(body))
+        for revision, path, body in connection.execute(query).all()
+    ]
+
+
+def last_missing(connection: sa.Connection, after: int, present: int) -> int | None:
+    """The last revision after ``after`` without a record; None if all up to ``present`` have one."""
+    later = journal.c.revision > after
+    count = connection.execute(sa.select(sa.func.count()).select_from(journal).where(later)).scalar_one()
+    if count == present - after:
+        return None
+    previous = journal.alias()
+    begins_anew = ~sa.exists().where(previous.c.revision == journal.c.revision - 1)
+    runs = sa.select(sa.func.max(journal.c.revision), _last.scalar_subquery()).where(later, begins_anew)
+    first, last = connection.execute(runs).one()
+    return present if last != present else first - 1
+
+
+def has_new_history(connection: sa.Connection, after: int) -> bool:
+    """Whether a new history began after a revision."""
+    found = sa.select(journal.c.revision).where(
+        journal.c.tree == EVERYTHING, journal.c.kind == NEW_HISTORY, journal.c.revision > after
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
+_last: Final = sa.select(sa.func.max(journal.c.revision))
 
 
 def _newest(

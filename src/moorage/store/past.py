@@ -1,0 +1,224 @@
+"""Read states of the past: the present rows, and the records of the journal that lead back from them.
+
+All reads of a state are in one snapshot. A revision that the journal does not lead back to is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+import sqlalchemy as sa
+
+from moorage.model.errors import CompactedError, DifferentHistoryError, ValuesNotKeptError
+from moorage.model.valueclass import valueclass
+from moorage.model.values import ListedClaim, ListedProvider, ProviderPage
+from moorage.rules.journal import inventory_told
+from moorage.rules.undo import (
+    Parts,
+    Past,
+    begins,
+    claim_in,
+    consumer_parts,
+    has_values,
+    members_of,
+    provider_in,
+    roots_of_moves,
+)
+from moorage.store.changes import journal as kept
+from moorage.store.changes.journal import KeptBody
+from moorage.store.nouns.providers import generation
+from moorage.store.pages import claim_of
+from moorage.store.sql.statements import batches
+from moorage.store.tables import resource_providers, revisions
+from moorage.store.trees import records_of
+
+MOST_READ_FOR_SINCE: Final = 1_000
+"""Records of a consumer that are looked through for the one with which it began."""
+
+NATIVE: Final = "native"
+"""Path of writes that replace what a claim has asked for."""
+
+_parent = resource_providers.alias("parent")
+_root = resource_providers.alias("root")
+
+_providers = (
+    sa.select(
+        resource_providers.c.id,
+        resource_providers.c.uuid,
+        resource_providers.c.name,
+        resource_providers.c.parent_provider_id,
+        resource_providers.c.root_provider_id,
+        generation,
+        _parent.c.uuid.label("parent_uuid"),
+        _root.c.uuid.label("root_uuid"),
+    )
+    .join_from(resource_providers, _root, resource_providers.c.root_provider_id == _root.c.id)
+    .outerjoin(_parent, resource_providers.c.parent_provider_id == _parent.c.id)
+)
+
+
+@valueclass(frozen=True, slots=True)
+class _Moment:
+    """A revision of the present history that records lead back to. ``at`` is it, ``present`` the last one."""
+
+    at: int
+    present: int
+
+
+def _moment(connection: sa.Connection, at: int | None, epoch: str | None) -> _Moment:
+    present, present_epoch = connection.execute(sa.select(revisions.c.revision, revisions.c.epoch)).one()
+    if at is None:
+        at = present
+    if epoch not in (None, present_epoch) or at > present:
+        raise DifferentHistoryError(present_epoch)
+    if at < present:
+        missing = kept.last_missing(connection, at, present)
+        if missing is not None:
+            raise CompactedError(missing, present)
+        if kept.has_new_history(connection, at):
+            raise DifferentHistoryError(present_epoch)
+    return _Moment(at, present)
+
+
+def provider(
+    connection: sa.Connection, at: int | None, epoch: str | None, uuid: str, tree: str | None
+) -> tuple[int, tuple[int, ListedProvider] | None]:
+    """A revision, and a provider with its generation at it; None if it was not there.
+
+    ``at`` None: the present. ``epoch``: the history that ``at`` belongs to, None for the present one.
+    ``tree``: the root of the tree that a provider was in which is gone. Raises CompactedError,
+    DifferentHistoryError, ValuesNotKeptError.
+    """
+    when = _moment(connection, at, epoch)
+    return when.at, _provider(connection, when, uuid, tree)
+
+
+def _provider(
+    connection: sa.Connection, when: _Moment, uuid: str, tree: str | None
+) -> tuple[int, ListedProvider] | None:
+    past = Past(_rows(connection, resource_providers.c.uuid, [uuid]))
+    past.follow([uuid])
+    if when.at < when.present:
+        records = _Records(connection, when.at, tree or past.providers[uuid].get("root", uuid))
+        for body in records.newest_first():
+            past.take_back(body)
+    return provider_in(past, uuid)
+
+
+def tree(
+    connection: sa.Connection, at: int | None, epoch: str | None, uuid: str, root: str | None
+) -> tuple[int, ProviderPage | None]:
+    """As ``provider``: all providers of the tree that it was in, by uuid."""
+    when = _moment(connection, at, epoch)
+    found = _provider(connection, when, uuid, root)
+    if found is None:
+        return when.at, None
+    top = found[1].root_uuid
+    past = Past(_rows(connection, _root.c.uuid, [top]))
+    if when.at < when.present:
+        records = _Records(connection, when.at, top)
+        bodies = list(records.newest_first())
+        others = set[str]().union(*(members_of(body, top) for body in bodies)) - past.providers.keys()
+        past.providers |= _rows(connection, resource_providers.c.uuid, sorted(others))
+        past.follow(others)
+        for body in bodies:
+            past.take_back(body)
+    shown = [provider_in(past, each) for each in sorted(past.providers)]
+    members = [each for each in shown if each is not None and each[1].root_uuid == top]
+    return when.at, ProviderPage(
+        tuple(listed for _, listed in members),
+        has_more=False,
+        generations={listed.uuid: number for number, listed in members},
+    )
+
+
+def claim(
+    connection: sa.Connection, at: int | None, epoch: str | None, consumer: str
+) -> tuple[int, ListedClaim | None]:
+    """As ``provider``: what a consumer held; None if nothing."""
+    when = _moment(connection, at, epoch)
+    return when.at, _claim(connection, when, consumer)
+
+
+def _claim(connection: sa.Connection, when: _Moment, consumer: str) -> ListedClaim | None:
+    present = claim_of(connection, consumer)
+    if when.at == when.present:
+        return present
+    records = kept.about_consumer(connection, consumer, when.at)
+    past = Past(consumers={consumer: consumer_parts(present)})
+    stays, keeps_origin = True, True
+    for record in sorted(records, reverse=True):
+        body = _values_of(record)
+        past.take_back(body)
+        about = body.get("consumers", {}).get(consumer, {})
+        stays &= None not in about.get("generation", ())
+        keeps_origin &= stays and not (about and record.path == NATIVE)
+    found = claim_in(past, consumer)
+    if found is None:
+        return None
+    if not stays:
+        return replace(found, since=_beginning(connection, consumer, when.at))
+    assert present is not None, "a consumer that stays is there"
+    return replace(found, since=present.since, origin=present.origin if keeps_origin else None)
+
+
+def _beginning(connection: sa.Connection, consumer: str, at: int) -> datetime | None:
+    """When the consumer began that was there at a revision; None if the journal does not know it."""
+    for change in kept.history(connection, consumer, at + 1, MOST_READ_FOR_SINCE).changes:
+        if begins(orjson.loads(change.body), consumer):
+            return change.at
+    return None
+
+
+class _Records:
+    """Records after a revision about a tree, and about all trees that it exchanged providers with."""
+
+    def __init__(self, connection: sa.Connection, at: int, root: str) -> None:
+        self._found: dict[int, Any] = {}
+        known = {root}
+        waiting = [root]
+        while waiting:
+            for record in kept.about_tree(connection, waiting.pop(), at):
+                if record.revision not in self._found:
+                    body = self._found[record.revision] = _values_of(record)
+                    waiting += roots_of_moves(body) - known
+                    known |= roots_of_moves(body)
+
+    def newest_first(self) -> Iterator[Any]:
+        """Their bodies."""
+        return (self._found[revision] for revision in sorted(self._found, reverse=True))
+
+
+def _values_of(record: KeptBody) -> Any:
+    body = orjson.loads(record.body)
+    if not has_values(body):
+        raise ValuesNotKeptError(record.revision, record.revision)
+    return body
+
+
+def _rows(connection: sa.Connection, column: sa.Column[Any], values: Collection[str]) -> dict[str, Parts]:
+    """Present providers by uuid, chosen by a column."""
+    found: dict[str, Parts] = {}
+    wanted = frozenset(values)
+    for batch in batches(values):
+        rows: Sequence[Any] = connection.execute(_providers.where(column.in_(batch))).all()
+        # A collation may find a provider that is called otherwise.
+        rows = [row for row in rows if row.uuid in wanted or row.root_uuid in wanted]
+        by_id = {row.id: row for row in rows}
+        for record in records_of(connection, rows):
+            row = by_id[record.id]
+            found[record.uuid] = {
+                "generation": row.generation,
+                "name": record.name,
+                "parent": row.parent_uuid,
+                "root": row.root_uuid,
+                "inventories": {name: inventory_told(inventory) for name, inventory, _ in record.inventories},
+                "traits": sorted(record.traits),
+                "aggregates": sorted(record.aggregates),
+                "used": {name: used for name, _, used in record.inventories if used},
+            }
+    return found

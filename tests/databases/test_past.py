@@ -1,0 +1,72 @@
+"""States of the past on each database, against the slow twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moorage.model.commands import (
+    Batch,
+    Claim,
+    Command,
+    CreateProvider,
+    CreateResourceClass,
+    DeleteAllocations,
+    DeleteProvider,
+    RenameResourceClass,
+    ReplaceAllocations,
+    SetAggregates,
+    SetInventories,
+    SetTraits,
+    UpdateProvider,
+)
+from moorage.model.values import Inventory
+from moorage.service.facade import Service
+from moorage.store.store import Store
+from tests.databases.orders import VCPU, new_uuid, order
+from tests.databases.past_views import assert_past
+from tests.oracle.account import Account
+from tests.oracle.history import View, view_of
+
+
+def test_each_revision_of_any_mix_of_writes_is_what_the_twin_had(store: Store, service: Service) -> None:
+    host, child, other, fresh = (new_uuid() for _ in range(4))
+    vm, job = new_uuid(), new_uuid()
+
+    def claimed(consumer: str, generation: int | None, **held: int) -> Command[Any]:
+        providers = {"host": host, "child": child}
+        amounts = {providers[name]: {VCPU: amount} for name, amount in held.items()}
+        return ReplaceAllocations((Claim(consumer, amounts, "red", "ann", generation, "INSTANCE"),))
+
+    commands: list[Command[Any]] = [
+        CreateResourceClass("CUSTOM_GOLD"),
+        CreateProvider(host, "host"),
+        CreateProvider(child, "child", host),
+        CreateProvider(other, "other"),
+        SetInventories(host, 0, {VCPU: Inventory(8), "CUSTOM_GOLD": Inventory(4)}),
+        SetInventories(child, 0, {VCPU: Inventory(8, allocation_ratio=1.5)}),
+        claimed(vm, None, host=2, child=1),
+        SetTraits(child, 2, frozenset(("HW_CPU_X86_AVX2",))),
+        claimed(job, None, child=3),
+        UpdateProvider(child, "renamed", other),
+        SetAggregates(child, None, (new_uuid(),)),
+        claimed(vm, 1, host=1),
+        RenameResourceClass("CUSTOM_GOLD", "CUSTOM_SILVER"),
+        DeleteAllocations(job),
+        DeleteProvider(child),
+        Batch((CreateProvider(fresh, "fresh", other), SetInventories(fresh, 0, {VCPU: Inventory(1)}))),
+        DeleteAllocations(vm),
+        claimed(vm, None, host=4),
+    ]
+    account = Account()
+    views: dict[int, View] = {store.revision(): view_of(account)}
+    for command in commands:
+        account.execute(command)
+        order(service, command)
+        views[store.revision()] = view_of(account)
+    assert len(views) == len(commands) + 1
+    ever: View = {
+        part: {uuid: None for view in views.values() for uuid in view[part]}
+        for part in ("providers", "consumers")
+    }
+    for revision, view in views.items():
+        assert_past(service, view, revision, ever)

@@ -1,0 +1,123 @@
+"""Taking records back: what each kind of record leads back to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moorage.model.values import Inventory, ListedClaim, ListedProvider
+from moorage.rules.journal import inventory_told
+from moorage.rules.undo import (
+    Past,
+    begins,
+    claim_in,
+    consumer_parts,
+    has_values,
+    members_of,
+    provider_in,
+    roots_of_moves,
+)
+
+HOST, OTHER, VM = "host", "other", "vm"
+
+
+def parts(**other: Any) -> dict[str, Any]:
+    return {
+        "generation": 4,
+        "name": "a host",
+        "parent": None,
+        "root": HOST,
+        "inventories": {"VCPU": inventory_told(Inventory(8)), "CUSTOM_NEW": inventory_told(Inventory(2))},
+        "traits": ["A"],
+        "aggregates": [],
+        "used": {"VCPU": 3},
+        **other,
+    }
+
+
+def test_a_claim_is_taken_back_from_the_provider_and_the_consumer() -> None:
+    held = consumer_parts(ListedClaim(VM, None, "p", "u", 2, None, {HOST: {"VCPU": 3}}))
+    past = Past({HOST: parts()}, {VM: held})
+    past.take_back(
+        {
+            "providers": {
+                HOST: {"tree": HOST, "generation": [3, 4], "used": {"VCPU": [0, 3], "CUSTOM_NEW": [1, 0]}},
+                OTHER: {"tree": OTHER, "used": {"VCPU": [1, 0]}},
+            },
+            "consumers": {
+                VM: {
+                    "project_id": ["q", "p"],
+                    "generation": [1, 2],
+                    "held": {HOST: {"VCPU": [0, 3]}, OTHER: {"VCPU": [1, 0]}},
+                },
+                "another": {"project_id": ["p", "p"]},
+            },
+        }
+    )
+    assert provider_in(past, HOST) == (
+        3,
+        ListedProvider(
+            0,
+            HOST,
+            "a host",
+            None,
+            HOST,
+            {"VCPU": Inventory(8), "CUSTOM_NEW": Inventory(2)},
+            {"VCPU": 0, "CUSTOM_NEW": 1},
+            ("A",),
+            (),
+        ),
+    )
+    assert provider_in(past, OTHER) is None
+    assert claim_in(past, VM) == ListedClaim(VM, None, "q", "u", 1, None, {OTHER: {"VCPU": 1}})
+
+
+def test_what_was_made_was_not_there_before() -> None:
+    past = Past({HOST: parts()}, {VM: consumer_parts(None)})
+    assert claim_in(past, VM) is None
+    past.take_back({"providers": {HOST: {"tree": HOST, "generation": [None, 4], "inventories": [None, {}]}}})
+    assert provider_in(past, HOST) is None
+    past.follow([HOST, OTHER])
+    assert provider_in(past, OTHER) is None
+
+
+def test_a_renamed_class_has_its_earlier_name_everywhere() -> None:
+    past = Past(
+        {HOST: parts(used={"CUSTOM_NEW": 1}), OTHER: {"generation": None, "used": {}}},
+        {VM: consumer_parts(ListedClaim(VM, None, "p", "u", 2, None, {HOST: {"CUSTOM_NEW": 1}}))},
+    )
+    past.take_back({"renamed": {"CUSTOM_OLD": "CUSTOM_NEW"}})
+    found = provider_in(past, HOST)
+    assert found is not None
+    assert found[1].inventories.keys() == {"VCPU", "CUSTOM_OLD"}
+    assert found[1].used == {"VCPU": 0, "CUSTOM_OLD": 1}
+    claim = claim_in(past, VM)
+    assert claim is not None
+    assert claim.held == {HOST: {"CUSTOM_OLD": 1}}
+
+
+def test_a_record_without_values_is_told_from_one_with_values() -> None:
+    assert has_values({})
+    assert has_values({"traits": {"CUSTOM_T": [False, True]}})
+    assert has_values({"providers": {HOST: {"tree": HOST, "root": [OTHER, HOST], "parent": [None, "x"]}}})
+    assert not has_values({"providers": {HOST: {"tree": HOST, "root": [OTHER, HOST]}}})
+    assert not has_values({"consumers": {VM: {"project_id": [None, "p"]}}})
+
+
+def test_a_record_names_trees_and_their_members() -> None:
+    body = {
+        "providers": {
+            "moved": {"tree": HOST, "root": [OTHER, HOST]},
+            "new": {"tree": HOST, "root": [None, HOST]},
+            "elsewhere": {"tree": "third", "generation": [1, 2]},
+        }
+    }
+    assert roots_of_moves(body) == {HOST, OTHER}
+    assert members_of(body, OTHER) == {"moved"}
+    assert members_of(body, HOST) == {"moved", "new"}
+    assert members_of(body, "third") == {"elsewhere"}
+
+
+def test_a_consumer_begins_where_it_had_no_generation() -> None:
+    assert begins({"consumers": {VM: {"project_id": [None, "p"], "generation": [None, 1]}}}, VM)
+    assert not begins({"consumers": {VM: {"project_id": ["p", "p"], "generation": [1, 2]}}}, VM)
+    assert not begins({}, VM)
