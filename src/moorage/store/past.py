@@ -5,7 +5,7 @@ All reads of a state are in one snapshot. A revision that the journal does not l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -29,7 +29,6 @@ from moorage.rules.undo import (
     roots_of_moves,
 )
 from moorage.store.changes import journal as kept
-from moorage.store.changes.journal import KeptBody
 from moorage.store.nouns.providers import generation
 from moorage.store.pages import claim_of
 from moorage.store.sql.statements import batches
@@ -41,6 +40,9 @@ MOST_READ_FOR_SINCE: Final = 1_000
 
 NATIVE: Final = "native"
 """Path of writes that replace what a claim has asked for."""
+
+MOVED: Final = '"root"'
+"""Part of the text of every record with which a provider comes or goes."""
 
 _parent = resource_providers.alias("parent")
 _root = resource_providers.alias("root")
@@ -94,19 +96,10 @@ def provider(
     DifferentHistoryError, ValuesNotKeptError.
     """
     when = _moment(connection, at, epoch)
-    return when.at, _provider(connection, when, uuid, tree)
-
-
-def _provider(
-    connection: sa.Connection, when: _Moment, uuid: str, tree: str | None
-) -> tuple[int, ListedProvider] | None:
     past = Past(_rows(connection, resource_providers.c.uuid, [uuid]))
     past.follow([uuid])
-    if when.at < when.present:
-        records = _Records(connection, when.at, tree or past.providers[uuid].get("root", uuid))
-        for body in records.newest_first():
-            past.take_back(body)
-    return provider_in(past, uuid)
+    _Records(connection, when, tree or past.providers[uuid].get("root", uuid)).take_back(past)
+    return when.at, provider_in(past, uuid)
 
 
 def tree(
@@ -114,26 +107,33 @@ def tree(
 ) -> tuple[int, ProviderPage | None]:
     """As ``provider``: all providers of the tree that it was in, by uuid."""
     when = _moment(connection, at, epoch)
-    found = _provider(connection, when, uuid, root)
+    known = _rows(connection, resource_providers.c.uuid, [uuid]).get(uuid)
+    top = root or (known["root"] if known else uuid)
+    members = _members(connection, when, top)
+    found = members.get(uuid)
     if found is None:
         return when.at, None
-    top = found[1].root_uuid
-    past = Past(_rows(connection, _root.c.uuid, [top]))
-    if when.at < when.present:
-        records = _Records(connection, when.at, top)
-        bodies = list(records.newest_first())
-        others = set[str]().union(*(members_of(body, top) for body in bodies)) - past.providers.keys()
-        past.providers |= _rows(connection, resource_providers.c.uuid, sorted(others))
-        past.follow(others)
-        for body in bodies:
-            past.take_back(body)
-    shown = [provider_in(past, each) for each in sorted(past.providers)]
-    members = [each for each in shown if each is not None and each[1].root_uuid == top]
+    if found[1].root_uuid != top:
+        top = found[1].root_uuid
+        members = _members(connection, when, top)
+    shown = [each for each in members.values() if each[1].root_uuid == top]
     return when.at, ProviderPage(
-        tuple(listed for _, listed in members),
+        tuple(listed for _, listed in shown),
         has_more=False,
-        generations={listed.uuid: number for number, listed in members},
+        generations={listed.uuid: number for number, listed in shown},
     )
+
+
+def _members(connection: sa.Connection, when: _Moment, top: str) -> dict[str, tuple[int, ListedProvider]]:
+    """All that were in a tree now or since, where they were and as they were, by uuid."""
+    past = Past(_rows(connection, _root.c.uuid, [top]))
+    records = _Records(connection, when, top)
+    others = records.members_of(top) - past.providers.keys()
+    past.providers |= _rows(connection, resource_providers.c.uuid, sorted(others))
+    past.follow(others)
+    records.take_back(past)
+    found = {uuid: provider_in(past, uuid) for uuid in sorted(past.providers)}
+    return {uuid: each for uuid, each in found.items() if each is not None}
 
 
 def claim(
@@ -152,7 +152,7 @@ def _claim(connection: sa.Connection, when: _Moment, consumer: str) -> ListedCla
     past = Past(consumers={consumer: consumer_parts(present)})
     stays, keeps_origin = True, True
     for record in sorted(records, reverse=True):
-        body = _values_of(record)
+        body = _values_of(record.revision, record.body)
         past.take_back(body)
         about = body.get("consumers", {}).get(consumer, {})
         stays &= None not in about.get("generation", ())
@@ -177,26 +177,34 @@ def _beginning(connection: sa.Connection, consumer: str, at: int) -> datetime | 
 class _Records:
     """Records after a revision about a tree, and about all trees that it exchanged providers with."""
 
-    def __init__(self, connection: sa.Connection, at: int, root: str) -> None:
-        self._found: dict[int, Any] = {}
-        known = {root}
-        waiting = [root]
+    def __init__(self, connection: sa.Connection, when: _Moment, root: str) -> None:
+        self._found: dict[int, str] = {}
+        self._moves: list[Any] = []
+        waiting, known = [root] if when.at < when.present else [], {root}
         while waiting:
-            for record in kept.about_tree(connection, waiting.pop(), at):
+            for record in kept.about_tree(connection, waiting.pop(), when.at):
                 if record.revision not in self._found:
-                    body = self._found[record.revision] = _values_of(record)
-                    waiting += roots_of_moves(body) - known
-                    known |= roots_of_moves(body)
+                    self._found[record.revision] = record.body
+                    if MOVED in record.body:
+                        body = orjson.loads(record.body)
+                        self._moves.append(body)
+                        waiting += roots_of_moves(body) - known
+                        known |= roots_of_moves(body)
 
-    def newest_first(self) -> Iterator[Any]:
-        """Their bodies."""
-        return (self._found[revision] for revision in sorted(self._found, reverse=True))
+    def members_of(self, root: str) -> set[str]:
+        """Providers that came to the tree with this root, or left it."""
+        return set[str]().union(*(members_of(body, root) for body in self._moves))
+
+    def take_back(self, past: Past) -> None:
+        """Take them all back. Raises ValuesNotKeptError."""
+        for revision in sorted(self._found, reverse=True):
+            past.take_back(_values_of(revision, self._found[revision]))
 
 
-def _values_of(record: KeptBody) -> Any:
-    body = orjson.loads(record.body)
+def _values_of(revision: int, text: str) -> Any:
+    body = orjson.loads(text)
     if not has_values(body):
-        raise ValuesNotKeptError(record.revision, record.revision)
+        raise ValuesNotKeptError(revision, revision)
     return body
 
 

@@ -22,6 +22,7 @@ from moorage_client import (
     AnswerTimeoutError,
     AnyOf,
     Ask,
+    DifferentHistoryError,
     ForbiddenError,
     Group,
     InvalidRequestError,
@@ -594,6 +595,27 @@ def test_client_and_service_have_one_version() -> None:
 
 
 # Against the service itself
+
+
+def test_what_is_gone_is_read_at_the_revision_at_which_it_was_there(moorage: Moorage, url: str) -> None:
+    terminal = Terminal(url)
+    terminal.does("provider", "create", "host1")
+    terminal.does("provider", "create", "gpu1", "--parent", "host1")
+    terminal.does("inventory", "set", "gpu1", "PGPU=1")
+    terminal.does("allocation", "set", "vm1", "gpu1:PGPU=1", "--project", "p", "--user", "u")
+    fields = "inventories,used,traits,aggregates,generation,parent"
+    page = moorage.provider_page(fields=fields)
+    [claim] = moorage.claims()
+    terminal.does("allocation", "delete", "vm1")
+    terminal.does("provider", "delete", "gpu1")
+    [gone] = [each for each in page.items if each.name == "gpu1"]
+    assert moorage.tree(gone.root, at=page.revision) == page
+    assert moorage.provider(gone.uuid, at=page.revision, tree=gone.root) == gone
+    assert moorage.claim_of(claim.consumer, at=page.revision) == claim
+    nothing = moorage.claim_of(claim.consumer, at=page.revision - 1)
+    assert (nothing.providers, nothing.project_id, nothing.generation) == ({}, "", None)
+    with pytest.raises(DifferentHistoryError):
+        moorage.provider(gone.root, at=page.revision, epoch="0123456789abcdef")
 
 
 def test_providers_claims_and_overview_are_read_in_bulk(moorage: Moorage, url: str) -> None:

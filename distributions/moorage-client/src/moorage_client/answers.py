@@ -120,8 +120,8 @@ class Claim:
         """From JSON."""
         return cls(
             data["consumer"],
-            data["project_id"],
-            data["user_id"],
+            data["project_id"] or "",
+            data["user_id"] or "",
             data.get("consumer_type"),
             data.get("generation"),
             data.get("since"),

@@ -162,9 +162,31 @@ class Moorage:
         """One page of claims; ``parameters`` are those of GET /moorage/v1/claims."""
         return self._page("claims", Claim.of, parameters)
 
-    def claim_of(self, consumer: str) -> Claim:
-        """What a consumer holds. Raises ``NotFoundError`` if that is nothing."""
-        return Claim.of(self._json("GET", f"{V1}/claims/{quote(consumer, safe='')}"))
+    def claim_of(self, consumer: str, *, at: int | None = None, epoch: str | None = None) -> Claim:
+        """What a consumer holds. Raises ``NotFoundError`` if that is nothing.
+
+        With ``at`` it is what the consumer held at that revision, of the history ``epoch`` (None: the present
+        one). One that held nothing then has no ``providers``, and "" as project and user. Raises
+        ``CompactedError`` or ``DifferentHistoryError`` for a revision that the journal does not lead back to.
+        """
+        return Claim.of(self._shown("claims", consumer, {"at": at, "epoch": epoch}))
+
+    def provider(
+        self, uuid: str, *, at: int | None = None, epoch: str | None = None, tree: str | None = None
+    ) -> Provider:
+        """A provider with all that it has. Raises ``NotFoundError`` if there is none with this UUID.
+
+        ``at`` and ``epoch`` are as in ``claim_of``. ``tree`` is the root that a provider was under which is
+        gone now.
+        """
+        return Provider.of(self._shown("providers", uuid, {"at": at, "epoch": epoch, "tree": tree}))
+
+    def tree(
+        self, uuid: str, *, at: int | None = None, epoch: str | None = None, tree: str | None = None
+    ) -> Page[Provider]:
+        """All providers of the tree that a provider is in. Arguments and errors are as in ``provider``."""
+        data = self._shown("trees", uuid, {"at": at, "epoch": epoch, "tree": tree})
+        return Page(tuple(map(Provider.of, data["providers"])), data["revision"], None)
 
     def overview(self) -> Overview:
         """Capacity and use of each tree, in columns."""
@@ -293,6 +315,9 @@ class Moorage:
     def _page(self, noun: str, read: Callable[[Json], ItemT], parameters: Json) -> Page[ItemT]:
         data = self._listed(noun, parameters)
         return Page(tuple(map(read, data[noun])), data["revision"], data.get("next"))
+
+    def _shown(self, noun: str, uuid: str, parameters: Json) -> Json:
+        return self._listed(f"{noun}/{quote(uuid, safe='')}", parameters)
 
     def _listed(self, noun: str, parameters: Json) -> Json:
         return self._json("GET", _path(noun, parameters))

@@ -353,12 +353,13 @@ def show_claims(call: CommandRun, consumers: tuple[str, ...]) -> None:
                 raise
         return {"consumer": uuid, "providers": {}, **called}
 
-    found = call.gather(consumers, ask, lambda each: _draw_claim(call.service, each))
+    found = call.gather(consumers, ask, lambda each: draw_claim(call.service, each))
     if not all(each["providers"] for each in found):
         call.answer_no()
 
 
-def _draw_claim(service: ServiceConnection, found: Json) -> None:
+def draw_claim(service: ServiceConnection, found: Json) -> None:
+    """Print what a consumer holds; ``called`` names it."""
     if not found["providers"]:
         click.echo(f"{found['called']} holds nothing.")
         return

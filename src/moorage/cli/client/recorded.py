@@ -13,7 +13,7 @@ import requests
 
 from moorage.cli.client import explained, lookup
 from moorage.cli.client.connection import NoAnswerError, Query, RefusedError, ServiceConnection
-from moorage.cli.shared import output
+from moorage.cli.shared import output, show
 from moorage.cli.shared.differences import differences
 from moorage.cli.shared.names import is_written_as_uuid
 
@@ -21,6 +21,9 @@ CHANGES: Final = "/moorage/v1/changes"
 
 CHANGES_FEATURE: Final = "changes"
 """Feature of a version of the native API: it lists changes."""
+
+AT_FEATURE: Final = "at"
+"""Feature of a version of the native API: it shows earlier states."""
 
 NOW: Final = "now"
 """The ``after`` for changes from now on."""
@@ -54,6 +57,35 @@ def history(service: ServiceConnection, kind: str, uuid: str, query: Query) -> A
     """The history of one ``kind`` of the API's paths. Raises as ``page`` does."""
     with explained.needed(service, CHANGES_FEATURE, "lists no changes"):
         return service.get(f"/moorage/v1/{kind}/{quote(uuid, safe='')}/history", query)
+
+
+def state(service: ServiceConnection, kind: str, uuid: str, at: int, query: Query) -> Any:
+    """One ``kind`` of the API's paths at a revision. Raises as ``page`` does."""
+    with explained.needed(service, AT_FEATURE, "knows no earlier state"):
+        return service.get(f"/moorage/v1/{kind}/{quote(uuid, safe='')}", {**query, "at": str(at)})
+
+
+def project_at(service: ServiceConnection, project: str, at: int) -> Json:
+    """What consumers of a project held at a revision. Raises as ``page`` does."""
+    owned = {"project_id": project}
+    present: dict[str, Json] = {}
+    after: str | None = ""
+    while after is not None:
+        with explained.needed(service, AT_FEATURE, "knows no earlier state"):
+            found = service.get("/moorage/v1/claims", {**owned, "after": after or None})
+        present |= {each["consumer"]: each for each in found["claims"]}
+        after = found["next"]
+    # The pages are of several revisions. What has not changed since the one that is wanted is in all of them.
+    changed: set[str] = set()
+    last, is_last = at, False
+    while not is_last:
+        changes = page(service, {**owned, "after": str(last)})
+        changed |= {consumer for each in changes["changes"] for consumer in each.get("consumers", {})}
+        last, is_last = changes["next_after"], not changes["more"]
+    claims = [present[consumer] for consumer in present.keys() - changed]
+    claims += [state(service, "claims", each, at, {}) for each in show.progress("Consumers", sorted(changed))]
+    held = [each for each in claims if each["project_id"] == project]
+    return {"revision": at, "claims": sorted(held, key=lambda each: str(each["consumer"]))}
 
 
 def root_of(service: ServiceConnection, provider: str) -> str:

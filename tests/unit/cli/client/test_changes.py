@@ -285,6 +285,50 @@ def test_the_history_of_a_project_has_its_consumers_only(claimed: Terminal) -> N
     assert claimed.does("history", "project", "nobody", status=3).startswith("Nothing is recorded of it.")
 
 
+def test_a_state_of_the_past_is_shown_in_place_of_changes(claimed: Terminal) -> None:
+    newest, oldest = claimed.json("history", "consumer", CLAIMED)["changes"]
+    at = str(oldest["revision"])
+    told = claimed.does("history", "consumer", CLAIMED, "--at", at)
+    assert "VCPU" in told
+    assert claimed.json("history", "consumer", CLAIMED, "--at", at)["resources"] == {"VCPU": 4}
+    empty = claimed.does("history", "consumer", CLAIMED, "--at", "3", status=3)
+    assert empty == f"{CLAIMED} holds nothing.\n"
+    now, then = (
+        claimed.json("history", "provider", "host1", "--at", str(each["revision"]))["used"]["VCPU"]
+        for each in (newest, oldest)
+    )
+    assert (now, then) == (3, 4)
+    told = claimed.does("history", "provider", "gpu1", "--at", at)
+    assert [line.split() for line in told.splitlines() if line.startswith(("parent", "root", "traits"))] == [
+        ["parent", "host1"],
+        ["root", "host1"],
+        ["traits", "CUSTOM_A100"],
+    ]
+    assert "--before is for changes" in claimed.refused(
+        "history", "provider", "gpu1", "--at", at, "--before", at, status=2
+    )
+
+
+def test_a_project_at_a_revision_has_what_its_consumers_held(claimed: Terminal) -> None:
+    newest, oldest = claimed.json("history", "consumer", CLAIMED)["changes"]
+
+    def held(at: int, project: str = "p") -> dict[str, dict[str, int]]:
+        found = claimed.json("history", "project", project, "--at", str(at))
+        assert found["revision"] == at
+        return {each["consumer"]: each["resources"] for each in found["claims"]}
+
+    assert held(newest["revision"]) == {CLAIMED: {"VCPU": 2}}
+    assert held(oldest["revision"]) == {CLAIMED: {"VCPU": 4}}
+    assert held(newest["revision"], "q") == {OTHER: {"VCPU": 1}}
+    claimed.does("allocation", "delete", CLAIMED)
+    told = claimed.does("history", "project", "p", "--at", str(newest["revision"]))
+    assert [line.split() for line in told.splitlines() if CLAIMED in line] == [
+        [CLAIMED, "INSTANCE", "host1", "VCPU=2"]
+    ]
+    none = claimed.does("history", "project", "p", "--at", str(oldest["revision"] - 1), status=3)
+    assert none == f"Its consumers held nothing at revision {oldest['revision'] - 1}.\n"
+
+
 def _project(*answers: tuple[str, bytes], limit: int = 2) -> tuple[Any, list[str]]:
     given = Answers(*answers)
     with answering(refusing(given)) as url, ServiceConnection(url, "t") as service:
