@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from unittest import mock
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moorage.model.mixes import Mix
 from moorage.model.orders import PACK, Order
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchSettings
 from moorage.model.values import ProviderRecord
@@ -15,7 +17,7 @@ from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
 from moorage.search.order import board as boards
 from moorage.search.order.board import Best, Board, NotLoneError
-from moorage.search.order.measure import BY_ONE
+from moorage.search.order.chances import Prices, prices_of
 from moorage.search.order.ranking import OrderMemory, best
 from tests.property.strategies_search import CLASSES, TRAITS, examples, inventories
 from tests.property.test_search_order import index_of, orders
@@ -53,7 +55,7 @@ asks = st.builds(
     st.sampled_from([False, False, True]),
 )
 
-scored_by_one = orders().filter(lambda order: order.strategy in BY_ONE)
+mixes = st.lists(st.tuples(asks, st.sampled_from([1.0, 2.0, 5.0])), min_size=1, max_size=3)
 
 steps = st.one_of(
     st.tuples(st.just("place"), st.integers(0, 2)),
@@ -63,11 +65,14 @@ steps = st.one_of(
     st.tuples(st.just("lose"), st.just(0)),
     st.tuples(st.just("foreign"), st.integers(1, 12)),
     st.tuples(st.just("remodel"), st.integers(1, 12)),
+    st.tuples(st.just("reprice"), st.integers(0, 3)),
 )
 
 
-def expected(snapshot: Snapshot, request: CandidateRequest, order: Order) -> Best | None:
-    found = best(snapshot, request, order, 1)
+def expected(
+    snapshot: Snapshot, request: CandidateRequest, order: Order, prices: Prices | None
+) -> Best | None:
+    found = best(snapshot, request, order, 1, prices=prices)
     for ranked in found.candidates:
         return Best(ranked.candidate, ranked.score, ranked.parts, found.feasible_trees)
     return None
@@ -76,10 +81,14 @@ def expected(snapshot: Snapshot, request: CandidateRequest, order: Order) -> Bes
 class Scene:
     """A board, and an index that takes over what is committed."""
 
-    def __init__(self, records: list[ProviderRecord]) -> None:
+    def __init__(
+        self, records: list[ProviderRecord], mix: Sequence[tuple[CandidateRequest, float]] = ()
+    ) -> None:
         self.records = {record.id: record for record in records}
         self.index: Index = index_of(records)
-        self.board = Board(OrderMemory(Memory()))
+        self.mix = mix
+        self.prices: Prices | None = None
+        self.board = Board(OrderMemory(Memory()), prices=lambda _order: self.prices)
         self.board.follow(self.index.snapshot())
 
     def take(self, step: str, number: int, choices: list[tuple[CandidateRequest, Order]]) -> None:
@@ -107,6 +116,9 @@ class Scene:
                 board.best(request, order, STEPS)
             assert board.snapshot is not None
             board.back(mark)
+        elif step == "reprice":
+            usual = Mix.of(self.mix[:number])
+            self.prices = prices_of(board.snapshot, usual) if usual.shares else None
         elif step == "lose":
             board.follow(self.index.snapshot())
         elif step == "foreign" and record is not None:
@@ -136,20 +148,24 @@ class Scene:
 @pytest.mark.slow
 @examples(6)
 @given(
-    hosts(), st.lists(st.tuples(asks, scored_by_one), min_size=1, max_size=3), st.lists(steps, max_size=25)
+    hosts(),
+    st.lists(st.tuples(asks, orders()), min_size=1, max_size=3),
+    mixes,
+    st.lists(steps, max_size=25),
 )
 def test_a_board_knows_the_best_whatever_has_happened(
     records: list[ProviderRecord],
     choices: list[tuple[CandidateRequest, Order]],
+    mix: list[tuple[CandidateRequest, float]],
     some: list[tuple[str, int]],
 ) -> None:
     with mock.patch.multiple(boards, RESERVE=3, MOST_CHANGED=3, MOST_CARDS=6, MOST_TIES=1):
-        scene = Scene(records)
+        scene = Scene(records, mix)
         for step, number in some:
             scene.take(step, number, choices)
             for request, order in choices:
                 assert scene.board.best(request, order, STEPS) == expected(
-                    scene.board.snapshot, request, order
+                    scene.board.snapshot, request, order, scene.prices
                 )
 
 

@@ -67,7 +67,7 @@ class Chooser:
 
     def board(self) -> Board:
         """A board for places that are chosen one after the other."""
-        return Board(self._orders)
+        return Board(self._orders, prices=self._prices)
 
     def within(self, step_limit: int, tally: Work | None = None) -> Choose:
         """The choice of a search that may take so many steps. ``tally`` counts those of all searches."""

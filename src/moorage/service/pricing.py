@@ -41,6 +41,9 @@ TREES_PER_ARRIVAL: Final = 4
 RESIDUAL_STEP: Final = 1_000
 """Arrivals after which residuals are worked out anew, from ``FIRST_ARRIVALS`` on."""
 
+LITTLE: Final = 0.02
+"""Part of the demand that may be another one, with the same residuals."""
+
 MOST_PENDING: Final = 2_000
 """Different requests that wait to be counted. More are left out until the thread has counted these."""
 
@@ -86,6 +89,8 @@ class Market:
         self._residuals: FloatArray | None = None
         self._residuals_of: tuple[Mix, str] | None = None
         self._residuals_at = 0
+        # What the residuals were worked out for.
+        self._demand: Mapping[int, float] = {}
         self.arrived = int(sum(learnt.values()))
         self.knows = mix is not None or bool(learnt)
         """Whether there is a mix before any arrival."""
@@ -163,7 +168,10 @@ class Market:
             stale = learnt_enough and (self._residuals is None or arrived >= self._residuals_at)
         if not stale:
             return found
-        self._residuals = values_of(demand_of(found.terms, found.scored, found.whole))
+        demand = demand_of(found.terms, found.scored, found.whole)
+        if given or self._residuals is None or _distance(demand, self._demand) > LITTLE:
+            self._residuals = values_of(demand)
+            self._demand = demand
         self._residuals_of = mix, found.scored
         self._residuals_at = arrived + RESIDUAL_STEP
         return found.with_residuals(self._residuals)
@@ -281,6 +289,11 @@ class Markets:
                 LOG.debug("Prices could not be worked out, or arrivals not be kept: %r.", error)
             except Exception:
                 LOG.exception("Prices could not be worked out, or arrivals not be kept.")
+
+
+def _distance(one: Mapping[int, float], other: Mapping[int, float]) -> float:
+    """The part of two demands, each of which sums to 1, that differs."""
+    return sum([abs(one.get(each, 0.0) - other.get(each, 0.0)) for each in one.keys() | other.keys()]) / 2
 
 
 def _digest(key: MarketKey) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.model.errors import ResourceClassNotFoundError, SearchLimitError
+from moorage.model.mixes import Mix
 from moorage.model.orders import SCALE, Order, wishes
 from moorage.model.requests import CandidateRequest
 from moorage.model.values import ProviderRecord
@@ -14,6 +15,7 @@ from moorage.search.match.plan import Work
 from moorage.search.order import board as boards
 from moorage.search.order import measure
 from moorage.search.order.board import Board, NotLoneError
+from moorage.search.order.chances import prices_of
 from moorage.search.order.ranking import OrderMemory, best
 from tests.unit.search.builders import group, index_of, provider
 
@@ -185,7 +187,7 @@ def test_trees_that_are_never_able_are_not_looked_at() -> None:
     assert chosen(board, red) == "p2"
 
 
-@pytest.mark.parametrize("strategy", sorted(measure.BY_ONE))
+@pytest.mark.parametrize("strategy", ["best_fit", "first", "pack", "random", "spread"])
 @pytest.mark.parametrize(("weights", "spares"), [({}, 0.0), ({"VCPU": 0.0, "VF": 0.0}, 0.0), ({"VF": 3}, 1)])
 def test_one_tree_scores_as_among_others(strategy: str, weights: dict[str, float], spares: float) -> None:
     some = [
@@ -213,6 +215,41 @@ def test_one_tree_scores_as_among_others(strategy: str, weights: dict[str, float
         board.claim({name: {"VCPU": 1, "VF": 1}})
         if chosen(board, request, order) is None:
             return
+
+
+@pytest.mark.parametrize("prefer", [{}, {"RED": 0.3}])
+def test_a_tree_costs_what_it_costs_among_others(prefer: dict[str, float]) -> None:
+    index = index_of(
+        *[
+            provider(
+                number,
+                {"VCPU": 7, "VF": 3} if number % 3 else {"VCPU": 9},
+                used={"VCPU": number % 4},
+                traits=["RED"] if number == 2 else [],
+            )
+            for number in range(1, 13)
+        ]
+    )
+    small, large = (CandidateRequest((group("", {"VCPU": amount, "VF": 1}),)) for amount in (1, 4))
+    mix = Mix.of([(small, 3), (large, 1), (ask(2), 2)])
+    present = [prices_of(index.snapshot(), mix)]
+    board = Board(OrderMemory(Memory()), prices=lambda _order: present[0])
+    board.follow(index.snapshot())
+    order = Order("slots", prefer=wishes(prefer))
+    for round_ in range(30):
+        if round_ == 20:
+            present[0] = prices_of(board.snapshot, mix)
+        for request in (small, large, ask(1)):
+            found = board.best(request, order, -1)
+            ranked = best(board.snapshot, request, order, 1, prices=present[0]).candidates
+            assert (found is None) == (not ranked)
+            if found is not None:
+                assert (found.candidate, found.score, found.parts) == (
+                    ranked[0].candidate,
+                    ranked[0].score,
+                    ranked[0].parts,
+                )
+                board.claim(found.candidate.allocations)
 
 
 def test_capacity_of_nothing_is_full_for_one_tree_too() -> None:

@@ -202,9 +202,9 @@ def test_only_trees_that_changed_are_looked_at_again(monkeypatch: pytest.MonkeyP
     looked: list[int] = []
     worth = chances.Prices.worth
 
-    def watched(self: chances.Prices, block: Any, trees: Any, taken: Any = None) -> Any:
+    def watched(self: chances.Prices, block: Any, trees: Any, *rest: Any) -> Any:
         looked.append(len(set(trees.tolist())))
-        return worth(self, block, trees, taken)
+        return worth(self, block, trees, *rest)
 
     index = index_of(*CLOUD)
     memory = OrderMemory(Memory())

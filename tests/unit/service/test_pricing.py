@@ -79,19 +79,20 @@ def test_a_mix_is_learnt_after_fifty_arrivals_and_again_after_as_many() -> None:
     assert shares(some) == {Shape.of(SMALL): 0.5, Shape.of(LARGE): 0.5}
 
 
-def test_residuals_are_learnt_after_five_hundred_and_then_after_a_thousand(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("later", "expected"), [(LARGE, [500, 1500, 2500]), (SMALL, [500])])
+def test_residuals_are_learnt_after_five_hundred_and_after_each_thousand_that_changed_the_mix(
+    monkeypatch: pytest.MonkeyPatch, later: CandidateRequest, expected: list[int]
 ) -> None:
     rounds = counted_rounds(monkeypatch)
     some = markets()
     before, found = 0, []
     for arrived in range(50, 3_001, 50):
-        arrive(some, LEARNS, SMALL, 50)
+        arrive(some, LEARNS, SMALL if arrived <= 500 else later, 50)
         some.settle()
         if len(rounds) > before:
             found.append(arrived)
         before = len(rounds)
-    assert found == [500, 1500, 2500]
+    assert found == expected
 
 
 def test_in_a_large_cloud_prices_stay_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:

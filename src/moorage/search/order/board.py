@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import inf
@@ -18,15 +18,19 @@ import numpy as np
 
 from moorage.model.cache import MIB, Cache, Weight
 from moorage.model.errors import SearchLimitError
-from moorage.model.orders import SCALE, Order
+from moorage.model.orders import SCALE, SLOTS, Order
 from moorage.model.requests import Candidate, CandidateRequest, Pattern
 from moorage.search.index.block import Block
 from moorage.search.index.columns import IntArray, Level
 from moorage.search.index.index import Place, Snapshot
+from moorage.search.match.candidates import Search
 from moorage.search.match.plan import NO_BOUND, OutOfStepsError, Plan, Survey, Work
 from moorage.search.match.variables import Demand
+from moorage.search.order.chances import Prices
 from moorage.search.order.measure import Measure
+from moorage.search.order.options import Options, lone_costs
 from moorage.search.order.ranking import OrderMemory
+from moorage.search.order.remembered import alike_lone
 from moorage.search.order.standing import NOTHING, contenders
 
 ROSTERS_BYTES: Final = 32 * MIB
@@ -160,13 +164,12 @@ class Roster:
             self.head = None
         return self.sorted[0] if self.sorted and self.sorted[0] < self.floor else None
 
-    def update(self, place: Place, card: Card, block: Block) -> None:
-        """Take over the present use of a tree."""
+    def refits(self, place: Place, levels: Mapping[str, Level]) -> bool:
+        """Take over whether a tree fits with these levels; returns it. Its key is forgotten."""
         number, tree = place
         byte, bit = tree >> 3, 1 << (tree & 7)
         if not self.able[number][byte] & bit:
-            return
-        levels = card.levels
+            return False
         for name, amount in self.demands:
             level = levels[name]
             if level.capacity - level.used < amount:
@@ -181,11 +184,12 @@ class Roster:
         known = self.changed.pop(place, None)
         if known is not None:
             del self.sorted[bisect_left(self.sorted, known)]
-        if fits:
-            units, _ = self.measure.of_one(block, tree, levels)
-            key = -units, card.tie(self.measure, block, tree), int(block.ids[tree]), number, tree
-            self.changed[place] = key
-            insort(self.sorted, key)
+        return fits
+
+    def put(self, place: Place, key: Key) -> None:
+        """Take over the present key of a tree that fits."""
+        self.changed[place] = key
+        insort(self.sorted, key)
 
     def weigh(self) -> None:
         """Count the bytes of trees that have changed."""
@@ -202,9 +206,20 @@ Mark = int
 class Board:
     """A snapshot with what has been claimed since. For one thread at a time."""
 
-    def __init__(self, memory: OrderMemory, most: int = ROSTERS_BYTES) -> None:
-        """``memory`` is what is known of requests and orders; ``most`` bounds the bytes of rosters."""
+    def __init__(
+        self,
+        memory: OrderMemory,
+        most: int = ROSTERS_BYTES,
+        prices: Callable[[Order], Prices | None] = lambda _order: None,
+    ) -> None:
+        """``memory`` is what is known of requests and orders; ``most`` bounds the bytes of rosters.
+
+        ``prices`` gives the present ones of an order.
+        """
         self._memory = memory
+        self._prices = prices
+        # For each tree of each block the rank of its root's name; empty until an order needs it.
+        self._ranks: list[IntArray] = []
         self._rosters: Cache[Hashable, Roster] = Cache(most, lambda _key, roster: roster.weight.size)
         self._clean = Snapshot((), frozenset(), frozenset())
         self._cards: dict[Place, Card] = {}
@@ -231,6 +246,7 @@ class Board:
             self._cards.clear()
             self._places.clear()
             self._rosters.clear()
+            self._ranks.clear()
             return
         for number, (old, new) in enumerate(zip(before.blocks, snapshot.blocks, strict=True)):
             if old is not new:
@@ -322,15 +338,17 @@ class Board:
         """
         key = request.key, order.key
         roster = self._rosters.get(key)
-        if roster is None or not self._caught_up(roster):
-            roster = self._fresh(key, request, order, step_limit)
+        prices = self._prices(order) if order.strategy == SLOTS else None
+        # Under other prices all trees score otherwise.
+        if roster is None or roster.measure.prices is not prices or not self._caught_up(roster):
+            roster = self._fresh(key, request, order, prices, step_limit)
         if not roster.lone:
             raise NotLoneError
         first = roster.first()
         if first is None:
             if not roster.feasible:
                 return None
-            roster = self._fresh(key, request, order, step_limit)
+            roster = self._fresh(key, request, order, prices, step_limit)
             first = roster.first()
             assert first is not None, "a new roster lists the best tree"
         units, _, _, number, tree = map(int, first)
@@ -343,7 +361,12 @@ class Board:
         self._places[uuid.decode()] = place
         card = self._cards.get(place)
         levels = _levels(block, tree) if card is None else card.levels
-        _, parts = roster.measure.of_one(block, tree, levels)
+        cost = 0
+        if roster.measure.prices is not None:
+            cost = -units
+            if not roster.measure.is_plain:
+                [cost] = _costs(roster.measure, block, [tree], [levels]).tolist()
+        _, parts = roster.measure.of_one(block, tree, levels, cost)
         return Best(roster.pattern.candidate((uuid,)), units / SCALE, parts, roster.feasible)
 
     def _caught_up(self, roster: Roster) -> bool:
@@ -351,41 +374,91 @@ class Board:
         if roster.version != self._version and roster.lone:
             if roster.version < self._forgotten or len(roster.changed) > MOST_CHANGED:
                 return False
-            blocks = self._clean.blocks
-            for place, card in reversed(self._cards.items()):
-                if card.version <= roster.version:
-                    break
-                roster.update(place, card, blocks[place[0]])
+            if roster.measure.prices is None:
+                for place, card in self._newer(roster):
+                    if roster.refits(place, card.levels):
+                        units, _ = roster.measure.of_one(self._clean.blocks[place[0]], place[1], card.levels)
+                        roster.put(place, self._key(roster, place, card, units))
+            else:
+                self._update_together(roster)
             roster.version = self._version
             roster.weigh()
         return True
 
-    def _fresh(self, key: Hashable, request: CandidateRequest, order: Order, step_limit: int) -> Roster:
+    def _newer(self, roster: Roster) -> Iterator[tuple[Place, Card]]:
+        """The providers that have changed since a roster was brought up, the last first."""
+        for place, card in reversed(self._cards.items()):
+            if card.version <= roster.version:
+                break
+            yield place, card
+
+    def _key(self, roster: Roster, place: Place, card: Card, units: int) -> Key:
+        number, tree = place
+        block = self._clean.blocks[number]
+        if roster.measure.order.strategy == SLOTS:
+            tie = int(self._name_ranks()[number][tree])
+        else:
+            tie = card.tie(roster.measure, block, tree)
+        return -units, tie, int(block.ids[tree]), number, tree
+
+    def _update_together(self, roster: Roster) -> None:
+        """As for a single tree, but with the costs of all trees of a block at once."""
+        measure = roster.measure
+        by_block: dict[int, list[tuple[Place, Card]]] = defaultdict(list)
+        for place, card in self._newer(roster):
+            if roster.refits(place, card.levels):
+                by_block[place[0]].append((place, card))
+        for number, some in by_block.items():
+            block = self._clean.blocks[number]
+            trees = [tree for (_, tree), _ in some]
+            costs = _costs(measure, block, trees, [card.levels for _, card in some])
+            units = measure.scores(block, np.array(trees), costs=costs).units.tolist()
+            for (place, card), score in zip(some, units, strict=True):
+                roster.put(place, self._key(roster, place, card, score))
+
+    def _name_ranks(self) -> list[IntArray]:
+        """For each tree of each block the number of its root's name among all of them."""
+        blocks = self._clean.blocks
+        if not self._ranks and blocks:
+            names = np.concatenate([block.names[block.trees.roots] for block in blocks])
+            ranks = np.unique(names, return_inverse=True)[1].astype(np.int64)
+            self._ranks = np.split(ranks, np.cumsum([block.trees.count for block in blocks])[:-1])
+        return self._ranks
+
+    def _fresh(
+        self,
+        key: Hashable,
+        request: CandidateRequest,
+        order: Order,
+        prices: Prices | None,
+        step_limit: int,
+    ) -> Roster:
         work = Work(most=LIST_SHARE * step_limit if step_limit >= 0 else NO_BOUND)
         try:
-            roster = self._roster(request, order, work)
+            roster = self._roster(request, order, prices, work)
         except OutOfStepsError:
             raise SearchLimitError(step_limit) from None
         self.taken += work.done
         self._rosters.put_growing(key, roster, roster.weight)
         return roster
 
-    def _roster(self, request: CandidateRequest, order: Order, work: Work) -> Roster:
+    def _roster(self, request: CandidateRequest, order: Order, prices: Prices | None, work: Work) -> Roster:
         request = request if request.limit is None else replace(request, limit=None)
         snapshot = self.snapshot
         asked = self._memory.requests.plan(snapshot, request, work)
         plan, knowledge = asked.plan, asked.knowledge
-        measure = Measure(snapshot, request, order, work)
+        measure = Measure(snapshot, request, order, work, prices)
         demands = [demand for each in plan.variables for demand in each.demands]
         [outcome] = knowledge.lone.outcomes
-        lone = plan.alone_suffices and snapshot.all_lone and measure.by_one and order.among_best == 1
+        lone = plan.alone_suffices and snapshot.all_lone and order.among_best == 1
         roster = Roster(demands, knowledge.forms.pattern(outcome.form), measure, lone=lone)
         roster.version = self._version
         if lone:
-            self._list(roster, plan, work)
+            options = None if measure.prices is None else Options(Search(asked, work, None), measure.prices)
+            self._list(roster, plan, options, work)
         return roster
 
-    def _list(self, roster: Roster, plan: Plan, work: Work) -> None:
+    def _list(self, roster: Roster, plan: Plan, options: Options | None, work: Work) -> None:
         """Find all trees that fit, and list the best of them. Raises OutOfStepsError."""
         measure = roster.measure
         classes = [name for name, _ in roster.demands]
@@ -399,7 +472,8 @@ class Board:
             if survey is not None:
                 work.spend(measure.steps(block))
                 surveys.append(survey)
-                scores.append(measure.scores(block, survey.trees).units)
+                costs = None if options is None else _costs_of_kinds(options, survey)
+                scores.append(measure.scores(block, survey.trees, costs=costs).units)
         if surveys:
             units = np.concatenate(scores)
             roster.feasible = len(units)
@@ -409,7 +483,7 @@ class Board:
             begins = [0, *ends.tolist()]
             keys = np.concatenate(
                 [
-                    _keys(measure, survey, some, part - begin)
+                    self._keys(measure, survey, some, part - begin)
                     for survey, some, part, begin in zip(surveys, scores, parts, begins, strict=False)
                 ]
             )
@@ -419,20 +493,42 @@ class Board:
                 roster.floor = tuple(roster.listed[-1].tolist())
         roster.weight.size += roster.listed.nbytes + sum(map(len, roster.able)) + sum(map(len, roster.fits))
 
+    def _keys(self, measure: Measure, survey: Survey, units: IntArray, places: IntArray) -> IntArray:
+        """The keys of the trees of a survey at ``places``; ``units`` are the scores of all."""
+        trees = survey.trees[places]
+        keys = np.full((len(trees), KEY_PARTS), survey.number, dtype=np.int64)
+        keys[:, 0] = -units[places]
+        by_name = measure.order.strategy == SLOTS
+        keys[:, 1] = (
+            self._name_ranks()[survey.number][trees] if by_name else measure.ties(survey.block, trees)
+        )
+        keys[:, 2] = survey.block.ids[trees]
+        keys[:, 4] = trees
+        return keys
+
 
 class NotLoneError(Exception):
     """A request that trees of one provider do not serve in one way, or an order that looks at more."""
 
 
-def _keys(measure: Measure, survey: Survey, units: IntArray, places: IntArray) -> IntArray:
-    """The keys of the trees of a survey at ``places``; ``units`` are the scores of all."""
-    trees = survey.trees[places]
-    keys = np.full((len(trees), KEY_PARTS), survey.number, dtype=np.int64)
-    keys[:, 0] = -units[places]
-    keys[:, 1] = measure.ties(survey.block, trees)
-    keys[:, 2] = survey.block.ids[trees]
-    keys[:, 4] = trees
-    return keys
+def _costs_of_kinds(options: Options, survey: Survey) -> IntArray:
+    """What the request costs the lone trees of a survey. Those in the same state are looked at once."""
+    first, kinds = alike_lone(survey.block, survey.trees)
+    costs: IntArray = options.costs(survey, survey.trees[first], None)[kinds]
+    return costs
+
+
+def _costs(
+    measure: Measure, block: Block, trees: Sequence[int], levels: Sequence[Mapping[str, Level]]
+) -> IntArray:
+    """What the request costs lone trees with these levels of their providers."""
+    assert measure.prices is not None, "only they make costs"
+    used = {
+        name: np.array([each[name].used if name in each else 0 for each in levels], dtype=np.int64)
+        for name in measure.prices.classes
+        if name in block.columns
+    }
+    return lone_costs(measure.prices, block, np.array(trees, dtype=np.int64), used, measure.asked)
 
 
 def _bits(trees: IntArray, block: Block) -> bytes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -67,6 +68,10 @@ class Taken:
     rows: IntArray
     offsets: IntArray
     amounts: IntArray | int
+
+
+NOTHING_TAKEN: Final[Mapping[str, Taken]] = MappingProxyType({})
+NOTHING_USED: Final[Mapping[str, IntArray]] = MappingProxyType({})
 
 
 @valueclass(frozen=True, slots=True, eq=False)
@@ -185,7 +190,10 @@ class Held:
         "starts",
     )
 
-    def __init__(self, block: Block, column: ClassColumn, name: str, trees: IntArray) -> None:
+    def __init__(
+        self, block: Block, column: ClassColumn, name: str, trees: IntArray, used: IntArray | None = None
+    ) -> None:
+        """``used``: what is in use of each of the trees, which are lone then; None for what the block has."""
         bounds = _bounds_of(block, column, name)
         self._column = column
         self._traits = block.traits.codes
@@ -201,7 +209,8 @@ class Held:
         self._firsts = firsts
         self._all = begins
         codes = column.codes[self.positions]
-        free = column.kinds.top[codes] - column.used[self.positions]
+        in_use = column.used[self.positions] if used is None else used[self.having]
+        free = column.kinds.top[codes] - in_use
         self.free: FloatArray = np.maximum(free, 0).astype(np.float64)
 
     def give(self, taken: Taken) -> None:
@@ -333,8 +342,15 @@ class Counted:
     """
 
     def __init__(
-        self, block: Block, terms: MixTerms, trees: IntArray, taken: Mapping[str, Taken], scored: str
+        self,
+        block: Block,
+        terms: MixTerms,
+        trees: IntArray,
+        taken: Mapping[str, Taken],
+        scored: str,
+        used: Mapping[str, IntArray] = NOTHING_USED,
     ) -> None:
+        """``used`` are other amounts in use than those of the block, by class: see ``Held``."""
         parts = np.zeros((terms.parts + 1, len(trees)), dtype=np.float64)
         parts[terms.parts] = MANY
         self.scored: Held | None = None
@@ -342,7 +358,7 @@ class Counted:
             column = block.columns.get(name)
             if column is None:
                 continue
-            held = Held(block, column, name, trees)
+            held = Held(block, column, name, trees, used.get(name))
             if name in taken:
                 held.give(taken[name])
             if name == scored:
@@ -420,19 +436,29 @@ class Prices:
         """The classes that a worth depends on."""
         return self.terms.asked.keys() | {self.scored}
 
-    def worth(self, block: Block, trees: IntArray, taken: Mapping[str, Taken] | None = None) -> FloatArray:
+    def worth(
+        self,
+        block: Block,
+        trees: IntArray,
+        taken: Mapping[str, Taken] = NOTHING_TAKEN,
+        used: Mapping[str, IntArray] = NOTHING_USED,
+    ) -> FloatArray:
         """What rows of ``trees`` of a block are worth, times ``FINE``, once they gave what is ``taken``.
 
-        A tree may be there several times.
+        A tree may be there several times. ``used`` are other amounts in use than those of the block, by
+        class, one for each row; all trees are lone then.
         """
         found: FloatArray = np.zeros(len(trees), dtype=np.float64)
         for start in range(0, len(trees), CHUNK):
             stop = min(start + CHUNK, len(trees))
-            found[start:stop] = self._worth(block, trees[start:stop], _within(taken or {}, start, stop))
+            some = {name: amounts[start:stop] for name, amounts in used.items()}
+            found[start:stop] = self._worth(block, trees[start:stop], _within(taken, start, stop), some)
         return np.clip(found, -MOST_WORTH, MOST_WORTH)
 
-    def _worth(self, block: Block, trees: IntArray, taken: Mapping[str, Taken]) -> FloatArray:
-        counted = Counted(block, self.terms, trees, taken, self.scored)
+    def _worth(
+        self, block: Block, trees: IntArray, taken: Mapping[str, Taken], used: Mapping[str, IntArray]
+    ) -> FloatArray:
+        counted = Counted(block, self.terms, trees, taken, self.scored, used)
         found: FloatArray = self._slot_prices @ counted.slots
         held = counted.scored
         if held is None:

@@ -19,7 +19,6 @@ from moorage.model.orders import (
     FIRST,
     PACK,
     PREFER,
-    RANDOM,
     SCALE,
     SLOTS,
     SPECIAL,
@@ -49,9 +48,6 @@ from moorage.search.order.ties import ties
 
 LOOKS_AT_ROOM: Final = frozenset([PACK, SPREAD, BEST_FIT])
 """Strategies that look at what is in use."""
-
-BY_ONE: Final = LOOKS_AT_ROOM | {FIRST, RANDOM}
-"""Strategies of which a single tree can be scored alone, without arrays."""
 
 NAMES_STEPS: Final = 2
 """Steps of comparing the names of a tree with rare ones."""
@@ -179,14 +175,21 @@ class Measure:
         return Scores(np.rint(found * SCALE).astype(np.int64), parts)
 
     @property
-    def by_one(self) -> bool:
-        """Whether ``of_one`` knows the strategy."""
-        return self.order.strategy in BY_ONE
+    def asked(self) -> Mapping[str, int]:
+        """What all groups of the request ask for together, by class."""
+        return self._asked
 
-    def of_one(self, block: Block, tree: int, levels: Mapping[str, Level]) -> tuple[int, dict[str, float]]:
+    @property
+    def is_plain(self) -> bool:
+        """Whether the strategy is all that a score consists of."""
+        return not self.order.prefer and not self.order.avoid and self.rare is None
+
+    def of_one(
+        self, block: Block, tree: int, levels: Mapping[str, Level], cost: int = 0
+    ) -> tuple[int, dict[str, float]]:
         """What one tree scores with these levels of its provider, as ``scores``, without arrays."""
         order = self.order
-        found = self._room_of_one(levels) if order.strategy in LOOKS_AT_ROOM else 0.0
+        found = self._room_of_one(levels) if order.strategy in LOOKS_AT_ROOM else (0 - cost) / SCALE
         parts = {order.strategy: found}
         if order.prefer:
             parts[PREFER] = float(wished_of(block, order.prefer)[tree])

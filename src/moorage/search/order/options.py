@@ -16,7 +16,7 @@ import numpy as np
 from moorage.model.orders import SCALE
 from moorage.model.valueclass import valueclass
 from moorage.search.index.block import Block
-from moorage.search.index.columns import NONE, CodeArray, IntArray, Mask
+from moorage.search.index.columns import NONE, CodeArray, FloatArray, IntArray, Mask
 from moorage.search.match.candidates import Search
 from moorage.search.match.outcomes import Outcome
 from moorage.search.match.plan import Survey
@@ -218,9 +218,7 @@ class Options:
             # One pass tells both: trees as they are come after the rows that give something.
             worth = prices.worth(block, np.concatenate([trees, different]), taken)
             before, after = worth[len(trees) :].astype(np.int64), worth[: len(trees)]
-        lost = np.rint((before[numbers] - after) * (SCALE / FINE))
-        most = MOST_COST * SCALE
-        return np.clip(lost, -most, most).astype(np.int64)
+        return lost_between(before[numbers], after)
 
     # Trees one by one
 
@@ -280,6 +278,24 @@ class Options:
         }
         costs: list[int] = self._lost(block, np.full(len(numbers), tree), taken).tolist()
         return [costs[number] for number in of_placements]
+
+
+def lost_between(before: IntArray, after: FloatArray) -> IntArray:
+    """Costs, in 1 / ``SCALE`` of a device, of what was worth ``before`` and is worth ``after``."""
+    most = MOST_COST * SCALE
+    return np.clip(np.rint((before - after) * (SCALE / FINE)), -most, most).astype(np.int64)
+
+
+def lone_costs(
+    prices: Prices, block: Block, trees: IntArray, used: Mapping[str, IntArray], asked: Mapping[str, int]
+) -> IntArray:
+    """What it costs each of ``trees``, which are lone, to give what is ``asked``.
+
+    ``used`` is what is in use of each of the classes that prices depend on.
+    """
+    twice = {name: np.concatenate([amounts + asked.get(name, 0), amounts]) for name, amounts in used.items()}
+    worth = prices.worth(block, np.concatenate([trees, trees]), used=twice)
+    return lost_between(worth[len(trees) :].astype(np.int64), worth[: len(trees)])
 
 
 def _no_rows(trees: IntArray) -> OptionRows:
