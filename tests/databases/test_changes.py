@@ -40,7 +40,9 @@ def after(revision: int | None, **wanted: object) -> ChangeSelection:
 
 
 def page(service: Service, wanted: ChangeSelection, epoch: str | None = None, wait: float = 0) -> ChangePage:
-    return service.changes(wanted, epoch, wait)
+    found = service.changes(wanted, epoch, wait)
+    assert isinstance(found, ChangePage)
+    return found
 
 
 def revisions_of(found: ChangePage) -> list[int]:
@@ -282,6 +284,7 @@ def test_each_record_comes_once_while_others_write(store: Store, service: Servic
     watch, found, reached = Watch(store, 1, threading.Event()), list[int](), start
     while len(found) < 20:
         told = watch.changes(after(reached, limit=7), None, 10)
+        assert isinstance(told, ChangePage)
         found += revisions_of(told)
         reached = told.next_after
     for thread in threads:

@@ -48,6 +48,12 @@ class Recorder:
     def search_unmet(self, verdict: str) -> None:
         pass
 
+    def watchers_changed(self, more: int) -> None:
+        pass
+
+    def watcher_dropped(self) -> None:
+        pass
+
     def group_set_back(self, reason: Setback) -> None:
         self.setbacks.append(reason)
 

@@ -30,6 +30,8 @@ WORK = {
     "serve.front:Front._waiting": "requests that wait for a thread, one per connection",
     "cli.loading:_Run": "a command",
     "cli.parsing:_Parser": "a command",
+    "serve.changes.application:ChangesApplication._streams": "streams that are open, one per client",
+    "serve.changes.feed:Feed._sleeping": "clients that wait, one entry for each",
     "serve.body_slots:BodyReading": "a number for each thread that may wait",
     "serve.lazy_application:LazyApplication": "the application itself",
     "model.cache:Cache": "what all others are made of",

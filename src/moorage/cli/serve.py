@@ -88,7 +88,9 @@ def serve(
     signals = click.get_current_context().with_resource(Signals())
     tls = tls_from(tls_certificate, tls_key, tls_client_ca, tls_minimum)
     resolved = resolve(chosen(config_file, database, data_dir), serving=True, sample=demo)
-    require_guarded(host, access.strategy(resolved.settings.conf), insecure=insecure)
+    watchers = resolved.settings.watchers.listen
+    for each in (host, *(watchers or ())[:1]):
+        require_guarded(str(each), access.strategy(resolved.settings.conf), insecure=insecure)
     address, port = listening_address(host, port)
     tell_database(resolved)
     if resolved.passed_over:
@@ -120,6 +122,7 @@ def require_guarded(host: str, strategy: str, *, insecure: bool) -> None:
 
 def served_as(resolved: Resolved, url: str, tls: Tls | None = None) -> Served:
     """What the commands that are shown have to know of the service."""
+    watchers = resolved.settings.watchers.listen
     return Served(
         url,
         access.strategy(resolved.settings.conf),
@@ -128,6 +131,7 @@ def served_as(resolved: Resolved, url: str, tls: Tls | None = None) -> Served:
         str(tls.certificate.absolute()) if tls else None,
         asks_for_certificate=tls is not None and tls.client_ca is not None,
         has_console=value_of(resolved.settings.conf, MOORAGE_GROUP, "console"),
+        changes_url=url_of(*watchers, tls) if watchers is not None else None,
     )
 
 

@@ -91,7 +91,8 @@ class Served:
     ``program`` are the words that call ``moorage`` here. ``database`` are the options that name the
     service's database; None if they would show a password. ``certificate`` is the file by which clients
     trust an HTTPS service, and ``asks_for_certificate`` says that they need one of their own.
-    ``has_console`` says that the service has pages for browsers.
+    ``has_console`` says that the service has pages for browsers. ``changes_url``: where many clients may wait
+    for changes.
     """
 
     url: str
@@ -101,6 +102,7 @@ class Served:
     certificate: str | None = None
     asks_for_certificate: bool = False
     has_console: bool = True
+    changes_url: str | None = None
 
     def curl(self, *headers: str) -> str:
         """The beginning of a request with these headers."""
@@ -163,6 +165,7 @@ def guide(
     lines = [
         *([f"Console: open {url}{CONSOLE} in a browser", ""] if served.has_console else []),
         f"Moorage answers at {url}",
+        *([f"Many clients may wait for changes at {served.changes_url}"] if served.changes_url else []),
         *(["", OWN_CERTIFICATE] if served.asks_for_certificate else []),
         "",
         *authentication(served),

@@ -376,9 +376,13 @@ class UnavailableError(MoorageError):
 
 @dataclass(eq=False)
 class BusyError(MoorageError):
-    """As many clients wait for changes as one process lets wait."""
+    """As many clients wait for changes as one process lets wait.
+
+    ``elsewhere``: host and port where more may, "" if there is none.
+    """
 
     waiting: int
+    elsewhere: str = ""
     template = "{waiting} clients wait for changes here already."
 
 

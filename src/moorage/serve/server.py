@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -12,14 +13,17 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from moorage.model.errors import ConfigurationError
+from moorage.serve.changes.keeper import Keeper, listening_for_many
 from moorage.serve.front import BRINGERS, serve_front
 from moorage.serve.processors import allowed_processors
 from moorage.serve.signals import Signals
 from moorage.serve.tls import Tls
-from moorage.serve.worker import DIRECTORY_VARIABLE, THREADS_PER_WORKER
+from moorage.serve.worker import BACKLOG, DIRECTORY_VARIABLE, THREADS_PER_WORKER
 from moorage.serve.workers import Workers
 from moorage.wiring.settings import Settings
 from moorage.wiring.telemetry import forget_worker
+from moorage.wiring.watchers import LISTEN
 
 READ_AHEAD_BYTES: Final = 8192
 """What the HTTP server may hold of a connection beyond the longest URL and headers; the least it takes."""
@@ -43,14 +47,16 @@ def run_workers(
     server = settings.server
     # Workers are spawned, not forked: they share neither threads nor connections with this process.
     multiprocessing.set_start_method("spawn", force=True)
+    on_gone = forget_worker(settings.telemetry, os.environ)
     with TemporaryDirectory(prefix="moorage-workers-") as directory:
         os.environ[DIRECTORY_VARIABLE] = directory
         Workers(
             WORKER_TARGET,
             Path(directory),
             signals,
-            on_gone=forget_worker(settings.telemetry, os.environ),
+            on_gone=on_gone,
             processors=allowed_processors() if server.one_processor else (),
+            keeper=keeper_of(settings, tls, stop_seconds, on_gone),
             factory=True,
             address=address,
             port=port,
@@ -70,3 +76,22 @@ def run_workers(
             log_level=LogLevels.error,
             **(tls.server_options() if tls else {}),
         ).serve(serve_front)
+
+
+def keeper_of(
+    settings: Settings, tls: Tls | None, stop_seconds: int, on_gone: Callable[[int], None]
+) -> Keeper | None:
+    """What keeps the process for many clients that wait for changes; None without an address for them.
+
+    Raises ConfigurationError if the address cannot be had.
+    """
+    listen = settings.watchers.listen
+    if listen is None:
+        return None
+    try:
+        listening = listening_for_many(*listen, BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"[moorage] {LISTEN}: cannot listen on {listen[0]} port {listen[1]}: {error.strerror}."
+        ) from error
+    return Keeper(listening, tls, stop_seconds, on_gone)

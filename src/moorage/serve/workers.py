@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from granian.server.mp import MPServer, WorkerProcess
 
+from moorage.serve.changes.keeper import Keeper
 from moorage.serve.processors import beginning_of, processor_of
 from moorage.serve.signals import Hangup, Signals, kept_from_workers
 from moorage.serve.worker import BACKLOG, DRAIN_SIGNAL, on_shared_socket, ready_file
@@ -90,7 +91,8 @@ class Workers(MPServer):
 
     ``directory`` is where new workers say that they are ready. ``on_gone`` gets the process id of each worker
     that was replaced, once it has ended. ``processors`` are those that workers are kept on.
-    ``signals`` says what SIGHUP means, and whether it came before this was started.
+    ``signals`` says what SIGHUP means, and whether it came before this was started. ``keeper`` keeps the
+    process for many clients that wait for changes.
 
     Once it is to stop, no step of a reload takes longer: the worker that is being stopped counts among those
     that have to end within the time to stop.
@@ -103,6 +105,7 @@ class Workers(MPServer):
         signals: Signals,
         on_gone: Callable[[int], None] = forget_nothing,
         processors: Collection[int] = (),
+        keeper: Keeper | None = None,
         **options: Any,
     ) -> None:
         super().__init__(target, **options)
@@ -113,10 +116,13 @@ class Workers(MPServer):
         self._processors = processors
         self._directory = directory
         self._on_gone = on_gone
+        self._keeper = keeper
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         """Set the handlers for signals, listen, and start the workers."""
         super().startup(spawn_target, target_loader)
+        if self._keeper is not None:
+            self._keeper.start()
         if self._signals.wants_reload:
             self.signal_handler_reload()
 
@@ -220,8 +226,15 @@ class Workers(MPServer):
         while worker.is_alive() and time.monotonic() < until and not self.interrupt_signal:
             time.sleep(POLL_SECONDS)
 
+    def _reload(self, spawn_target: Any, target_loader: Any) -> None:
+        if self._keeper is not None:
+            self._keeper.reload()
+        super()._reload(spawn_target, target_loader)
+
     def _stop_workers(self) -> None:
         """Give all workers the time to stop together; kill those that need more."""
+        if self._keeper is not None:
+            self._keeper.stop()
         until = time.monotonic() + (self.workers_kill_timeout or 0)
         for worker in self.wrks:
             worker.terminate()
@@ -231,6 +244,8 @@ class Workers(MPServer):
             end_now(worker)
         self._leaving.clear()
         self.wrks.clear()
+        if self._keeper is not None:
+            self._keeper.join()
 
 
 def end_now(worker: WorkerProcess) -> None:

@@ -63,7 +63,7 @@ from moorage.service.placing import Chooser, Placer, searched
 from moorage.service.pricing import Markets
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
-from moorage.service.watching import Following, Watch
+from moorage.service.watching import Following, Unfilled, Watch
 from moorage.store.mixes import MixTable
 from moorage.store.nouns import aggregates, inventories, providers, resource_classes, traits, usages
 from moorage.store.pages import ProviderNews
@@ -140,9 +140,11 @@ class Service:
         unmet_forms: UnmetForms | None = None,
         profiles: Callable[[], Profiles] = lambda: NO_PROFILES,
         ending: threading.Event | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """``unmet_forms``: how searches that found nothing are kept; without it none is. ``profiles`` gives
-        the present named orders. Once ``ending`` is set, no client waits for changes any longer.
+        the present named orders. Once ``ending`` is set, no client waits for changes any longer. ``watch``
+        lets them wait in another way than usual.
         """
         settings = settings or ServiceSettings()
         self._store = store
@@ -162,7 +164,13 @@ class Service:
         self._orders = OrderMemory(self._memory)
         self._compactor = Compactor(store, settings.change_log)
         self._follower = Follower(self._index)
-        self._watch = Watch(store, settings.changes_waiters, ending or threading.Event())
+        self._watch = watch or Watch(
+            store,
+            settings.changes_waiters,
+            ending or threading.Event(),
+            observer,
+            elsewhere=settings.changes_elsewhere,
+        )
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
         self._unmet_table = UnmetTable(store)
         self._unmet: UnmetRecorder | None = None
@@ -464,7 +472,9 @@ class Service:
         """What is kept of each write."""
         return self._store.journal
 
-    def changes(self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float) -> ChangePage:
+    def changes(
+        self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float
+    ) -> ChangePage | Unfilled:
         """Records of the journal: see ``Watch.changes``."""
         return self._watch.changes(wanted, epoch, wait_seconds)
 

@@ -52,3 +52,11 @@ class Observer(Protocol):
     def group_set_back(self, reason: Setback) -> None:
         """A group of writes must be repeated."""
         ...
+
+    def watchers_changed(self, more: int) -> None:
+        """So many more clients wait for changes; less, if it is negative."""
+        ...
+
+    def watcher_dropped(self) -> None:
+        """A client that waited for changes read them too slowly, and was dropped."""
+        ...

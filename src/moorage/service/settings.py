@@ -49,7 +49,8 @@ class ServiceSettings:
 
     ``candidate_order`` is the profile that orders the candidates of every search; None for no order.
     ``unmet_kept``: records of searches that found nothing. With 0 none is explained, counted or kept.
-    ``changes_waiters``: clients of one process that may wait for changes at a time.
+    ``changes_waiters``: clients of one process that may wait for changes at a time. ``changes_elsewhere``:
+    host and port where more of them may, "" if there is none.
     """
 
     search: SearchSettings = field(default_factory=SearchSettings)
@@ -57,4 +58,5 @@ class ServiceSettings:
     change_log: ChangeLogSettings = field(default_factory=ChangeLogSettings)
     unmet_kept: int = DEFAULT_UNMET_KEPT
     changes_waiters: int = 16
+    changes_elsewhere: str = ""
     candidate_order: str | None = None

@@ -14,14 +14,14 @@ import orjson
 
 from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError, UnavailableError
 from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, KeptChange
+from moorage.model.valueclass import valueclass
 from moorage.rules.journal import is_about, is_of_kind
+from moorage.service.observer import Observer
+from moorage.service.tail import READ_TOGETHER, Tail
 from moorage.store.store import Store
 
 LOOK_SECONDS: Final = 0.05
 """How often a process that has waiting clients looks for a new revision."""
-
-READ_TOGETHER: Final = 1_000
-"""Records that one statement reads."""
 
 MOST_READ: Final = 5_000
 """Records that one page looks through. A filter that finds none of them gives an empty page."""
@@ -92,7 +92,8 @@ class Following:
 
     def __init__(self, watch: Watch, wanted: ChangeSelection, first: ChangePage) -> None:
         self._watch = watch
-        self._wanted = wanted
+        self.wanted = wanted
+        self.first = first
         self._page = first
         self._is_first = True
         self._end: float = time.monotonic() + MOST_SECONDS
@@ -127,7 +128,7 @@ class Following:
 
     def _next(self) -> ChangePage:
         if not self._is_first:
-            self._page = self._watch.next_page(self._wanted, self._page, BOOKMARK_SECONDS)
+            self._page = self._watch.next_page(self.wanted, self._page, BOOKMARK_SECONDS)
         self._is_first = False
         self._bytes += sum(len(change.body) for change in self._page.changes)
         return self._page
@@ -142,37 +143,73 @@ class Following:
 _OPEN, _ENDED, _CLOSED = "open", "ended", "closed"
 
 
+@valueclass(frozen=True, slots=True)
+class Unfilled:
+    """An empty page that must be held for ``seconds``, where no thread may wait.
+
+    The client has its place until ``Watch.leave`` is called.
+    """
+
+    page: ChangePage
+    wanted: ChangeSelection
+    seconds: float
+
+
 class Watch:
     """Pages of a store's journal, for several threads."""
 
-    def __init__(self, store: Store, waiters: int, ending: threading.Event) -> None:
-        """``waiters``: clients that may wait at a time. ``ending``: see ``Hub``."""
+    def __init__(
+        self,
+        store: Store,
+        waiters: int,
+        ending: threading.Event,
+        observer: Observer | None = None,
+        *,
+        elsewhere: str = "",
+        threads_wait: bool = True,
+    ) -> None:
+        """``waiters``: clients that may wait at a time. ``ending``: see ``Hub``.
+
+        ``elsewhere``: host and port where more clients may wait, "" if there is none. ``threads_wait``:
+        whether ``changes`` may hold the thread that calls it.
+        """
         self._store = store
         self._waiters = waiters
         self._free = threading.BoundedSemaphore(waiters)
         self._hub = Hub(store.revision, ending)
+        self._observer = observer
+        self._elsewhere = elsewhere
+        self._threads_wait = threads_wait
 
-    def changes(self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float) -> ChangePage:
+    def changes(
+        self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float
+    ) -> ChangePage | Unfilled:
         """The records that are wanted. An empty page comes only after ``wait_seconds``, if there is a wait.
 
         Raises BusyError, CompactedError, DifferentHistoryError, UnavailableError.
         """
-        page = self._page(wanted, epoch)
+        page = self.page(wanted, epoch)
         if not wait_seconds or page.changes or page.more:
             return page
-        if not self._free.acquire(blocking=False):
-            raise BusyError(self._waiters)
+        self._enter()
+        if not self._threads_wait:
+            return Unfilled(page, wanted, wait_seconds)
         try:
             return self._waited(page, wanted, wait_seconds)
         finally:
-            self._free.release()
+            self.leave()
 
     def follow(self, wanted: ChangeSelection, epoch: str | None) -> Following:
         """Pages from now on, for as long as ``Following`` says. Raises as ``changes``."""
-        first = self._page(wanted, epoch)
-        if not self._free.acquire(blocking=False):
-            raise BusyError(self._waiters)
+        first = self.page(wanted, epoch)
+        self._enter()
         return Following(self, wanted, first)
+
+    def _enter(self) -> None:
+        if not self._free.acquire(blocking=False):
+            raise BusyError(self._waiters, self._elsewhere)
+        if self._observer is not None:
+            self._observer.watchers_changed(1)
 
     def next_page(self, wanted: ChangeSelection, known: ChangePage, seconds: float) -> ChangePage:
         """The page after one that is known, once there is one, or an empty one after ``seconds``.
@@ -181,7 +218,7 @@ class Watch:
         """
         if not known.more:
             self._hub.wait(known.revision, seconds)
-        return self._page(_after(wanted, known.next_after), known.epoch)
+        return self.page(continued(wanted, known.next_after), known.epoch)
 
     @property
     def is_ending(self) -> bool:
@@ -191,6 +228,8 @@ class Watch:
     def leave(self) -> None:
         """One client less waits."""
         self._free.release()
+        if self._observer is not None:
+            self._observer.watchers_changed(-1)
 
     def history_of_consumer(self, consumer: str, before: int | None, limit: int) -> HistoryPage:
         """The newest records about a consumer, of those before a revision. Raises UnavailableError."""
@@ -224,14 +263,19 @@ class Watch:
         while not (page.changes or page.more):
             if not self._hub.wait(page.revision, end - time.monotonic()):
                 break
-            page = self._page(_after(wanted, page.next_after), page.epoch)
+            page = self.page(continued(wanted, page.next_after), page.epoch)
         return page
 
-    def _page(self, wanted: ChangeSelection, epoch: str | None) -> ChangePage:
+    def page(self, wanted: ChangeSelection, epoch: str | None, tail: Tail | None = None) -> ChangePage:
+        """The records that are wanted and there, of the database or of a ``tail``.
+
+        Raises CompactedError, DifferentHistoryError, UnavailableError.
+        """
+        journal = tail or self._store
         found: list[KeptChange] = []
         read, after = 0, wanted.after
         while True:
-            kept = self._store.changes(after, min(READ_TOGETHER, wanted.limit if not read else MOST_READ))
+            kept = journal.changes(after, min(READ_TOGETHER, wanted.limit if not read else MOST_READ))
             if epoch not in (None, kept.epoch) or (after is not None and after > kept.revision):
                 raise DifferentHistoryError(kept.epoch)
             epoch = kept.epoch
@@ -255,7 +299,8 @@ class Watch:
                 raise CompactedError(first - 1, kept.revision)
 
 
-def _after(wanted: ChangeSelection, after: int) -> ChangeSelection:
+def continued(wanted: ChangeSelection, after: int) -> ChangeSelection:
+    """The same selection after another revision."""
     return ChangeSelection(after, wanted.limit, wanted.kinds, wanted.tree, wanted.consumer, wanted.project_id)
 
 

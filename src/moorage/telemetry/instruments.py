@@ -64,6 +64,8 @@ class Instruments:
         self._commits = kept[table.COMMIT_SECONDS]
         self._waiting = kept[table.COMMIT_WAITING]
         self._unmet = kept[table.UNMET]
+        self._watchers = kept[table.CHANGES_WATCHERS]
+        self._dropped = kept[table.CHANGES_DROPPED]
         self._setbacks = {reason: kept[table.SETBACKS].labels(reason.value) for reason in Setback}
 
     def request_begun(self, request_id: str, environ: Mapping[str, Any]) -> None:
@@ -110,3 +112,11 @@ class Instruments:
     def group_set_back(self, reason: Setback) -> None:
         """See ``service.observer.Observer``."""
         self._setbacks[reason].inc()
+
+    def watchers_changed(self, more: int) -> None:
+        """See ``service.observer.Observer``."""
+        self._watchers.inc(more)
+
+    def watcher_dropped(self) -> None:
+        """See ``service.observer.Observer``."""
+        self._dropped.inc()

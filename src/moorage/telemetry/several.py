@@ -42,3 +42,13 @@ class Several:
         """See ``Observer``."""
         for observer in self._observers:
             observer.group_set_back(reason)
+
+    def watchers_changed(self, more: int) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.watchers_changed(more)
+
+    def watcher_dropped(self) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.watcher_dropped()

@@ -118,6 +118,16 @@ UNMET: Final = Metric(
     "`not_explained`: more came than are explained. With `unmet_kept = 0` none is counted.",
     ("verdict",),
 )
+CHANGES_WATCHERS: Final = Metric(
+    "moorage_changes_watchers",
+    MetricKind.GAUGE,
+    "Clients that wait for changes, in all processes.",
+)
+CHANGES_DROPPED: Final = Metric(
+    "moorage_changes_dropped_total",
+    MetricKind.COUNTER,
+    "Streams of changes that ended because the client read too slowly.",
+)
 BUILD_INFO: Final = Metric(
     "moorage_build_info", MetricKind.SAMPLED, "Always 1; the version is in its label.", ("version",)
 )
@@ -161,6 +171,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     COMMIT_WAITING,
     SETBACKS,
     UNMET,
+    CHANGES_WATCHERS,
+    CHANGES_DROPPED,
     BUILD_INFO,
     DATABASE_UP,
     REVISION,

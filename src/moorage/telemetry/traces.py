@@ -96,6 +96,12 @@ class Traces:
         if span is not None:
             span.add_event("set_back", {"reason": reason.value}, timestamp=self._clock())
 
+    def watchers_changed(self, more: int) -> None:
+        """Nothing: a place of a client is no part of its request."""
+
+    def watcher_dropped(self) -> None:
+        """Nothing: its request has ended."""
+
     def search_unmet(self, verdict: str) -> None:
         """Nothing: the explanation of a search comes after its request."""
 

@@ -34,6 +34,7 @@ from moorage.wiring.config_files import NOTHING, PROJECT, ConfigFiles
 from moorage.wiring.kept_options import DEFAULT_GROUP, PATH_OPTIONS, REASONS, no_effect
 from moorage.wiring.limits import LIMIT_OPTIONS
 from moorage.wiring.telemetry import TELEMETRY_OPTIONS
+from moorage.wiring.watchers import WATCHER_OPTIONS
 from moorage.wiring.writes import WRITE_OPTIONS
 
 LONG_PREFIX: Final = "OS_PLACEMENT_"
@@ -217,6 +218,7 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         "client. With noauth2, each client that reaches the service may claim.",
     ),
     *WRITE_OPTIONS,
+    *WATCHER_OPTIONS,
     *LIMIT_OPTIONS,
     *TELEMETRY_OPTIONS,
 ]

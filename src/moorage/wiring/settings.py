@@ -28,6 +28,7 @@ from moorage.wiring.telemetry import (
     telemetry_from,
 )
 from moorage.wiring.unknown_options import unread
+from moorage.wiring.watchers import LISTEN, WatcherSettings, watchers_from
 from moorage.wiring.writes import change_log_settings_from, commit_settings_from
 
 DEFAULT_DATA_DIRECTORY: Final = Path("moorage-data")
@@ -60,6 +61,7 @@ class Settings:
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     remarks: tuple[str, ...] = field(default=(), compare=False)
     profiles_file: str | None = None
+    watchers: WatcherSettings = field(default_factory=WatcherSettings)
 
 
 @valueclass(frozen=True, slots=True)
@@ -274,6 +276,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             commit=commit_settings_from(moorage),
             change_log=change_log_settings_from(moorage),
             changes_waiters=moorage("changes_waiters"),
+            changes_elsewhere=moorage(LISTEN),
             unmet_kept=moorage("unmet_kept"),
             candidate_order=moorage("candidate_order") or None,
         ),
@@ -287,6 +290,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
         server=server_from(moorage),
         telemetry=telemetry_from(moorage),
         profiles_file=moorage("profiles_file") or None,
+        watchers=watchers_from(moorage),
     )
 
 

@@ -26,6 +26,7 @@ from moorage.wiring.options import (
 )
 from moorage.wiring.profiles import profiles_from
 from moorage.wiring.unknown_options import names_of
+from moorage.wiring.watchers import watchers_from
 
 KEYSTONE_GROUP: Final = "keystone_authtoken"
 
@@ -124,6 +125,10 @@ def _metrics(conf: cfg.ConfigOpts, _environment: Mapping[str, str]) -> None:
         address_of(listen)
 
 
+def _watchers(conf: cfg.ConfigOpts, _environment: Mapping[str, str]) -> None:
+    watchers_from(lambda name: value_of(conf, MOORAGE_GROUP, name))
+
+
 def _profiles(conf: cfg.ConfigOpts, _environment: Mapping[str, str]) -> None:
     try:
         profiles_from(
@@ -146,6 +151,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _log_file,
     _logging_file,
     _metrics,
+    _watchers,
     _traces,
     _profiles,
     access.check_policy,

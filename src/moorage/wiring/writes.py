@@ -88,14 +88,6 @@ WRITE_OPTIONS: Final[list[cfg.Opt]] = [
         help="Days after which the journal deletes a write even if there are fewer of them.",
     ),
     cfg.IntOpt(
-        "changes_waiters",
-        default=16,
-        min=0,
-        max=48,
-        help="Clients that may wait for changes at a time in one worker process. Each takes one of its 64 "
-        "threads. A further one gets 503 and asks again later, or without waiting.",
-    ),
-    cfg.IntOpt(
         "idempotency_hours",
         default=int(_LOG.keys_kept_seconds) // SECONDS_PER_HOUR,
         min=1,

@@ -26,6 +26,8 @@ from granian.server.mp import MPServer, WorkerProcess
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.dialects import sqlite
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from moorage.serve.body_slots import BodyReading
 from moorage.serve.front import AtOnce, Front, Scheduler, serve_front
@@ -44,6 +46,7 @@ USED: Mapping[str, set[str]] = {
         "granian._granian.SocketHolder",
         "granian._granian.WorkerSignal",
         "granian.server.mp.MPServer._init_shared_socket",
+        "granian.server.mp.MPServer._reload",
         "granian.server.mp.MPServer._respawn_workers",
         "granian.server.mp.MPServer._shd",
         "granian.server.mp.MPServer._spawn_worker",
@@ -53,6 +56,8 @@ USED: Mapping[str, set[str]] = {
         "granian.server.mp.MPServer._ssp",
     },
     "SQLAlchemy": {"._group_by_clauses", "._handle_dbapi_exception"},
+    # Without an underscore, and yet in no documentation. Nothing here imports them: they are what sends.
+    "uvicorn": set(),
     # Without an underscore, and yet in no documentation.
     "prometheus-client": {"prometheus_client.mmap_dict", "prometheus_client.multiprocess"},
 }
@@ -68,6 +73,7 @@ def test_granian_makes_workers_by_the_methods_that_are_replaced() -> None:
     assert parameters(MPServer._init_shared_socket) == ["self"]
     assert parameters(MPServer._spawn_workers) == parameters(Workers._spawn_workers)
     assert parameters(MPServer._stop_workers) == parameters(Workers._stop_workers)
+    assert parameters(MPServer._reload) == parameters(Workers._reload)
     assert parameters(MPServer._respawn_workers) == parameters(Workers._respawn_workers)
     # What a worker is started with, in this order; the rest is handed on.
     ours, theirs = (parameters(inspect.unwrap(each)) for each in (serve_front, MPServer._spawn_asgi_worker))
@@ -257,6 +263,21 @@ def test_prometheus_client_keeps_figures_in_files_that_can_be_added_up(tmp_path:
     assert (found, value) == (key, 2.0)
     [metric] = MultiProcessCollector.merge([str(path)])
     assert [(sample.name, sample.value) for sample in metric.samples] == [("a_total", 2.0)]
+
+
+def test_uvicorn_sends_by_an_object_that_has_transport_and_flow() -> None:
+    assert {"flow", "transport"} <= set(inspect.signature(RequestResponseCycle).parameters)
+    made = inspect.getsource(RequestResponseCycle.__init__)
+    assert "self.disconnected = False" in made
+    assert "self.keep_alive = True" in made
+    assert callable(FlowControl.resume_writing)
+    # A part waits before it is written, so it goes out whole or not at all.
+    sent = inspect.getsource(RequestResponseCycle.send)
+    assert sent.index("self.flow.drain()") < sent.index("self.transport.write")
+    assert "self.scope, self.receive, self.send" in inspect.getsource(RequestResponseCycle.run_asgi)
+    protocol = inspect.getsource(H11Protocol.__init__)
+    assert "self.timeout_keep_alive =" in protocol
+    assert "self.cycle" in protocol
 
 
 def test_every_distribution_of_which_such_names_are_used_has_an_upper_bound() -> None:

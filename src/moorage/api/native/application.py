@@ -56,11 +56,15 @@ def create(
     authenticator: Authenticator,
     policy: Policy,
     observers: Sequence[RequestObserver] = (),
+    endpoints: Sequence[Endpoint] = EVERYTHING,
 ) -> WsgiApplication:
-    """The native API on top of ``service``. ``read_query`` reads Placement's query strings."""
+    """The native API on top of ``service``, or those ``endpoints`` of it.
+
+    ``read_query`` reads Placement's query strings.
+    """
     gate = Gate(authenticator, policy, limits, is_open, WRITE, observers)
     desk = NativeDesk(service, read_query, limits, policy)
-    resources = {path: Resource(methods, desk.answer) for path, methods in by_path(EVERYTHING).items()}
+    resources = {path: Resource(methods, desk.answer) for path, methods in by_path(endpoints).items()}
     return assembled(gate, resources, desk.translate, refuse)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Final
 
 import orjson
@@ -26,8 +25,9 @@ from moorage.api.native.problems import (
 )
 from moorage.api.native.shapes import INTEGER, TEXT, array, nullable, record, reference
 from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, JournalMode, KeptChange
+from moorage.model.valueclass import valueclass
 from moorage.rules.journal import as_seen_by, references
-from moorage.service.watching import Following
+from moorage.service.watching import Following, Unfilled
 
 LINES: Final = "application/x-ndjson"
 EVENTS: Final = "text/event-stream"
@@ -51,24 +51,20 @@ def list_(call: NativeCall) -> Answer:
     _check_kept(call)
     query, epoch = call.query, call.query.get("epoch")
     own = None if call.may(SHOW_PROVIDERS) else query.get("project_id", "")
-    show = partial(shown, own=own, short=query.get("view") == "refs")
+    short = query.get("view") == "refs"
     accepted = call.accept or ""
-    for media_type, line in ((EVENTS, _event), (LINES, _line)):
+    for media_type in (EVENTS, LINES):
         if media_type in accepted:
             wanted = _wanted(call, call.last_event_id or query["after"])
-            stream = Stream(call.service.follow(wanted, epoch), show, line)
+            form = Form(own, short, is_events=media_type == EVENTS)
+            stream = Stream(call.service.follow(wanted, epoch), form)
             return Answer(media_type=media_type, stream=stream, headers={"cache-control": "no-store"})
     accept.check(call.accept)
+    form = Form(own, short)
     page = call.service.changes(_wanted(call, query["after"]), epoch, float(query.get("wait", "0s")[:-1]))
-    return at_revision(
-        page.revision,
-        {
-            "epoch": page.epoch,
-            "next_after": page.next_after,
-            "more": page.more,
-            "changes": [orjson.Fragment(show(change)) for change in page.changes],
-        },
-    )
+    if isinstance(page, Unfilled):
+        return Answer(stream=LatePage(page, form))
+    return at_revision(page.revision, form.page(page))
 
 
 def _wanted(call: NativeCall, after: str) -> ChangeSelection:
@@ -83,48 +79,93 @@ def _wanted(call: NativeCall, after: str) -> ChangeSelection:
     )
 
 
-class Stream:
-    """The parts of an answer that goes on. ``show`` makes JSON of a record, ``line`` a line of JSON."""
+@valueclass(frozen=True, slots=True)
+class Form:
+    """How a client sees changes.
 
-    def __init__(
-        self,
-        following: Following,
-        show: Callable[[KeptChange], bytes],
-        line: Callable[[bytes, int | None, str], bytes],
-    ) -> None:
-        self._following = following
-        self._show = show
-        self._line = line
+    ``own``: the project that the reader belongs to, None for a reader of everything. ``short``: without
+    values. ``is_events``: as events (SSE), or else each as a line.
+    """
+
+    own: str | None
+    short: bool
+    is_events: bool = False
+
+    def record(self, change: KeptChange) -> bytes:
+        """One change in JSON."""
+        return shown(change, self.own, short=self.short)
+
+    def page(self, page: ChangePage) -> dict[str, object]:
+        """The fields of a page beside its revision."""
+        return {
+            "epoch": page.epoch,
+            "next_after": page.next_after,
+            "more": page.more,
+            "changes": [orjson.Fragment(self.record(change)) for change in page.changes],
+        }
+
+    def records(self, page: ChangePage) -> bytes:
+        """The changes of a page as a part of a stream."""
+        return b"".join(self._told(self.record(change), change.revision) for change in page.changes)
+
+    def bookmark(self, page: ChangePage) -> bytes:
+        """How far a stream is."""
+        told = orjson.dumps({"bookmark": page.next_after, "epoch": page.epoch})
+        return self._told(told, page.next_after, b"event: bookmark\n")
+
+    def end(self, reason: str) -> bytes:
+        """Why a stream ends."""
+        return self._told(orjson.dumps({"end": reason}), None, b"event: end\n")
+
+    def _told(self, told: bytes, revision: int | None, event: bytes = b"") -> bytes:
+        if not self.is_events:
+            return told + b"\n"
+        known = b"" if revision is None else f"id: {revision}\n".encode()
+        return event + known + b"data: " + told + b"\n\n"
+
+
+class Stream:
+    """The parts of an answer that goes on."""
+
+    def __init__(self, following: Following, form: Form) -> None:
+        self.following = following
+        self.form = form
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for page in self._following:
-                yield self._part(page)
+            for page in self.following:
+                yield self.form.end(page) if isinstance(page, str) else part_of(page, self.form)
         finally:
             self.close()
 
-    def _part(self, page: ChangePage | str) -> bytes:
-        if isinstance(page, str):
-            return self._line(orjson.dumps({"end": page}), None, "end")
-        parts = [self._line(self._show(change), change.revision, "") for change in page.changes]
-        if not page.changes or page.changes[-1].revision != page.next_after:
-            told = orjson.dumps({"bookmark": page.next_after, "epoch": page.epoch})
-            parts.append(self._line(told, page.next_after, "bookmark"))
-        return b"".join(parts)
-
     def close(self) -> None:
         """Let another client take the place."""
-        self._following.close()
+        self.following.close()
 
 
-def _line(told: bytes, _revision: int | None, _event: str) -> bytes:
-    return told + b"\n"
+def part_of(page: ChangePage, form: Form) -> bytes:
+    """A page as a part of a stream. If it ends with what is not wanted, it says how far it is."""
+    records = form.records(page)
+    if page.changes and page.changes[-1].revision == page.next_after:
+        return records
+    return records + form.bookmark(page)
 
 
-def _event(told: bytes, revision: int | None, event: str) -> bytes:
-    named = f"event: {event}\n".encode() if event else b""
-    known = b"" if revision is None else f"id: {revision}\n".encode()
-    return named + known + b"data: " + told + b"\n\n"
+class LatePage:
+    """A page that is held where no thread may wait: the server makes the answer later, with ``body``."""
+
+    def __init__(self, unfilled: Unfilled, form: Form) -> None:
+        self.unfilled = unfilled
+        self.form = form
+
+    def body(self, page: ChangePage) -> tuple[bytes, dict[str, str]]:
+        """The body of the answer, and headers that it has besides."""
+        answer = at_revision(page.revision, self.form.page(page))
+        return orjson.dumps(answer.body), dict(answer.headers)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The page as it is, for a server that does not hold it."""
+        yield self.body(self.unfilled.page)[0]
 
 
 def of_consumer(call: NativeCall) -> Answer:

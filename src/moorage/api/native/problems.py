@@ -259,8 +259,8 @@ PROBLEMS: Final = (
         "busy",
         503,
         "Busy",
-        "As many clients wait for changes as one worker lets wait.",
-        "Ask without wait now and then, or let an operator raise changes_waiters in [moorage].",
+        "As many clients wait for changes as one process lets wait.",
+        "Ask without wait now and then, or wait at the address that an operator has set as changes_listen.",
         Again.LATER,
         after_seconds=RETRY_AFTER_SECONDS,
     ),
@@ -339,6 +339,8 @@ def of_model(error: model.MoorageError) -> WireError | None:
         return refusal(problem, str(error), compacted=error.compacted, restart_after=error.restart_after)
     if isinstance(error, model.DifferentHistoryError):
         return refusal(problem, str(error), epoch=error.epoch)
+    if isinstance(error, model.BusyError) and error.elsewhere:
+        return refusal(problem, f"{problem.means} Many more may wait at {error.elsewhere}.")
     # Why the service cannot answer is for its log: the reason may name the database.
     return refusal(problem, problem.means if problem.status >= 500 else str(error))
 
