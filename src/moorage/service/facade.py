@@ -164,13 +164,8 @@ class Service:
         self._orders = OrderMemory(self._memory)
         self._compactor = Compactor(store, settings.change_log)
         self._follower = Follower(self._index)
-        self._watch = watch or Watch(
-            store,
-            settings.changes_waiters,
-            ending or threading.Event(),
-            observer,
-            elsewhere=settings.changes_elsewhere,
-        )
+        places, elsewhere = settings.changes_waiters, settings.changes_elsewhere
+        self._watch = watch or Watch(store, places, ending or threading.Event(), observer, elsewhere)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
         self._unmet_table = UnmetTable(store)
         self._unmet: UnmetRecorder | None = None

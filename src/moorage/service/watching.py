@@ -164,8 +164,8 @@ class Watch:
         waiters: int,
         ending: threading.Event,
         observer: Observer | None = None,
-        *,
         elsewhere: str = "",
+        *,
         threads_wait: bool = True,
     ) -> None:
         """``waiters``: clients that may wait at a time. ``ending``: see ``Hub``.
