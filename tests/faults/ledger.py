@@ -59,6 +59,15 @@ def current_revision(url: str) -> int:
         return int(connection.execute(text("SELECT revision FROM moorage_revision")).scalar_one())
 
 
+def journal_begins(url: str) -> int:
+    """The first revision that the journal has; that after the present one if it has none."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        first = connection.execute(text("SELECT MIN(revision) FROM moorage_journal")).scalar_one()
+        present = connection.execute(text("SELECT revision FROM moorage_revision")).scalar_one()
+        return int(present) + 1 if first is None else int(first)
+
+
 def _entries(connection: Connection) -> list[Entry]:
     rows = connection.execute(
         text(

@@ -11,25 +11,29 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
 from moorage.model.commands import CreateTrait
+from moorage.model.errors import UnavailableError
 from moorage.service.settings import CommitSettings
 from moorage.service.verification import verify
 from moorage.store.settings import StoreSettings
-from moorage.store.sql.errors import PRIMARY_CODE
+from moorage.store.sql.errors import PRIMARY_CODE, ConnectionLostError, WriteConflictError
 from moorage.store.store import Store
 from tests.faults.auditor import Beginning, Verdict, audit, check_readings
 from tests.faults.clients import Recorder
 from tests.faults.fleet import ADDRESSES, Fleet
 from tests.faults.history import History, Outcome
-from tests.faults.ledger import Ledger, current_revision, differences, read_ledger
+from tests.faults.ledger import Ledger, current_revision, differences, journal_begins, read_ledger
 from tests.faults.mischief import BODIES_STALLED, IMPATIENCE, Fault, Mischief
 from tests.faults.serving import Serving, ServingError
 from tests.faults.targets import Target, service_faults
+from tests.faults.watch_auditor import WatchAudit, mirror_faults
+from tests.faults.watchers import Watching
 from tests.faults.workload import CONSUMERS, PROVIDERS, Workload, question_paths
 from tests.oracle.account import Account
 
@@ -44,6 +48,11 @@ QUIET_SECONDS = 1.5
 
 RECOVERY_SECONDS = 60.0
 """After the last fault was taken back, writes must be taken again within this."""
+
+MONTH_SECONDS = 30 * 24 * 3600.0
+"""No record of a run is as old."""
+
+JOURNAL_COMPACTED = "journal compacted"
 
 MOST_TOLD = 20
 """Violations that a report shows; one mistake often has hundreds."""
@@ -97,6 +106,8 @@ class Report:
     revisions: int
     violations: list[str] = field(default_factory=list)
     log: str = ""
+    watched: Mapping[str, int] = field(default_factory=dict)
+    """What watchers were told."""
     longest_wait: float = 0.0
     """Seconds that a write took which was acknowledged in the end."""
 
@@ -106,6 +117,7 @@ class Report:
             f"{self.database}: {SEED}={self.seed}, {made}",
             f"  operations: {counted(self.operations)}; {self.revisions} revisions",
             f"  longest wait for an acknowledgement: {self.longest_wait:.1f} s",
+            f"  watchers: {counted(self.watched)}",
             f"  faults: {counted(self.faults)}; the service was started again {self.restarts} times",
             f"  violations: {len(self.violations)}",
             *(f"    {violation[:LONGEST_TOLD]}" for violation in self.violations[:MOST_TOLD]),
@@ -129,12 +141,21 @@ def run(target: Target, plan: Plan) -> Report:
             service.hosts[0].synchronise()
             service.start()
             beginning = _beginning(target)
-            nemesis, recovered, problems = _under_fire(target, service, history, plan)
-            verdict = Verdict()
-            if recovered:
-                problems += _of_damage(
-                    lambda: _last_questions(target, service, history, plan, beginning, verdict)
+            watching = Watching((service.address, service.port), plan.seed, beginning.revision)
+            compaction = Compaction(target)
+            try:
+                nemesis, recovered, problems = _under_fire(
+                    target, service, history, plan, watching, compaction
                 )
+                verdict = Verdict()
+                if recovered:
+                    problems += _of_damage(
+                        lambda: _last_questions(
+                            target, service, history, beginning, verdict, watching, compaction
+                        )
+                    )
+            finally:
+                watching.close()
             if target.comes_back:
                 problems += _given_up_early(history)
             return Report(
@@ -149,6 +170,7 @@ def run(target: Target, plan: Plan) -> Report:
                 verdict.revisions,
                 verdict.violations + problems,
                 service.tail(),
+                watching.counts(),
                 _longest_wait(history),
             )
         finally:
@@ -193,6 +215,25 @@ def _beginning(target: Target) -> Beginning:
     return Beginning(ledger.account, ledger.revision)
 
 
+class Compaction:
+    """Deletes the oldest records of the journal while watchers read it. None up to ``end`` need be there."""
+
+    def __init__(self, target: Target) -> None:
+        self.end = 0
+        self._url = target.direct_url
+
+    def compact(self, dice: random.Random) -> None:
+        """Leave few records, or none."""
+        # A database that does not answer at the moment keeps its records.
+        with suppress(UnavailableError, ConnectionLostError, WriteConflictError):
+            store = Store(StoreSettings(self._url, connect_retry_seconds=0))
+            try:
+                store.compact_journal(dice.choice((0, 1, 2, 10, 100)), MONTH_SECONDS)
+            finally:
+                store.close()
+        self.end = max(self.end, journal_begins(self._url) - 1)
+
+
 class Nemesis:
     """Chooses one fault after the other, each once before any comes again."""
 
@@ -235,13 +276,20 @@ class Nemesis:
 
 
 def _under_fire(
-    target: Target, service: Service, history: History, plan: Plan
+    target: Target,
+    service: Service,
+    history: History,
+    plan: Plan,
+    watching: Watching,
+    compaction: Compaction,
 ) -> tuple[Nemesis, bool, list[str]]:
     workload = Workload(history, service.port, plan.seed)
+    watching.start()
     workload.prepare()
     service.arm()
     mischief = Mischief(service.hosts)
     faults = {**service_faults(service.hosts), **target.faults(service.hosts), **mischief.faults}
+    faults[JOURNAL_COMPACTED] = compaction.compact
     nemesis = Nemesis(faults, plan.seed, service, plan.only)
     workload.start()
     try:
@@ -325,15 +373,17 @@ def _last_questions(
     target: Target,
     service: Service,
     history: History,
-    plan: Plan,
     beginning: Beginning,
     verdict: Verdict,
+    watching: Watching,
+    compaction: Compaction,
 ) -> list[str]:
     """Ask every worker for everything, stop the service, and audit. Returns what is wrong beside it."""
     _wait_until_quiet(target.direct_url)
     before = current_revision(target.direct_url)
+    watching.catch_up(before)
     last: dict[int, History] = {}
-    problems: list[str] = []
+    problems = watching.problems
     for host in service.hosts:
         asked, missing = _ask_all_workers(host)
         last |= asked
@@ -350,6 +400,9 @@ def _last_questions(
         problems += [f"copies: {name}: {text}" for text in differences(ledger.account, copy.account)]
     if ledger.revision != before:
         problems.append(f"not quiet: revision {before} became {ledger.revision} while nobody wrote")
+    watches = WatchAudit(watching.watchers, history.operations, ledger, compaction.end)
+    problems += watches.run(beginning.account)
+    problems += mirror_faults(watching.mirror, watching.rebuilt, ledger, compaction.end)
     found = audit(history, beginning, ledger)
     verdict.violations, verdict.revisions = found.violations, found.revisions
     account: Account = found.account

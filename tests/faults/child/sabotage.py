@@ -156,6 +156,23 @@ def leave_a_row_after_a_refusal(armed: Armed) -> None:
     Service.place = place  # type: ignore[assignment, method-assign]
 
 
+def lose_a_change(armed: Armed) -> None:
+    """A page of changes lacks one that it goes on after."""
+    from dataclasses import replace
+
+    from moorage.service.watching import Watch
+
+    real, numbers = Watch.page, itertools.count(1)
+
+    def page(self: Watch, *arguments: Any) -> Any:
+        found = real(self, *arguments)
+        if armed() and found.changes and next(numbers) % EVERY == 0:
+            return replace(found, changes=found.changes[1:])
+        return found
+
+    Watch.page = page  # type: ignore[assignment, method-assign]
+
+
 def lose_the_locks_on_the_file(armed: Armed) -> None:
     """A thread that waits for a body closes a duplicate of every descriptor."""
     import os
@@ -183,6 +200,7 @@ SABOTAGES: Mapping[str, Callable[[Armed], None]] = {
         apply_twice_after_a_lost_commit,
         forget_to_catch_up,
         lose_the_locks_on_the_file,
+        lose_a_change,
         forget_the_keys,
         claim_half_a_gang,
         leave_a_row_after_a_refusal,

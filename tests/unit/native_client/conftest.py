@@ -16,6 +16,7 @@ import pytest
 from moorage_client import Moorage
 
 from moorage.api.http.exchange import WsgiApplication
+from moorage.service.facade import Service
 from moorage.wiring.settings import Chosen, resolve
 from tests.databases.prepared import (
     Prepare,
@@ -28,6 +29,7 @@ from tests.databases.prepared import (
     sqlite_template,
 )
 from tests.servers.databases import SQLITE
+from tests.unit.api.native.client import NativeClient
 from tests.unit.applications import built
 from tests.unit.cli.client.conftest import answering
 
@@ -123,6 +125,17 @@ def saying(answers: Answers, certificate: tuple[Path, Path] | None = None) -> It
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def sharing(service: Service) -> Iterator[str]:
+    """The address of a native API that shares its service with the test. In the end nobody waits there."""
+    with answering(NativeClient(service).app) as address:
+        try:
+            yield address
+        finally:
+            service._watch._hub._ending.set()
+            service.close()
 
 
 @pytest.fixture

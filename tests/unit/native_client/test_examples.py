@@ -14,8 +14,7 @@ from moorage.model.commands import CreateResourceClass, RenameResourceClass
 from moorage.service.facade import Service
 from moorage.store.store import Store
 from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
-from tests.unit.api.native.client import NativeClient
-from tests.unit.cli.client.conftest import answering
+from tests.unit.native_client.conftest import sharing
 
 AVX = "HW_CPU_X86_AVX2"
 GPU = "HW_GPU_API_VULKAN"
@@ -27,9 +26,8 @@ SECONDS = 60.0
 @pytest.fixture
 def url(sqlite_service: Service) -> Iterator[str]:
     """The address of a native API that shares its service with the test."""
-    with answering(NativeClient(sqlite_service).app) as address:
+    with sharing(sqlite_service) as address:
         yield address
-        sqlite_service.close()
 
 
 def test_the_exporter_adds_up_per_trait_and_class(

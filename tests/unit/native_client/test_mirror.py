@@ -48,9 +48,7 @@ from moorage.service.facade import Service
 from moorage.store.store import Store
 from tests.databases.orders import MEMORY, VCPU, add_provider, claim, inventories, new_uuid, order
 from tests.oracle.mirrored import comparable_claims, comparable_providers
-from tests.unit.api.native.client import NativeClient
-from tests.unit.cli.client.conftest import answering
-from tests.unit.native_client.conftest import Said, saying
+from tests.unit.native_client.conftest import Said, saying, sharing
 
 SECONDS = 60.0
 """Nothing takes so long."""
@@ -59,9 +57,8 @@ SECONDS = 60.0
 @pytest.fixture
 def url(sqlite_service: Service) -> Iterator[str]:
     """The address of a native API that shares its service with the test."""
-    with answering(NativeClient(sqlite_service).app) as address:
+    with sharing(sqlite_service) as address:
         yield address
-        sqlite_service.close()
 
 
 @pytest.fixture
