@@ -133,7 +133,7 @@ class Moorage(Service):
 
     def prepare(self) -> None:
         subprocess.run(
-            [sys.executable, "-m", "moorage", "db", "sync", "--database", self.database],
+            [sys.executable, "-P", "-m", "moorage", "db", "sync", "--database", self.database],
             check=True,
             cwd=self._folder,
             env=self._environment(),
@@ -141,7 +141,7 @@ class Moorage(Service):
         )
 
     def _command(self) -> list[str]:
-        command = [sys.executable, "-m", "moorage", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-P", "-m", "moorage", "serve", "--port", str(self.port)]
         return [*command, "--workers", str(self.workers), "--database", self.database]
 
 

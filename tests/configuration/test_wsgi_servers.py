@@ -108,7 +108,7 @@ def environment(tmp_path: Path, sqlite_url: str) -> dict[str, str]:
     )
     found = {"OS_PLACEMENT_CONFIG_DIR": str(tmp_path)}
     subprocess.run(
-        [sys.executable, "-m", "moorage", "db", "sync"],
+        [sys.executable, "-P", "-m", "moorage", "db", "sync"],
         env=os.environ | found,
         check=True,
         stdout=subprocess.DEVNULL,
@@ -170,7 +170,7 @@ def test_the_file_that_devstack_writes_starts_the_service_without_an_edit(
     (tmp_path / "placement.conf").write_text(written.replace(placeholder, mariadb_url))
     environment = {"OS_PLACEMENT_CONFIG_DIR": str(tmp_path)}
     subprocess.run(
-        [sys.executable, "-m", "moorage", "db", "sync"],
+        [sys.executable, "-P", "-m", "moorage", "db", "sync"],
         env=os.environ | environment,
         check=True,
         stdout=subprocess.DEVNULL,

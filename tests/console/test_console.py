@@ -53,7 +53,7 @@ class Opened:
 
 def moorage(*words: str) -> str:
     """What a command prints."""
-    command = [sys.executable, "-m", "moorage", *words]
+    command = [sys.executable, "-P", "-m", "moorage", *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

@@ -151,7 +151,7 @@ def killed_after(engine: sa.Engine, statements: int, action: Callable[[], None])
 
 @pytest.mark.slow
 def test_hosts_that_run_db_sync_at_once_all_succeed(database_url: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "moorage", "db", "sync", "--database", database_url]
+    command = [sys.executable, "-P", "-m", "moorage", "db", "sync", "--database", database_url]
     hosts = [
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(3)

@@ -97,7 +97,7 @@ class Serving:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "moorage", "serve"),
+                    *(sys.executable, "-P", "-m", "moorage", "serve"),
                     *("--host", self.address, "--port", str(self.port)),
                     *("--workers", str(self.workers), "--database", self.database),
                 ],

@@ -140,7 +140,7 @@ def running_service(
     Its schema is made here: ``moorage db sync`` would take seconds to begin.
     """
     port = free_port()
-    command = [sys.executable, "-m", "moorage"]
+    command = [sys.executable, "-P", "-m", "moorage"]
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),

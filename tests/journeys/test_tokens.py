@@ -32,7 +32,7 @@ class Served:
         """What ``moorage token`` prints."""
         source = str(Path(__file__).parents[2] / "src")
         return subprocess.run(
-            [sys.executable, "-m", "moorage", "token", *arguments, "--database", self.database],
+            [sys.executable, "-P", "-m", "moorage", "token", *arguments, "--database", self.database],
             check=True,
             capture_output=True,
             text=True,
