@@ -66,6 +66,14 @@ class Started:
             self.process.start()
         told.close()
 
+    def is_ready(self) -> bool:
+        """Whether it has said that it serves."""
+        try:
+            return self.ready.poll() and bool(self.ready.recv())
+        except EOFError:
+            # It has ended without a word.
+            return False
+
     def end(self, seconds: float) -> None:
         """Let it tell its clients, and kill it if that takes longer than so many seconds."""
         self.process.terminate()
@@ -136,7 +144,7 @@ class Keeper:
     def _replaced(self, old: Started) -> Started:
         new = self._make()
         wait([new.ready, new.process.sentinel, self._woken], READY_SECONDS)
-        if self._is_stopping.is_set() or (new.process.is_alive() and new.ready.poll()):
+        if self._is_stopping.is_set() or new.is_ready():
             self._end(old)
             return new
         LOG.error("A new process for watchers of changes could not start; the old one goes on.")
