@@ -460,6 +460,13 @@ def test_an_account_that_cannot_be_copied_is_told(
         with pytest.raises(MirrorError, match=r"a page is of revision 9\d\d, one before"):
             Mirror(moorage, page_size=1).start()
 
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            Gated, "provider_page", lambda self, **wanted: replace(real(self, **wanted), revision=1_000)
+        )
+        with pytest.raises(MirrorError, match="the history ends at revision"):
+            Mirror(moorage, claims=False).start()
+
     def gone(*_: object, **__: object) -> None:
         raise CompactedError(410, {"detail": "too old"})
 

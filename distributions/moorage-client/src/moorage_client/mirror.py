@@ -307,6 +307,9 @@ class Mirror:
             for change in news.changes:
                 account.apply(change)
             account.pass_over(news.next_after)
+            if not (news.more or account.is_whole):
+                # The history was put back while it was read.
+                raise MismatchError(f"the history ends at revision {news.revision}, before a page")
         account.settle()
         self._heard = time.monotonic()
         return account
