@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from moorage.model.commands import CreateTrait, SetInventories
 from moorage.model.errors import UnavailableError
 from moorage.model.findings import Verification
+from moorage.model.journal import JournalMode
 from moorage.service.facade import Service
 from moorage.service.verification import verify
 from moorage.store.sql.errors import ConnectionLostError
@@ -20,6 +21,8 @@ from moorage.store.tables import (
     changes,
     consumers,
     inventories,
+    journal,
+    journal_refs,
     projects,
     provider_aggregates,
     provider_traits,
@@ -83,6 +86,7 @@ def test_sound_account_has_nothing_to_tell(account: Service, store: Store) -> No
     assert {check.name: check.examined for check in found.checks} == {
         # Creating the root, its inventory, trait and aggregate; so on; the claim is of one tree.
         "change log": found.revision,
+        "journal": found.revision,
         "trees": 3,
         "inventories": 2,
         "traits and aggregates": 2,
@@ -109,7 +113,8 @@ def test_write_that_the_log_has_lost_is_told(account: Service, store: Store) -> 
         damage(store, inventories.update().where(inventories.c.total == 8).values(total=9))
 
     found = verify(store, wait=write_past_the_log)
-    assert list(told(found)) == ["index"]
+    assert list(told(found)) == ["journal", "index"]
+    assert "'total': 9" in told(found)["journal"][0]
     [text] = told(found)["index"]
     assert "differs in VCPU inventory" in text
     assert "the index that caught up" in text
@@ -143,6 +148,34 @@ def test_loop_of_parents_is_told(account: Service, store: Store) -> None:
     table = resource_providers
     damage(store, table.update().where(table.c.name == "root").values(parent_provider_id=by_name("child")))
     assert len(told(verify(store))["trees"]) == 2
+
+
+def test_what_the_journal_lacks_is_told_until_a_new_history_begins(account: Service, store: Store) -> None:
+    order(account, CreateTrait("CUSTOM_LAST"))
+    last = store.revision()
+    damage(store, journal.delete().where(journal.c.revision.in_((4, 5, last))))
+    damage(store, journal_refs.insert().values(subject="nobody", revision=5))
+    lacks = "missing in the journal, which was off or has lost it: see 'moorage db new-history'"
+    assert told(verify(store)) == {
+        "journal": [
+            f"revisions 4 to 5 {lacks}",
+            f"revision {last} {lacks}",
+            "record 5 about nobody is referred to, but is not in the journal",
+        ]
+    }
+    damage(store, journal_refs.delete())
+    store.new_history()
+    assert told(verify(store)) == {}
+
+
+def test_without_a_journal_it_is_not_checked(
+    account: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(store, journal.delete().where(journal.c.revision == 4))
+    monkeypatch.setattr(store, "journal", JournalMode.OFF)
+    found = verify(store)
+    assert told(found) == {}
+    assert "journal" not in {check.name for check in found.checks}
 
 
 def test_missing_revision_and_missing_line_of_the_log_are_told(account: Service, store: Store) -> None:

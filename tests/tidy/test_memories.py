@@ -36,6 +36,7 @@ WORK = {
     "serve.lazy_application:LazyApplication": "the application itself",
     "model.cache:Cache": "what all others are made of",
     "rules.audit:Facts": "a verification",
+    "rules.journal_audit:_Present": "a verification",
     "rules.undo:Past": "a request",
     "store.past:_Records": "a request",
     "rules.state:AccountParts": "a transaction",

@@ -22,8 +22,10 @@ from moorage.cli.shared.exits import REFUSED
 from moorage.cli.shared.output import format_options
 from moorage.cli.shared.show import pairs, table, table_bar
 from moorage.model.errors import ConfigurationError, MoorageError
+from moorage.model.journal import RecentChanges
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ClassTotal
+from moorage.store.changes.journal import newest_kinds
 from moorage.store.nouns import providers
 from moorage.store.store import Store
 from moorage.wiring.parts import opened_store
@@ -35,6 +37,10 @@ FETCH_SECONDS: Final = 10.0
 MOST_ASKED: Final = 500
 """Most providers whose inventories are requested without --all: each costs two requests."""
 
+MOST_CHANGES: Final = 1_000
+"""Newest writes that are counted by kind."""
+
+MINUTE: Final = 60
 MEBIBYTE: Final = 1 << 20
 
 REVISION: Final = "moorage_index_revision"
@@ -52,6 +58,7 @@ class AccountTotals:
     revision: int | None
     providers: int
     classes: list[ClassTotal] | None
+    changes: RecentChanges | None
 
 
 @valueclass(frozen=True, slots=True)
@@ -87,7 +94,8 @@ def status(
     database: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Show the number of providers, the use of each resource class, and the state of the workers.
+    """Show the number of providers, the use of each resource class, the rate of changes by kind, and the
+    state of the workers.
 
     --url or MOORAGE_URL names a service. --database, --data-dir, --config-file or --config-dir name a
     database, which a service may use at the same time. The schema is shown for a database only.
@@ -132,6 +140,7 @@ def asked(service: ServiceConnection, *, everything: bool) -> AccountTotals:
         revision=totals.revision(service),
         providers=len(uuids),
         classes=totals.class_totals(service, uuids) if few else None,
+        changes=totals.changes(service, MOST_CHANGES),
     )
 
 
@@ -144,6 +153,7 @@ def read(store: Store, where: str) -> AccountTotals:
         revision=store.revision(),
         providers=store.read(providers.provider_count),
         classes=store.totals(),
+        changes=RecentChanges.of(store.read(lambda connection: newest_kinds(connection, MOST_CHANGES))),
     )
 
 
@@ -202,6 +212,12 @@ def fetched(url: str) -> str:
     return answer.text
 
 
+def _draw_changes(changes: RecentChanges) -> None:
+    count, minutes = sum(changes.kinds.values()), max(1.0, changes.seconds) / MINUTE
+    rows = [(kind, number, f"{number / minutes:.1f}") for kind, number in changes.kinds.items()]
+    table((f"The last {count} changes", "Count", "Per minute"), rows, ("Count", "Per minute"))
+
+
 def show(account: AccountTotals, found: Sequence[Worker] | None, unknown: str) -> None:
     """Print the totals and the workers; ``unknown`` says why the workers are not known."""
     told = {
@@ -223,6 +239,9 @@ def show(account: AccountTotals, found: Sequence[Worker] | None, unknown: str) -
         ]
         numbers = ("Providers", "Used", "Capacity")
         table(("Resource class", "Providers", "Use", "Used", "Capacity"), sorted(rows), numbers)
+    if account.changes is not None and account.changes.kinds:
+        click.echo()
+        _draw_changes(account.changes)
     if found:
         click.echo()
         table(

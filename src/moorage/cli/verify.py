@@ -1,4 +1,4 @@
-"""``moorage verify``: checks of the account, the change log and the index."""
+"""``moorage verify``: checks of the account, change log, journal and index."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NotVerifiedError(ConfigurationError):
     exit_status = REFUSED
 
 
-@click.command(short_help="Verify the account, the change log and the index.")
+@click.command(short_help="Verify the account, change log, journal and index.")
 @click.option(
     "--follow",
     type=click.FloatRange(min=0),
@@ -54,7 +54,7 @@ def verify(
     database: str | None,
     data_dir: Path | None,
 ) -> None:
-    """Verify the account, the change log and the index, while the service runs.
+    """Verify the account, change log, journal and index, while the service runs.
 
     Everything is read in one snapshot of the database, and nothing is written. Usage, tree roots and
     the expected index are computed again from the rows. An index that was built first and followed the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 
@@ -59,6 +61,21 @@ class KeptChange:
     global_request_id: str
     at: datetime
     body: str
+
+
+@valueclass(frozen=True, slots=True)
+class RecentChanges:
+    """How many of the newest records are of each kind, the most frequent first. They span so many seconds."""
+
+    seconds: float
+    kinds: Mapping[str, int]
+
+    @classmethod
+    def of(cls, records: Sequence[tuple[str, datetime]]) -> RecentChanges:
+        """Of records by kind and time, in any order."""
+        times = [at for _, at in records]
+        seconds = (max(times) - min(times)).total_seconds() if times else 0.0
+        return cls(seconds, dict(Counter(kind for kind, _ in records).most_common()))
 
 
 @valueclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from typing import Self
 
 from moorage.model.errors import UnavailableError
 from moorage.model.findings import Check, Finding, Verification
+from moorage.model.journal import JournalMode
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ProviderRecord
 from moorage.rules import audit
+from moorage.rules.journal_audit import check_journal
 from moorage.search.index.index import Index
 from moorage.service.live_index import BUILD_ATTEMPTS, bring_up, built
 from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
@@ -35,7 +37,7 @@ def verify(
                 followed = _Followed.begun(examined)
             wait(follow_seconds)
             with store.examined() as examined:
-                return _verified(examined, followed)
+                return _verified(examined, followed, keeps_journal=store.journal is not JournalMode.OFF)
         except (ConnectionLostError, WriteConflictError) as error:
             last = error
             continue
@@ -57,7 +59,7 @@ class _Followed:
         return cls(built(everything), everything.revision)
 
 
-def _verified(examined: Examined, followed: _Followed) -> Verification:
+def _verified(examined: Examined, followed: _Followed, *, keeps_journal: bool) -> Verification:
     counters = examined.counters()
     revision = max((row.revision for row in counters), default=0)
     log = examined.log()
@@ -75,6 +77,9 @@ def _verified(examined: Examined, followed: _Followed) -> Verification:
         ("generations", generations, "generations", audit.check_generations(facts)),
         ("index", len(facts.providers), "providers", _index_findings(examined, facts, followed)),
     ]
+    if keeps_journal:
+        journal = examined.journal()
+        parts.insert(1, ("journal", journal.records, "records", check_journal(revision, journal, facts)))
     return Verification(
         revision,
         revision - followed.revision,

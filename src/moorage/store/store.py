@@ -24,6 +24,7 @@ from moorage.model.journal import JournalMode
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ClaimPage, ClaimSelection, ClassTotal, ListedClaim, ProviderRecord
 from moorage.rules.audit import CounterFact, Facts, LogFact
+from moorage.rules.journal_audit import JournalFacts
 from moorage.store import healing, holders, migrations, names, pages, tables, trees
 from moorage.store.changes import changelog, epochs, journal
 from moorage.store.changes.counter import CURRENT
@@ -98,6 +99,10 @@ class Examined:
     def log(self) -> list[LogFact]:
         """The change log in order of revision and position."""
         return changelog.read_log(self._connection)
+
+    def journal(self) -> JournalFacts:
+        """The journal, as far as an audit needs it."""
+        return journal.read_facts(self._connection)
 
     def facts(self) -> Facts:
         """The rows of all other tables."""

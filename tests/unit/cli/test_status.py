@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,26 @@ def test_what_there_is_is_shown_without_a_service(filled_url: str) -> None:
     found = json.loads(text)
     assert found["classes"] == [{"name": "VCPU", "providers": 2, "capacity": 24, "used": 15}]
     assert found["workers"] is None
+
+
+def test_the_newest_changes_are_counted_by_kind(filled_url: str) -> None:
+    engine = sa.create_engine(filled_url)
+    begin = datetime(2026, 11, 29, 9, 0, 0)  # noqa: DTZ001 - times of the database are naive
+    with engine.begin() as connection:
+        connection.execute(tables.journal.delete())
+        for revision, kind in ((7, "claim.a"), (8, "claim.b"), (9, "claim.b")):
+            texts = dict.fromkeys(("path", "user_id", "project_id", "request_id", "global_request_id"), "")
+            at = begin + timedelta(seconds=60 * (revision - 7))
+            row = tables.journal.insert().values(revision=revision, kind=kind, body="{}", created_at=at)
+            connection.execute(row.values(texts))
+    engine.dispose()
+    _, text = told("--database", filled_url)
+    lines = [line.split() for line in text.splitlines()]
+    assert ["THE", "LAST", "3", "CHANGES", "COUNT", "PER", "MINUTE"] in lines
+    assert ["claim.b", "2", "1.0"] in lines
+    assert ["claim.a", "1", "0.5"] in lines
+    _, text = told("--database", filled_url, "--json")
+    assert json.loads(text)["changes"] == {"seconds": 120.0, "kinds": {"claim.b": 2, "claim.a": 1}}
 
 
 def test_workers_are_asked_how_far_they_are(filled_url: str, metrics_url: str) -> None:

@@ -49,9 +49,10 @@ def test_differences_are_told_in_words_with_status_three_and_not_all_unless_aske
     assert result.exit_code == NO
     assert result.stdout.count("DIFFERENCE: inventories: inventory of VCPU of provider") == SHOWN_FINDINGS
     assert "... inventories: 2 more (--all shows them)" in result.stdout
-    assert f"{SHOWN_FINDINGS + 2} differences. The index" in result.stdout
+    # The journal tells of each as well.
+    assert f"{2 * (SHOWN_FINDINGS + 2)} differences. The index" in result.stdout
     result = run("verify", "--follow", "0", "--all")
-    assert result.stdout.count("DIFFERENCE: ") == SHOWN_FINDINGS + 2
+    assert result.stdout.count("DIFFERENCE: ") == 2 * (SHOWN_FINDINGS + 2)
 
 
 def test_one_warning_alone_is_status_zero() -> None:
@@ -59,6 +60,7 @@ def test_one_warning_alone_is_status_zero() -> None:
     Path("claim.yaml").write_text(HOSTS + claim)
     assert run("load", "claim.yaml", "--data-dir", "moorage-data").exit_code == 0
     damage(inventories.update().values(total=7))
+    assert run("db", "new-history").exit_code == 0
     result = run("verify", "--follow", "0")
     assert result.exit_code == 0
     assert "warning: usage: use of VCPU of provider" in result.stdout
@@ -72,9 +74,9 @@ def test_json_holds_everything() -> None:
     result = run("verify", "--follow", "0", "--json")
     assert result.exit_code == NO
     found = json.loads(result.stdout)
-    assert (found["differences"], found["warnings"], found["followed"]) == (SHOWN_FINDINGS + 2, 0, 0)
-    [check] = [check for check in found["checks"] if check["findings"]]
-    assert check["name"] == "inventories"
+    assert (found["differences"], found["warnings"], found["followed"]) == (2 * (SHOWN_FINDINGS + 2), 0, 0)
+    journal, check = [check for check in found["checks"] if check["findings"]]
+    assert (journal["name"], check["name"]) == ("journal", "inventories")
     assert check["findings"][0]["message"] == "has step_size 0, the least is 1"
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 
 import requests
 
+from moorage.cli.client import recorded
 from moorage.cli.client.connection import TIMEOUT_SECONDS, ServiceConnection
 from moorage.cli.shared import show
+from moorage.model.errors import MoorageError
+from moorage.model.journal import RecentChanges
 from moorage.model.values import ClassTotal
 
 
@@ -28,6 +32,15 @@ def class_totals(service: ServiceConnection, uuids: list[str]) -> list[ClassTota
             capacity[name] += show.capacity(each)
         used.update(service.get(f"{path}/usages")["usages"])
     return [ClassTotal(name, number[name], capacity[name], used[name]) for name in sorted(number)]
+
+
+def changes(service: ServiceConnection, most: int) -> RecentChanges | None:
+    """The newest writes by kind; None for a service that does not show them."""
+    try:
+        found = recorded.newest(service, {"view": "refs", "limit": str(most)}, most)["changes"]
+    except MoorageError:
+        return None
+    return RecentChanges.of([(each["kind"], datetime.fromisoformat(each["at"])) for each in found])
 
 
 def revision(service: ServiceConnection) -> int | None:

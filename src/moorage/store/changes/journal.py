@@ -17,6 +17,7 @@ from moorage.model.journal import NEW_HISTORY, KeptChange
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.journal import EVERYTHING, Body, Record, record_of
+from moorage.rules.journal_audit import JournalFacts
 from moorage.store.changes.counter import CURRENT
 from moorage.store.sql.statements import Insertion, Planned, batches
 from moorage.store.sql.texts import packed_text, unpacked_text
@@ -170,6 +171,67 @@ def history(connection: sa.Connection, subject: str, before: int | None, most: i
     ).all()
     changes = [KeptChange(*row[:-1], body=unpacked_text(row.body)) for row in rows]
     return KeptHistory(revision, revision + 1 if first is None else first, changes)
+
+
+def newest_kinds(connection: sa.Connection, most: int) -> list[tuple[str, datetime]]:
+    """Kind and time of the newest records."""
+    query = sa.select(journal.c.kind, journal.c.created_at).order_by(journal.c.revision.desc()).limit(most)
+    return [(kind, at) for kind, at in connection.execute(query).all()]
+
+
+FOUND_TOGETHER: Final = 100
+"""Gaps, and rows without a record, that an audit is shown."""
+
+NEWEST_CHECKED: Final = 1_000
+"""Records whose values an audit compares with the rows."""
+
+
+def read_facts(connection: sa.Connection) -> JournalFacts:
+    """What an audit needs to know of the journal."""
+    count, last = connection.execute(
+        sa.select(sa.func.count(journal.c.revision), sa.func.max(journal.c.revision))
+    ).one()
+    begun = sa.select(sa.func.max(journal.c.revision)).where(
+        journal.c.tree == EVERYTHING, journal.c.kind == NEW_HISTORY
+    )
+    start = connection.execute(begun).scalar() or 0
+    earlier, previous = journal.alias(), journal.alias()
+    before = sa.select(sa.func.max(earlier.c.revision)).where(earlier.c.revision < journal.c.revision)
+    after_gaps = (
+        sa.select(journal.c.revision, before.correlate(journal).scalar_subquery().label("before"))
+        .where(
+            journal.c.revision > start,
+            ~sa.exists().where(previous.c.revision == journal.c.revision - 1),
+        )
+        .order_by(journal.c.revision)
+        .limit(FOUND_TOGETHER)
+    )
+    gaps = [
+        (before + 1, revision - 1)
+        for revision, before in connection.execute(after_gaps).all()
+        if before is not None
+    ]
+    lost = (
+        sa.select(journal_refs.c.subject, journal_refs.c.revision)
+        .outerjoin_from(journal_refs, journal, journal_refs.c.revision == journal.c.revision)
+        .where(journal.c.revision.is_(None))
+        .limit(FOUND_TOGETHER)
+    )
+    newest = (
+        sa.select(journal.c.revision, journal.c.body)
+        .order_by(journal.c.revision.desc())
+        .limit(NEWEST_CHECKED)
+    )
+    return JournalFacts(
+        count,
+        last,
+        gaps,
+        [(subject, revision) for subject, revision in connection.execute(lost).all()],
+        [
+            (revision, orjson.loads(unpacked_text(body)))
+            for revision, body in connection.execute(newest).all()
+        ],
+    )
 
 
 class KeptBody(NamedTuple):

@@ -230,6 +230,8 @@ def test_status_of_a_service_is_what_the_api_tells(
 ) -> None:
     terminal.does("load", write(HOSTS))
     found = terminal.json("status")
+    assert sum(found["changes"]["kinds"].values()) == found["revision"]
+    assert found["changes"]["kinds"]["provider.create"] == found["providers"]
     assert (found["service"], found["providers"], found["schema"]) == (terminal.url, 2, None)
     assert found["revision"] > 0
     assert {"name": "VCPU", "providers": 1, "capacity": 8, "used": 3} in found["classes"]
