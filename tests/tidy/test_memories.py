@@ -38,6 +38,7 @@ WORK = {
     "rules.audit:Facts": "a verification",
     "rules.journal_audit:_Present": "a verification",
     "rules.undo:Past": "a request",
+    "rules.undo:Unresolved": "a request",
     "store.past:_Records": "a request",
     "rules.state:AccountParts": "a transaction",
     "rules.state:State": "a transaction",

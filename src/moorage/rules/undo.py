@@ -70,6 +70,47 @@ def _put_back(amounts: dict[str, int], pairs: Mapping[str, list[int]]) -> None:
             amounts.pop(name, None)
 
 
+class Unresolved:
+    """What providers had in use, and their generations, as far as no record has told it, the oldest first.
+
+    All that a claim changes of a provider are these. Of many claims only the oldest that changes a value
+    matters: taking back all records, the newest first, ends with it.
+    """
+
+    def __init__(self, past: Past, others: Iterable[Body]) -> None:
+        """``others``: all records that are not of claims. They tell which inventories there were."""
+        self._wanted: dict[str, set[str]] = {}
+        for uuid, parts in past.providers.items():
+            self._wanted[uuid] = {"generation", *(parts.get("inventories") or ())}
+        for body in others:
+            for uuid, parts in body.get("providers", {}).items():
+                if uuid in self._wanted:
+                    for inventories in parts.get("inventories", ()):
+                        self._wanted[uuid] |= (inventories or {}).keys()
+
+    def may_be_in(self, text: str) -> bool:
+        """Whether the JSON of a claim's record may tell something, or has no values."""
+        if '"generation"' not in text:
+            return True
+        for uuid, names in self._wanted.items():
+            if uuid in text:
+                for name in names:
+                    if f'"{name}"' in text:
+                        return True
+        return False
+
+    def resolve(self, body: Body) -> None:
+        """Take what a claim's record tells."""
+        for uuid, parts in body.get("providers", {}).items():
+            names = self._wanted.get(uuid)
+            if names is not None:
+                names.difference_update(parts.get("used", ()))
+                if "generation" in parts:
+                    names.discard("generation")
+                if not names:
+                    del self._wanted[uuid]
+
+
 def has_values(body: Body) -> bool:
     """Whether a record says how things were before it, and not only what it is about."""
     subjects = [*body.get("providers", {}).values(), *body.get("consumers", {}).values()]

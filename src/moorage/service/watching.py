@@ -244,8 +244,10 @@ class Watch:
         found: list[KeptChange] = []
         read = 0
         while True:
-            # All records about a consumer are wanted, and few of those about a tree.
-            most = READ_TOGETHER if wanted.consumer is None else wanted.limit + 1
+            # All records about a consumer are wanted, and of those about a tree perhaps few.
+            most = wanted.limit + 1
+            if wanted.consumer is None:
+                most = READ_TOGETHER if read else min(most, READ_TOGETHER)
             kept = self._store.history(subject, before, most)
             for change in kept.changes:
                 before = change.revision
@@ -274,6 +276,7 @@ class Watch:
         journal = tail or self._store
         found: list[KeptChange] = []
         read, after = 0, wanted.after
+        is_chosen = wanted.kinds is not None or wanted.looks_inside
         while True:
             kept = journal.changes(after, min(READ_TOGETHER, wanted.limit if not read else MOST_READ))
             if epoch not in (None, kept.epoch) or (after is not None and after > kept.revision):
@@ -286,7 +289,7 @@ class Watch:
                 if change.revision != after + 1 or len(found) == wanted.limit:
                     break
                 after, dense = after + 1, dense + 1
-                if _is_wanted(change, wanted):
+                if not is_chosen or _is_wanted(change, wanted):
                     found.append(change)
             read += dense
             if after == kept.revision or len(found) == wanted.limit or read >= MOST_READ:

@@ -20,6 +20,7 @@ from moorage.rules.journal import inventory_told
 from moorage.rules.undo import (
     Parts,
     Past,
+    Unresolved,
     begins,
     claim_in,
     consumer_parts,
@@ -29,6 +30,7 @@ from moorage.rules.undo import (
     roots_of_moves,
 )
 from moorage.store.changes import journal as kept
+from moorage.store.changes.news import CLAIM_KINDS
 from moorage.store.nouns.providers import generation
 from moorage.store.pages import claim_of
 from moorage.store.sql.statements import batches
@@ -40,6 +42,9 @@ MOST_READ_FOR_SINCE: Final = 1_000
 
 NATIVE: Final = "native"
 """Path of writes that replace what a claim has asked for."""
+
+RENAMED: Final = '"renamed"'
+"""Part of the text of every record after which a class has another name."""
 
 MOVED: Final = '"root"'
 """Part of the text of every record with which a provider comes or goes."""
@@ -151,12 +156,12 @@ def _claim(connection: sa.Connection, when: _Moment, consumer: str) -> ListedCla
     records = kept.about_consumer(connection, consumer, when.at)
     past = Past(consumers={consumer: consumer_parts(present)})
     stays, keeps_origin = True, True
-    for record in sorted(records, reverse=True):
-        body = _values_of(record.revision, record.body)
+    for revision, _, path, text in sorted(records, reverse=True):
+        body = _values_of(revision, text)
         past.take_back(body)
         about = body.get("consumers", {}).get(consumer, {})
         stays &= None not in about.get("generation", ())
-        keeps_origin &= stays and not (about and record.path == NATIVE)
+        keeps_origin &= stays and not (about and path == NATIVE)
     found = claim_in(past, consumer)
     if found is None:
         return None
@@ -179,17 +184,22 @@ class _Records:
 
     def __init__(self, connection: sa.Connection, when: _Moment, root: str) -> None:
         self._found: dict[int, str] = {}
+        self._claims: set[int] = set()
         self._moves: list[Any] = []
+        self._renames = False
         waiting, known = [root] if when.at < when.present else [], {root}
         while waiting:
-            for record in kept.about_tree(connection, waiting.pop(), when.at):
-                if record.revision not in self._found:
-                    self._found[record.revision] = record.body
-                    if MOVED in record.body:
-                        body = orjson.loads(record.body)
+            for revision, kind, _, text in kept.about_tree(connection, waiting.pop(), when.at):
+                if kind in CLAIM_KINDS:
+                    self._claims.add(revision)
+                elif revision not in self._found:
+                    self._renames |= RENAMED in text
+                    if MOVED in text:
+                        body = orjson.loads(text)
                         self._moves.append(body)
                         waiting += roots_of_moves(body) - known
                         known |= roots_of_moves(body)
+                self._found[revision] = text
 
     def members_of(self, root: str) -> set[str]:
         """Providers that came to the tree with this root, or left it."""
@@ -197,8 +207,20 @@ class _Records:
 
     def take_back(self, past: Past) -> None:
         """Take them all back. Raises ValuesNotKeptError."""
-        for revision in sorted(self._found, reverse=True):
-            past.take_back(_values_of(revision, self._found[revision]))
+        others = {
+            revision: _values_of(revision, text)
+            for revision, text in self._found.items()
+            if revision not in self._claims
+        }
+        wanted = Unresolved(past, others.values())
+        bodies = dict(others)
+        for revision in sorted(self._claims):
+            text = self._found[revision]
+            if self._renames or wanted.may_be_in(text):
+                bodies[revision] = _values_of(revision, text)
+                wanted.resolve(bodies[revision])
+        for revision in sorted(bodies, reverse=True):
+            past.take_back(bodies[revision])
 
 
 def _values_of(revision: int, text: str) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from moorage.model.values import Inventory, ListedClaim, ListedProvider
 from moorage.rules.journal import inventory_told
 from moorage.rules.undo import (
     Past,
+    Unresolved,
     begins,
     claim_in,
     consumer_parts,
@@ -121,3 +123,38 @@ def test_a_consumer_begins_where_it_had_no_generation() -> None:
     assert begins({"consumers": {VM: {"project_id": [None, "p"], "generation": [None, 1]}}}, VM)
     assert not begins({"consumers": {VM: {"project_id": ["p", "p"], "generation": [1, 2]}}}, VM)
     assert not begins({}, VM)
+
+
+def test_of_many_claims_those_are_wanted_that_may_be_the_oldest_to_tell_a_value() -> None:
+    past = Past({HOST: parts(inventories={"VCPU": inventory_told(Inventory(8))})})
+    past.follow([OTHER])
+    had = {
+        "providers": {
+            OTHER: {"tree": OTHER, "inventories": [{"DISK_GB": inventory_told(Inventory(1))}, None]}
+        }
+    }
+    elsewhere: dict[str, Any] = {"providers": {"third": {"tree": HOST, "inventories": [None, {"PGPU": {}}]}}}
+    wanted = Unresolved(past, [had, elsewhere, {}])
+
+    def claim(uuid: str, *names: str, raises: bool = True) -> dict[str, Any]:
+        changed: dict[str, Any] = {"tree": uuid, "used": {name: [0, 1] for name in names}}
+        if raises:
+            changed["generation"] = [1, 2]
+        return {"providers": {uuid: changed}, "consumers": {VM: {"generation": [None, 1]}}}
+
+    def may_be_in(body: dict[str, Any]) -> bool:
+        return wanted.may_be_in(json.dumps(body))
+
+    assert may_be_in({"providers": {HOST: {"tree": HOST}}}), "it has no values"
+    assert may_be_in(claim(HOST, "VCPU"))
+    assert not may_be_in(claim("third", "VCPU"))
+    wanted.resolve(claim(HOST, "PGPU", raises=False))
+    assert may_be_in(claim(HOST, "PGPU"))
+    wanted.resolve(claim(HOST, "VCPU"))
+    assert not may_be_in(claim(HOST, "VCPU", "DISK_GB"))
+    assert may_be_in(claim(OTHER, "DISK_GB"))
+    wanted.resolve(claim(OTHER, "DISK_GB", raises=False))
+    wanted.resolve(claim("third", "VCPU"))
+    assert may_be_in(claim(OTHER)), "its generation is not known"
+    wanted.resolve({"providers": {OTHER: {"tree": OTHER, "generation": [1, 2]}}})
+    assert not may_be_in(claim(OTHER))

@@ -10,7 +10,6 @@ import orjson
 from moorage.api.http import accept
 from moorage.api.http.exchange import JSON, Answer
 from moorage.api.native import problems
-from moorage.api.native.claims import moment
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.pages import MOST, UUID
 from moorage.api.native.parameters import Parameter
@@ -209,6 +208,9 @@ def _check_kept(call: NativeCall) -> None:
         raise problems.refusal(NOT_FOUND, "This service keeps no journal: [moorage] journal is off.")
 
 
+_TIMES: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+
+
 def shown(change: KeptChange, own: str | None, *, short: bool) -> bytes:
     """A record in JSON. ``own``: the project that the reader belongs to, None for a reader of everything."""
     is_seen = own is None or change.project_id == own
@@ -216,7 +218,7 @@ def shown(change: KeptChange, own: str | None, *, short: bool) -> bytes:
         {
             "revision": change.revision,
             "kind": change.kind,
-            "at": moment(change.at),
+            "at": change.at,
             "path": change.path,
             "by": {
                 "user_id": change.user_id or None,
@@ -226,7 +228,8 @@ def shown(change: KeptChange, own: str | None, *, short: bool) -> bytes:
             }
             if is_seen
             else None,
-        }
+        },
+        option=_TIMES,
     )
     text = change.body.encode()
     if own is not None or short:

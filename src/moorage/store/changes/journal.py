@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from moorage.rules.journal import EVERYTHING, Body, Record, record_of
 from moorage.rules.journal_audit import JournalFacts
 from moorage.store.changes.counter import CURRENT
 from moorage.store.sql.statements import Insertion, Planned, batches
-from moorage.store.sql.texts import packed_text, unpacked_text
+from moorage.store.sql.texts import COMPRESSED, packed_text, unpacked_text
 from moorage.store.tables import journal, journal_refs, revisions
 
 NAME_LENGTH: Final = 255
@@ -135,7 +135,24 @@ def page(connection: sa.Connection, after: int | None, most: int) -> KeptPage:
         return KeptPage(epoch, revision, ())
     query = sa.select(*_SHOWN).where(journal.c.revision > after)
     rows = connection.execute(query.order_by(journal.c.revision).limit(most)).all()
-    return KeptPage(epoch, revision, [KeptChange(*row[:-1], body=unpacked_text(row.body)) for row in rows])
+    return KeptPage(epoch, revision, [_kept(*row) for row in rows])
+
+
+def _kept(
+    revision: int,
+    kind: str,
+    path: str,
+    user_id: str,
+    project_id: str,
+    request_id: str,
+    global_request_id: str,
+    created_at: datetime,
+    body: str,
+) -> KeptChange:
+    text = body if body[0] != COMPRESSED else unpacked_text(body)
+    return KeptChange(
+        revision, kind, path, user_id, project_id, request_id, global_request_id, created_at, text
+    )
 
 
 @valueclass(frozen=True, slots=True)
@@ -169,7 +186,7 @@ def history(connection: sa.Connection, subject: str, before: int | None, most: i
     rows = connection.execute(
         sa.select(*_SHOWN).where(journal.c.revision.in_(found)).order_by(journal.c.revision.desc())
     ).all()
-    changes = [KeptChange(*row[:-1], body=unpacked_text(row.body)) for row in rows]
+    changes = [_kept(*row) for row in rows]
     return KeptHistory(revision, revision + 1 if first is None else first, changes)
 
 
@@ -234,12 +251,8 @@ def read_facts(connection: sa.Connection) -> JournalFacts:
     )
 
 
-class KeptBody(NamedTuple):
-    """What a record says, as it is kept in JSON, and by which path it was made."""
-
-    revision: int
-    path: str
-    body: str
+KeptBody = tuple[int, str, str, str]
+"""Revision, kind, path and JSON of a record. There may be very many."""
 
 
 def about_consumer(connection: sa.Connection, consumer: str, after: int) -> list[KeptBody]:
@@ -255,7 +268,7 @@ def about_tree(connection: sa.Connection, root: str, after: int) -> list[KeptBod
 def _about(
     connection: sa.Connection, is_alone: sa.ColumnElement[bool], subject: str, after: int
 ) -> list[KeptBody]:
-    columns = (journal.c.revision, journal.c.path, journal.c.body)
+    columns = (journal.c.revision, journal.c.kind, journal.c.path, journal.c.body)
     later = journal.c.revision > after
     of_several = (
         sa.select(*columns)
@@ -268,8 +281,8 @@ def _about(
         of_several,
     )
     return [
-        KeptBody(revision, path, unpacked_text(body))
-        for revision, path, body in connection.execute(query).all()
+        (revision, kind, path, body if body[0] != COMPRESSED else unpacked_text(body))
+        for revision, kind, path, body in connection.execute(query).all()
     ]
 
 
