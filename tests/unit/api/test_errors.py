@@ -66,6 +66,7 @@ UNFORESEEN = {
     model.BusyError,
     model.CompactedError,
     model.DifferentHistoryError,
+    model.ValuesNotKeptError,
 }
 FAMILIES = {
     model.MoorageError,
