@@ -3,8 +3,8 @@
     python -m benchmarks.watchers [--database postgresql] [--watchers 2000] [--rate 200] [--seconds 15]
 
 First so many clients follow at ``changes_listen``, while claims are written at a steady rate. Then clients
-claim as fast as they can, in turns without watchers, with 200 at ``changes_listen``, and with 200 at the
-API's own port. Prints tables and writes JSON.
+claim as fast as they can, in turns without watchers and with 200 at ``changes_listen``. Prints tables and
+writes JSON.
 """
 
 from __future__ import annotations
@@ -47,9 +47,6 @@ from tests.servers.databases import SQLITE, fresh_database, with_driver
 from tests.servers.ports import free_port
 
 FEW: Final = 200
-WORKERS: Final = 5
-"""So many have places for 200 watchers on the API's own port."""
-
 WRITERS: Final = 8
 FILES: Final = 500
 """Descriptors of a process beside those of its watchers."""
@@ -67,7 +64,6 @@ class Watched(Moorage):
         return super()._environment() | {
             "OS_MOORAGE__CHANGES_LISTEN": f"127.0.0.1:{self.changes_port}",
             "OS_MOORAGE__CHANGES_LISTEN_WATCHERS": str(self._watchers),
-            "OS_MOORAGE__CHANGES_WAITERS": "48",
         }
 
     @property
@@ -157,7 +153,7 @@ def many(service: Watched, url: str, uuids: Sequence[str], options: argparse.Nam
 def costs(service: Watched, uuids: tuple[str, ...], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Claims per second without and with few watchers, in turns."""
     found, chance = [], Random(SEED)
-    ports = {"none": 0, "changes_listen": service.changes_port, "API's port": service.port}
+    ports = {"none": 0, "changes_listen": service.changes_port}
     for turn in range(options.rounds + 1):
         for name in chance.sample(list(ports), len(ports)):
             with watching(ports[name], FEW if ports[name] else 0):
@@ -189,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found: dict[str, Any] = {"run": described_machine(options.database, options.output)}
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
         url = stack.enter_context(fresh_database(options.database, folder))
-        service = Watched(url, folder, options.workers, options.watchers)
+        service = Watched(url, folder, options.workers, max(FEW, options.watchers))
         service.prepare()
         loader.load(url, hosts(chance, uuids), chance)
         service.start()
@@ -231,7 +227,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--watchers", type=int, default=2_000)
     made.add_argument("--rate", type=float, default=200.0, help="claims per second while many watch")
     made.add_argument("--seconds", type=float, default=15.0)
-    made.add_argument("--workers", type=int, default=WORKERS)
+    made.add_argument("--workers", type=int, default=1)
     made.add_argument("--rounds", type=int, default=4, help="turns of what few watchers cost; 0: none")
     made.add_argument("--turn", type=float, default=4.0, help="seconds of each of them")
     made.add_argument("--clients", type=int, default=32)
