@@ -6,26 +6,17 @@ which it happens.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from tests.console.browser import Driven, driven, is_there
+from tests.console.browser import Driven
+from tests.console.opened import MARKS, NARROW, WIDE, Opened, moorage, of_tree, reported
 from tests.journeys.client import Client, running_service
 
-pytestmark = [
-    pytest.mark.journey,
-    pytest.mark.skipif(
-        not is_there(), reason="no browser: Debian's packages are chromium and chromium-driver"
-    ),
-]
-
-WIDE, NARROW = (1280, 900), (390, 844)
+pytestmark = MARKS
 
 FULL_CARD = "resources=VCPU:1&resources_G=PGPU:2&required_G=CUSTOM_GPU_A100&group_policy=none"
 """Two whole GPUs of one card, which has only one."""
@@ -33,34 +24,6 @@ FULL_CARD = "resources=VCPU:1&resources_G=PGPU:2&required_G=CUSTOM_GPU_A100&grou
 
 ID_OF_NOVA = "req-0b4f7a31-6d0e-4d3e-9f6c-1a2b3c4d5e6f"
 """The id that a client gives its request."""
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A browser and the address of the console in it."""
-
-    browser: Driven
-    service: str
-
-    @property
-    def base(self) -> str:
-        return f"{self.service}/moorage/console/"
-
-    def open(self, path: str) -> Driven:
-        self.browser.open(self.base + path)
-        return self.browser
-
-
-def moorage(*words: str) -> str:
-    """What a command prints."""
-    command = [sys.executable, "-P", "-m", "moorage", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
-    with driven(tmp_path_factory.mktemp("profile"), *WIDE) as window:
-        yield window
 
 
 @pytest.fixture(scope="module")
@@ -80,30 +43,6 @@ def console(browser: Driven, sample: str) -> Iterator[Opened]:
     browser.resize(*WIDE)
     yield Opened(browser, sample)
     assert browser.complaints() == []
-
-
-def reported(page: Driven, number: int) -> list[str]:
-    """So many errors that the browser reports, as it does for each answer that is one. Waits for them."""
-    lines: list[str] = []
-
-    def are_there() -> bool:
-        lines.extend(page.complaints())
-        return len(lines) >= number
-
-    page.until(are_there, f"{number} errors")
-    return lines
-
-
-def of_tree(page: Driven, name: str) -> tuple[int, int]:
-    """The middle of a tree's cell on the map, counted from the corner of the canvas."""
-    page.until(lambda: page.run("return Boolean(document.querySelector('canvas')?.heat)"), "the map")
-    found = page.run(
-        "const {overview} = await import(new URL('cloud.js', document.baseURI));"
-        "const cloud = await overview(); return cloud.names.indexOf(arguments[0]);",
-        name,
-    )
-    box = page.run("return document.querySelector('canvas').heat.find(arguments[0])", found)
-    return round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
 
 
 # Map

@@ -8,9 +8,9 @@ const KEPT = "moorage.token";
 const TRY_AGAIN_MILLISECONDS = 700;
 
 export class ApiError extends Error {
-  constructor({ status = 0, title, detail, code = "", explanation, requestId = "" }) {
+  constructor({ status = 0, title, detail, code = "", facts = {}, requestId = "" }) {
     super(detail || title);
-    Object.assign(this, { status, title, detail, code, explanation, requestId });
+    Object.assign(this, { status, title, detail, code, facts, requestId });
   }
 }
 
@@ -107,7 +107,7 @@ async function refused(answer) {
     title: first.title || answer.statusText || `Status ${answer.status}`,
     detail: first.detail || told.message || "",
     code: first.code ?? "",
-    explanation: first.explanation,
+    facts: first,
     requestId: first.request_id || answer.headers.get("x-openstack-request-id") || "",
   });
 }

@@ -5,7 +5,9 @@ import { forget } from "./cloud.js";
 import { fill, h } from "./dom.js";
 import { startFinding } from "./find.js";
 import { problem } from "./parts/elements.js";
+import { askAgain } from "./parts/history.js";
 import { go, place, start } from "./router.js";
+import * as changes from "./pages/changes.js";
 import * as classes from "./pages/classes.js";
 import * as consumer from "./pages/consumer.js";
 import * as map from "./pages/map.js";
@@ -13,8 +15,8 @@ import * as search from "./pages/search.js";
 import * as tree from "./pages/tree.js";
 import * as why from "./pages/why.js";
 
-const SHOWS = { map, tree, search, classes, consumer, why };
-const LETTERS = { m: "map", s: "search", c: "classes", o: "consumer", w: "why" };
+const SHOWS = { map, tree, search, classes, consumer, changes, why };
+const LETTERS = { m: "map", s: "search", c: "classes", o: "consumer", h: "changes", w: "why" };
 const KEPT_THEME = "moorage.theme";
 const CHORD_MILLISECONDS = 1200;
 
@@ -78,7 +80,7 @@ dialog.querySelector("form").addEventListener("submit", event => {
 });
 document.getElementById("token-cancel").addEventListener("click", () => dialog.close(""));
 document.getElementById("identity").addEventListener("click", async () => {
-  if (await askForToken()) { forget(); anew(); }
+  if (await askForToken()) { forget(); askAgain(); anew(); }
 });
 
 /* The theme: the system's wish, unless the switch says otherwise */
@@ -110,6 +112,8 @@ document.addEventListener("keydown", event => {
   } else if (LETTERS[event.key] && performance.now() - chord < CHORD_MILLISECONDS) {
     chord = 0;
     go(LETTERS[event.key]);
+  } else {
+    shown.live?.key?.(event.key);
   }
 });
 

@@ -83,6 +83,15 @@ export class Overview {
       .sort((one, other) => other.share - one.share);
   }
 
+  /** Positions of the trees that had other amounts in another overview, or were not there. */
+  differing(other) {
+    return this.roots.map((_, index) => index).filter(index => {
+      const at = other.indexOf(this.roots[index]);
+      return at < 0 || this.classNames.some(one => this.classes[one].used[index] !== (other.classes[one]?.used[at] ?? 0)
+        || this.classes[one].capacity[index] !== (other.classes[one]?.capacity[at] ?? 0));
+    });
+  }
+
   /** Position of a tree by its root; -1 if there is none. */
   indexOf(root) {
     this._positions ??= new Map(this.roots.map((uuid, index) => [uuid, index]));

@@ -2,7 +2,7 @@
 
 const BASE = new URL(".", new URL(location.pathname, location.origin));
 
-export const PAGES = ["map", "tree", "search", "classes", "consumer", "why"];
+export const PAGES = ["map", "tree", "search", "classes", "consumer", "changes", "why"];
 
 let show = () => {};
 

@@ -3,6 +3,7 @@
 import { namesOf, request } from "../api.js";
 import { ago, amount, count, cut, debounced, fill, h, several, short } from "../dom.js";
 import { into, table } from "../parts/elements.js";
+import { historyPanel, lastChange, lastChangeWords } from "../parts/history.js";
 import { held } from "../parts/tree.js";
 import { change, href } from "../router.js";
 
@@ -29,11 +30,12 @@ function one(main, id) {
   into(body, async () => {
     const { data } = await request(`allocations/${encodeURIComponent(id)}`);
     const providers = Object.keys(data.allocations);
-    const [named, claim] = await Promise.all([namesOf(providers), claimOf(id, data, providers[0])]);
+    const [named, claim] = await Promise.all([namesOf(providers), providers.length ? claimOf(id) : null]);
     return { data, named, claim };
   }, ({ data, named, claim }) => {
-    const providers = Object.entries(data.allocations);
-    if (!providers.length) return h("p", {}, "It holds nothing: it was never granted a claim, or has released it.");
+    const providers = Object.entries(data.allocations), last = h("dd", { class: "last" }, "–");
+    const history = historyPanel("claims", id, { known: (changes, begins) => fill(last, lastChangeWords(changes[0], begins)) });
+    if (!providers.length) return [h("section", { class: "panel" }, h("p", {}, "It holds nothing: it was never granted a claim, or has released it.")), history];
     const sums = {};
     for (const [, { resources }] of providers) for (const [className, number] of Object.entries(resources)) sums[className] = (sums[className] ?? 0) + number;
     return [
@@ -43,23 +45,22 @@ function one(main, id) {
         h("dt", {}, "Project"), h("dd", {}, h("a", { href: href("consumer", { project: data.project_id }) }, data.project_id)),
         h("dt", {}, "User"), h("dd", {}, data.user_id),
         h("dt", {}, "Since"), h("dd", {}, ago(claim?.since)),
+        h("dt", {}, "Last change"), last,
         h("dt", {}, "Generation"), h("dd", {}, count(data.consumer_generation)))),
       h("section", { class: "panel" }, h("h2", {}, "Where"), table(
         [{ title: "Provider" }, { title: "Class" }, { title: "Amount", number: true }],
         providers.flatMap(([uuid, { resources }]) => Object.entries(resources).map(([className, number]) => [
           h("a", { href: href("tree", { id: uuid, mark: uuid }), title: uuid }, cut(named.get(uuid)?.name ?? short(uuid), 48)),
           className, amount(className, number)])))),
+      history,
     ];
   });
 }
 
-/** The claim of a consumer, which says since when; null if it is not among those that may be seen. */
-async function claimOf(id, data, provider) {
-  if (!provider) return null;
-  const query = { provider, project_id: data.project_id, limit: 5000 };
+/** The claim of a consumer, which says since when; null if it may not be seen. */
+async function claimOf(id) {
   try {
-    const found = await request("moorage/v1/claims", { query });
-    return found.data.claims.find(claim => claim.consumer === id) ?? null;
+    return (await request(`moorage/v1/claims/${encodeURIComponent(id)}`)).data;
   } catch {
     return null;
   }
@@ -87,12 +88,12 @@ function all(main, params) {
   if (type) query.type = type;
   if (after) query.after = after;
   into(body, () => request("moorage/v1/claims", { query }), ({ data }) => data.claims.length ? [
-    table([{ title: "Consumer" }, { title: "Holds" }, { title: "Project" }, { title: "Type" }, { title: "Since" }],
+    table([{ title: "Consumer" }, { title: "Holds" }, { title: "Project" }, { title: "Type" }, { title: "Since" }, { title: "Last change" }],
       data.claims.map(claim => [
         h("a", { href: href("consumer", { id: claim.consumer }), class: "mono", title: claim.consumer }, short(claim.consumer)),
         held(claim.resources),
         h("a", { href: href("consumer", { project: claim.project_id }), title: claim.project_id }, cut(claim.project_id, 24)),
-        claim.consumer_type ?? "unknown", ago(claim.since)])),
+        claim.consumer_type ?? "unknown", ago(claim.since), lastChange("claims", claim.consumer)])),
     h("div", { class: "row", style: { "margin-top": "8px" } },
       h("span", { class: "soft" }, several(data.claims.length, "consumer"), data.next && ", in the order of UUIDs"),
       after && h("a", { href: href("consumer", { project, type }) }, "First page"),

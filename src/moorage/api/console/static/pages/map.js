@@ -3,6 +3,8 @@
 import { can, request } from "../api.js";
 import { overview, share } from "../cloud.js";
 import { amount, count, cut, debounced, fill, h, percent, rounded, say, several, short } from "../dom.js";
+import { Follower } from "../follow.js";
+import { treesOf } from "../parts/change.js";
 import { bar, emptyCloud, into, problem, waiting } from "../parts/elements.js";
 import { HeatMap, colourOf } from "../parts/heat.js";
 import { treeView } from "../parts/tree.js";
@@ -11,6 +13,7 @@ import { change, href } from "../router.js";
 const BINS = 10;
 const SMALL = 2000;
 const LOOK_AGAIN = { small: 10_000, large: 60_000 };
+const AFTER_A_CHANGE = { least: 1000, most: 3000 };
 const NAMED_AGGREGATES = 2;
 const FULL = 0.9;
 const MOST_GROUPS = 300;
@@ -42,6 +45,7 @@ class MapPage {
 
   destroy() {
     this.gone = true;
+    this.follower?.close();
     clearTimeout(this.timer);
     this.resized.cancel();
     removeEventListener("resize", this.resized);
@@ -50,6 +54,7 @@ class MapPage {
 
   async read(anew = false) {
     clearTimeout(this.timer);
+    this.isSoon = false;
     try {
       const cloud = await overview({ anew });
       if (this.gone) return;
@@ -68,7 +73,7 @@ class MapPage {
   }
 
   take(cloud) {
-    const same = this.cloud && this.cloud.revision === cloud.revision;
+    const before = this.cloud, same = before && before.revision === cloud.revision;
     this.cloud = cloud;
     if (cloud.size === 0) {
       this.shown = false;
@@ -87,12 +92,42 @@ class MapPage {
     }
     this.headline();
     if (!same || !this.drawn) this.draw();
+    this.watch();
+    // Without a stream, what differs from the last look has changed.
+    if (before && !same && !this.isLive) this.heat.flash(cloud.differing(before));
+  }
+
+  /** Lets cells flash as their trees change. */
+  watch() {
+    if (this.follower || !can("changes")) return;
+    this.follower = new Follower({
+      query: { view: "refs" }, position: this.cloud.revision, skips: true,
+      took: changes => this.changed(changes),
+      told: ({ state }) => {
+        const isLive = state === "live" || state === "paged";
+        if (isLive === this.isLive) return;
+        this.isLive = isLive;
+        if (this.shown) this.headline();
+      },
+    });
+    this.follower.start();
+  }
+
+  changed(changes) {
+    if (!this.shown) { this.read(true); return; }
+    const roots = new Set(changes.flatMap(treesOf));
+    this.heat.flash([...roots].map(root => this.cloud.indexOf(root)).filter(index => index >= 0));
+    if (this.cloud.size > SMALL || this.isSoon) return;
+    this.isSoon = true;
+    clearTimeout(this.timer);
+    const { least, most } = AFTER_A_CHANGE;
+    this.timer = setTimeout(() => this.read(true), Math.max(least, most - (Date.now() - this.cloud.at)));
   }
 
   headline() {
     const { cloud } = this;
     fill(this.top, h("h1", {}, "Map"),
-      h("span", { class: "soft" }, h("i", { class: "dot" }), `revision ${count(cloud.revision)}, `,
+      h("span", { class: "soft" }, h("i", { class: this.isLive ? "dot" : "dot still", title: this.isLive ? "Changes show as they happen" : "Read again from time to time" }), `revision ${count(cloud.revision)}, `,
         new Date(cloud.at).toLocaleTimeString("en-GB")),
       h("button", { type: "button", class: "bare", onclick: () => this.read(true) }, "Read again"));
     const main = cloud.classNames.slice(0, 2);

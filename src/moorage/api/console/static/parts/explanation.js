@@ -1,6 +1,6 @@
 /** Why a request finds nothing: verdict, constraints, nearest misses, relaxations. */
 
-import { amount, count, cut, h, several, short } from "../dom.js";
+import { ago, amount, count, cut, h, several, short } from "../dom.js";
 import { href } from "../router.js";
 import { measure, table } from "./elements.js";
 import { held } from "./tree.js";
@@ -107,7 +107,8 @@ function miss(one, constraints) {
     (one.held_by ?? []).map(holder => h("li", { class: "soft" }, "held by ",
       holder.consumer ? h("a", { href: href("consumer", { id: holder.consumer }), title: holder.consumer, class: "mono" }, short(holder.consumer)) : "others",
       holder.consumer_type && ` (${holder.consumer_type})`, holder.project_id && ` of ${cut(holder.project_id, 20)}`,
-      holder.resources && `: ${held(holder.resources)}`))));
+      holder.resources && `: ${held(holder.resources)}`,
+      holder.since && [", since ", ago(holder.since)]))));
 }
 
 /** Names of providers by their UUIDs, as far as the nearest misses have them. */

@@ -17,6 +17,8 @@ const BETWEEN = 16;
 const SHAPE = 1.9;
 const LEAST_BLOCK = 188;
 const LEAST_HEIGHT = 320;
+const FLASHES = 200;
+const FLASH_MILLISECONDS = 2000;
 const FACE = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
 
 const RAMPS = {
@@ -69,6 +71,7 @@ export class HeatMap {
     this.cursor.hidden = true;
     box.append(this.canvas, this.cursor);
     this.at = -1;
+    this.flashes = new Map();
     this.hovered = hovered;
     this.canvas.addEventListener("pointermove", event => this.point(this.pick(event.offsetX, event.offsetY)));
     this.canvas.addEventListener("pointerleave", () => this.point(-1));
@@ -107,6 +110,20 @@ export class HeatMap {
     for (const kind of kinds) {
       this._place(kind, width);
       if (this.height <= room) break;
+    }
+    for (const [index, mark] of this.flashes) put(mark, this.find(index));
+  }
+
+  /** Marks the cells of some trees for a moment. A cell that is marked stays so, and does not flicker. */
+  flash(indices) {
+    for (const index of indices) {
+      if (this.flashes.has(index) || this.flashes.size >= FLASHES) continue;
+      const mark = document.createElement("div");
+      mark.className = "flash";
+      put(mark, this.find(index));
+      this.box.append(mark);
+      this.flashes.set(index, mark);
+      setTimeout(() => { this.flashes.delete(index); mark.remove(); }, FLASH_MILLISECONDS);
     }
   }
 
@@ -291,12 +308,7 @@ export class HeatMap {
   point(index) {
     this.at = index;
     const found = index < 0 ? null : this.find(index);
-    this.cursor.hidden = !found;
-    if (found) {
-      this.cursor.style.transform = `translate(${found.x}px, ${found.y}px)`;
-      this.cursor.style.width = `${found.width}px`;
-      this.cursor.style.height = `${found.height}px`;
-    }
+    put(this.cursor, found);
     this.hovered(found ? index : -1, found);
   }
 
@@ -318,6 +330,15 @@ export class HeatMap {
     else if (next < 0 && number > 0) this._move(number - 1, this.blocks[number - 1].size - 1);
     else if (next >= found.block.size && number + 1 < this.blocks.length) this._move(number + 1, 0);
   }
+}
+
+/** Lays an element over a cell, as `find` tells of it. */
+function put(element, found) {
+  element.hidden = !found;
+  if (!found) return;
+  element.style.transform = `translate(${found.x}px, ${found.y}px)`;
+  element.style.width = `${found.width}px`;
+  element.style.height = `${found.height}px`;
 }
 
 /** Some more columns for a large group if its last line would have but a few cells. */

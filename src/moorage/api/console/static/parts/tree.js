@@ -4,6 +4,7 @@ import { request } from "../api.js";
 import { ago, amount, cut, fill, h, several, short } from "../dom.js";
 import { href } from "../router.js";
 import { amountRow, problem, table, waiting } from "./elements.js";
+import { lastChange } from "./history.js";
 
 const FIELDS = "inventories,used,traits,aggregates,generation,parent";
 const MOST = 5000;
@@ -17,9 +18,13 @@ export async function readTree(id, signal) {
   return { providers: data.providers, revision };
 }
 
-/** The tree as an element. `title` gets the root's name; `marked` is a provider to point at. */
-export async function treeView(id, { title, marked = "", signal } = {}) {
+/**
+ * The tree as an element. `title` gets the root's name; `marked` is a provider to point at; `known` hears the
+ * providers.
+ */
+export async function treeView(id, { title, marked = "", known = () => {}, signal } = {}) {
   const { providers, revision } = await readTree(id, signal);
+  known(providers);
   if (!providers.length) return h("p", { class: "soft" }, "There is no provider with this UUID.");
   const children = new Map();
   for (const one of providers) children.set(one.parent, [...(children.get(one.parent) ?? []), one]);
@@ -44,7 +49,9 @@ function provider(one, parents, marked, atOnce) {
   return h("div", { class: one.uuid === marked ? "provider marked" : "provider", id: `p-${one.uuid}` },
     h("div", { class: "row" },
       h("strong", { title: one.uuid }, shorter(one.name, parents.get(one.parent)?.name)),
-      h("span", { class: "faint", title: one.uuid }, `${short(one.uuid)} · generation ${one.generation}`)),
+      h("span", { class: "faint", title: one.uuid }, `${short(one.uuid)} · generation ${one.generation}`),
+      h("span", { class: "faint" }, "changed ", lastChange("providers", one.uuid, { tree: one.root }), " · ",
+        h("a", { href: href("tree", { id: one.root, history: one.uuid }), "aria-label": `History of ${one.name}` }, "History"))),
     names.length > 0 && h("div", { class: "amounts" }, names.map(className => {
       const inventory = one.inventories[className];
       return amountRow(className, {
@@ -96,9 +103,9 @@ function holderTable(data, one) {
     h("a", { href: href("consumer", { id: claim.consumer }), class: "mono", title: claim.consumer }, short(claim.consumer)),
     held(claim.providers[one.uuid]?.resources ?? claim.providers[one.uuid] ?? {}),
     h("a", { href: href("consumer", { project: claim.project_id }), title: claim.project_id }, cut(claim.project_id, 14)),
-    ago(claim.since),
+    ago(claim.since), lastChange("claims", claim.consumer),
   ]);
-  return [table([{ title: "Held by" }, { title: "Amounts" }, { title: "Project" }, { title: "Since" }], rows),
+  return [table([{ title: "Held by" }, { title: "Amounts" }, { title: "Project" }, { title: "Since" }, { title: "Last change" }], rows),
     data.next && h("p", { class: "faint" }, `The first ${data.claims.length} are shown.`)];
 }
 
