@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,18 +99,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def console(browser: Driven, served: Served) -> Iterator[Opened]:
     browser.resize(*WIDE)
-    opened = Opened(browser, f"http://127.0.0.1:{served.port}")
-    show_token(opened, served.admin)
     browser.complaints()
-    yield opened
-    assert browser.complaints() == []
+    with shown_token(browser, served.admin):
+        yield Opened(browser, f"http://127.0.0.1:{served.port}")
+        assert browser.complaints() == []
 
 
-def show_token(opened: Opened, token: str) -> None:
-    """Let the tab of this service send a token."""
-    if not opened.browser.address.startswith(opened.base):
-        opened.open("logo.svg")
-    opened.browser.run("sessionStorage.setItem('moorage.token', arguments[0])", token)
+@contextmanager
+def shown_token(browser: Driven, token: str) -> Iterator[None]:
+    """Let every document send a token."""
+    source = f"sessionStorage.setItem('moorage.token', '{token}')"
+    made = browser.command("Page.addScriptToEvaluateOnNewDocument", source=source)
+    try:
+        yield
+    finally:
+        browser.command("Page.removeScriptToEvaluateOnNewDocument", **made)
 
 
 def rows(page: Driven) -> list[str]:
@@ -246,20 +249,20 @@ def test_old_rows_go_and_can_be_read_again(console: Opened) -> None:
 def test_a_reader_of_a_project_sees_its_own_consumers(console: Opened, served: Served) -> None:
     own = served.claim()
     served.claim(project=FOREIGN)
-    show_token(console, served.reader)
-    page = console.open("changes")
-    page.until_text("enter the project above")
-    assert "403" in reported(page, 1)[0]
-    page.type("#by-project", OWN)
-    page.press("Enter")
-    text = page.until_text(f"VCPU +1: consumer {own[:8]}")
-    assert "rack-host" not in text
-    assert FOREIGN not in text
-    page.click(".log tbody tr a")
-    text = page.until_text("INSTANCE", ".drawer")
-    assert "another project" in text
-    assert "Provider" not in text
-    show_token(console, served.admin)
+    page = console.browser
+    with shown_token(page, served.reader):
+        console.open("changes")
+        page.until_text("enter the project above")
+        assert "403" in reported(page, 1)[0]
+        page.type("#by-project", OWN)
+        page.press("Enter")
+        text = page.until_text(f"VCPU +1: consumer {own[:8]}")
+        assert "rack-host" not in text
+        assert FOREIGN not in text
+        page.click(".log tbody tr a")
+        text = page.until_text("INSTANCE", ".drawer")
+        assert "another project" in text
+        assert "Provider" not in text
 
 
 # Histories
