@@ -134,7 +134,11 @@ def sharing(service: Service) -> Iterator[str]:
         try:
             yield address
         finally:
-            service._watch._hub._ending.set()
+            watch = service._watch
+            watch._hub._ending.set()
+            # A thread that still writes a stream would open the database again.
+            for _ in range(watch._waiters):
+                assert watch._free.acquire(timeout=30)
             service.close()
 
 

@@ -153,10 +153,10 @@ def _between(service: ServiceConnection, query: Query, after: int, upper: int) -
 
 def _beginning(refusal: RefusedError) -> int:
     """The first ``after`` that the journal serves. Raises the refusal if it has another reason."""
-    restart: int | None = (refusal.problem or {}).get("restart_after")
-    if restart is None:
+    compacted: int | None = (refusal.problem or {}).get("compacted")
+    if compacted is None:
         raise refusal
-    return restart
+    return compacted
 
 
 def followed(

@@ -107,8 +107,9 @@ def _ok(body: Any) -> tuple[str, bytes]:
     return "200 OK", json.dumps(body).encode()
 
 
-def _gone(restart: int) -> tuple[str, bytes]:
-    problem = {"type": "t", "code": "compacted", "detail": "Changes are gone.", "restart_after": restart}
+def _gone(compacted: int) -> tuple[str, bytes]:
+    present = {"compacted": compacted, "restart_after": compacted + 9}
+    problem = {"type": "t", "code": "compacted", "detail": "Changes are gone.", **present}
     return "410 Gone", json.dumps(problem).encode()
 
 
