@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from moorage.model.commands import (
     Batch,
     Claim,
@@ -28,6 +30,7 @@ from tests.oracle.account import Account
 from tests.oracle.history import View, view_of
 
 
+@pytest.mark.slow
 def test_each_revision_of_any_mix_of_writes_is_what_the_twin_had(store: Store, service: Service) -> None:
     host, child, other, fresh = (new_uuid() for _ in range(4))
     vm, job = new_uuid(), new_uuid()

@@ -102,6 +102,7 @@ def kinds(violations: list[str]) -> set[str]:
     return {violation.partition(":")[0] for violation in violations}
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_a_sound_service_and_each_fault_in_what_it_told_is_found(
     sqlite_service: Service, sqlite_store: Store
 ) -> None:
@@ -194,6 +195,7 @@ SPOILT: Mapping[str, Callable[[list[Told], Ledger], None]] = {
 """Faults in what the first watcher was told, each with the kind that it must be found as."""
 
 
+@pytest.mark.slow
 def test_records_that_were_deleted_may_be_gone_and_the_mirror_is_made_anew(
     sqlite_service: Service, sqlite_store: Store
 ) -> None:

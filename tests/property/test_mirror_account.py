@@ -54,6 +54,7 @@ def assert_equal(copy: Copied, account: Account) -> None:
     assert {key: set(group) for key, group in copy.holders.items()} == holders
 
 
+@pytest.mark.slow
 @examples(1)
 @given(st.data())
 def test_a_copy_of_pages_equals_the_account(data: st.DataObject) -> None:

@@ -83,6 +83,7 @@ def host(prepare: Prepare, open_store: OpenStore, open_service: OpenService) -> 
     host.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beyond", [False, True])
 def test_who_knew_what_a_restored_backup_lacks_gets_410(
     beyond: bool, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,6 +124,7 @@ def test_who_knew_what_a_restored_backup_lacks_gets_410(
         assert_equal(mirror, moorage, host.service)
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_put_back_under_a_running_service_begins_a_new_history(
     host: Host, tmp_path: Path
 ) -> None:
