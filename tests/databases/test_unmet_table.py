@@ -26,6 +26,7 @@ def record(number: int = 1, **fields: object) -> UnmetRecord:
         request_id=f"req-{number}",
         global_request_id=None,
         at=NOW + number,
+        project_id="mine",
     )
     return replace(usual, **fields)  # type: ignore[arg-type]
 
@@ -48,6 +49,16 @@ def test_a_search_is_found_by_both_ids_from_every_process(
         assert (found.record, found.others) == (kept, ())
     assert there.find("req-2") is None
     assert there.find("'; DROP TABLE moorage_unmet; --") is None
+
+
+def test_a_client_of_one_project_finds_the_searches_of_this_project_only(store: Store) -> None:
+    own, another = (record(number, global_request_id="req-nova") for number in (1, 2))
+    UnmetTable(store).add([own, replace(another, project_id="theirs"), record(3, project_id=None)], {})
+    there = UnmetTable(store)
+    found = there.find("req-nova", "mine")
+    assert found is not None
+    assert (found.record, found.others) == (own, ())
+    assert [there.find(f"req-{number}", "mine") is None for number in (1, 2, 3)] == [False, True, True]
 
 
 def test_of_several_searches_with_one_id_of_a_client_the_newest_is_shown_and_the_others_are_named(

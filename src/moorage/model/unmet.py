@@ -17,7 +17,8 @@ class UnmetRecord:
     ``ask`` is what it asked for, as text; ``ask_hash`` has 64 hexadecimal digits and is equal for equal asks.
     ``explanation`` is opaque here. ``request_id`` is the service's own id of the request, and
     ``global_request_id`` the id that the client gave it, if any. ``at``: seconds since 1970. ``searches`` is
-    1, and one more for each equal search that has no record of its own.
+    1, and one more for each equal search that has no record of its own. ``project_id`` is that of the client;
+    None if it had none, or if the search is older than this field.
     """
 
     ask_hash: str
@@ -29,6 +30,7 @@ class UnmetRecord:
     global_request_id: str | None
     at: int
     searches: int = 1
+    project_id: str | None = None
 
 
 @valueclass(frozen=True, slots=True)

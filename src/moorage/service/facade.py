@@ -490,9 +490,12 @@ class Service:
         while self._unmet is not None and self._unmet.has_work:
             self._unmet.settle(writes=True)
 
-    def unmet(self, request_id: str) -> UnmetFound | None:
-        """The newest kept search of a request, by the service's id or by the client's."""
-        return self._unmet_table.find(request_id)
+    def unmet(self, request_id: str, project_id: str | None = None) -> UnmetFound | None:
+        """The newest kept search of a request, by the service's id or by the client's.
+
+        Of the clients of one project only, if ``project_id`` names it.
+        """
+        return self._unmet_table.find(request_id, project_id)
 
     def unmet_groups(self, since: int, most: int) -> list[UnmetGroup]:
         """Kept searches from ``since`` (seconds since 1970) on, by ask and verdict."""

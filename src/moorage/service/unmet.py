@@ -64,6 +64,9 @@ MOST_UNLOGGED: Final = 1_000
 LOGGED_CHARACTERS: Final = 1_000
 """Characters of an ask in the log."""
 
+NAME_LENGTH: Final = 255
+"""Characters of a project's id that are kept, as everywhere in the database."""
+
 
 class UnmetForms(Protocol):
     """The forms in which asks and explanations are kept, which the service does not read."""
@@ -279,6 +282,7 @@ class UnmetRecorder:
                 request_id=requester.request_id,
                 global_request_id=requester.global_request_id or None,
                 at=search.at,
+                project_id=requester.project_id[:NAME_LENGTH] or None,
             )
         )
 

@@ -278,6 +278,7 @@ unmet = sa.Table(
     sa.Column("global_request_id", sa.String(64)),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("searches", sa.Integer, nullable=False),
+    sa.Column("project_id", sa.String(255)),
     sa.Index("moorage_unmet_request_id_idx", "request_id"),
     sa.Index("moorage_unmet_global_request_id_idx", "global_request_id"),
     comment="Searches that found nothing, with compressed JSON that says why; at is seconds since 1970.",

@@ -61,17 +61,22 @@ class UnmetTable:
             connection.execute(unmet.delete().where(unmet.c.id.in_(going)))
         return len(going) == TRIMMED_TOGETHER
 
-    def find(self, request_id: str) -> UnmetFound | None:
-        """The newest search of a request, by the service's id or by the client's; None if none is kept."""
-        return self._store.read(lambda connection: _find(connection, request_id))
+    def find(self, request_id: str, project_id: str | None = None) -> UnmetFound | None:
+        """The newest search of a request, by the service's id or by the client's; None if none is kept.
+
+        Of the clients of one project only, if ``project_id`` names it.
+        """
+        return self._store.read(lambda connection: _find(connection, request_id, project_id))
 
     def groups(self, since: int, most: int) -> list[UnmetGroup]:
         """Searches from the time ``since`` on, by ask and verdict, the most frequent first."""
         return self._store.read(lambda connection: _groups(connection, since, most))
 
 
-def _find(connection: sa.Connection, request_id: str) -> UnmetFound | None:
+def _find(connection: sa.Connection, request_id: str, project_id: str | None) -> UnmetFound | None:
     has_id = sa.or_(unmet.c.request_id == request_id, unmet.c.global_request_id == request_id)
+    if project_id is not None:
+        has_id = sa.and_(has_id, unmet.c.project_id == project_id)
     newest = sa.select(unmet.c.id, unmet.c.request_id).where(has_id).order_by(unmet.c.id.desc())
     found = connection.execute(newest.limit(1 + MOST_OTHERS)).all()
     if not found:

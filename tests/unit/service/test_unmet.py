@@ -99,6 +99,7 @@ def test_a_search_that_found_nothing_is_explained_on_the_snapshot_that_it_was_as
     kept = world.kept("req-1")
     assert kept == world.kept(GLOBAL_ID)
     assert (kept.verdict, kept.revision, kept.global_request_id) == (NO_ROOM, then.revision, GLOBAL_ID)
+    assert kept.project_id == "p"
     assert kept.ask == '{"groups":{"":{"resources":{"VCPU":2}}}}'
     # Holders are left out, because the tree has changed since.
     told = replace(then, holders={}, holders_revision=then.revision + 1)
