@@ -14,6 +14,7 @@ from typing import ClassVar, Final, Generic, TypeVar
 from moorage.model.errors import MoorageError
 from moorage.model.orders import Order
 from moorage.model.placing import Choice, ChosenOn, ClaimOrigin, Granted
+from moorage.model.reports import Amounts, ReportFinding
 from moorage.model.requests import CandidateRequest
 from moorage.model.valueclass import valueclass
 from moorage.model.values import (
@@ -280,6 +281,28 @@ class ReleaseClaims(Command[Released]):
 
     consumers: tuple[str, ...]
     absent_too: bool = True
+
+
+@valueclass(frozen=True, slots=True)
+class Healed:
+    """What a consumer holds now, and its generation; 0 if it holds nothing."""
+
+    consumer: str
+    generation: int
+    held: Amounts
+
+
+@valueclass(frozen=True, slots=True)
+class HealClaim(Command[Healed]):
+    """Let a consumer hold what a finding says, if its claim is still the one that the finding is about.
+
+    ``finding`` None: there is none of this ``id``, which refuses the command. ``over_capacity``: it may hold
+    more than there is room for. Result: ``Healed``.
+    """
+
+    id: str
+    finding: ReportFinding | None
+    over_capacity: bool = False
 
 
 @valueclass(frozen=True, slots=True)

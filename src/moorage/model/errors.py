@@ -60,6 +60,12 @@ class InventoryNotFoundError(NotFoundError):
 
 
 @dataclass(eq=False)
+class FindingNotFoundError(NotFoundError):
+    id: str
+    template = "There is no finding {id}: the last report no longer shows it, or there never was one."
+
+
+@dataclass(eq=False)
 class AllocationsNotFoundError(NotFoundError):
     consumer: str
     template = "No allocations for consumer '{consumer}'."
@@ -213,6 +219,23 @@ class ConsumerGenerationError(ConflictError):
     actual: int | None
     given: int | None
     template = "consumer generation conflict - expected {actual} but got {given}"
+
+
+@dataclass(eq=False)
+class FindingChangedError(ConflictError):
+    """The claim that a finding is about is not what it was when the report was compared with it."""
+
+    consumer: str
+    template = "What consumer {consumer} holds has changed since the report that the finding comes from."
+
+
+@dataclass(eq=False)
+class CannotHealError(ConflictError):
+    """``reason``: the rest of a sentence that begins with the finding."""
+
+    id: str
+    reason: str
+    template = "Finding {id} {reason}."
 
 
 @dataclass(eq=False)

@@ -187,12 +187,12 @@ def _generation(state: State, consumer: str) -> int | None:
     return row.generation if row is not None and state.held[consumer] else None
 
 
-def granted(state: State, claims: Iterable[Claim]) -> Changes[None]:
+def granted(state: State, claims: Iterable[Claim], *, over_capacity: bool = False) -> Changes[None]:
     """Give the consumers what they claim, in place of what they hold.
 
     All that they hold is released first; then all claims must fit together. So swaps and moves are atomic.
     The generation goes up by one for each provider of new allocations, for each provider that an emptied
-    consumer leaves, and for each consumer that stays.
+    consumer leaves, and for each consumer that stays. ``over_capacity``: there need not be room.
 
     Raises NoInventoryError, UnitViolatedError, CapacityExceededError.
     """
@@ -207,7 +207,7 @@ def granted(state: State, claims: Iterable[Claim]) -> Changes[None]:
         emptied = {} if held else state.held[claim.consumer]
         for provider, _ in (*held, *emptied):
             bumped_providers[provider] = None
-        _add(state, used, held)
+        _add(state, used, held, over_capacity=over_capacity)
         changes.held[claim.consumer] = held
         if not held and state.origins.get(claim.consumer) is not None:
             changes.origins[claim.consumer] = None
@@ -239,7 +239,7 @@ def _used_without(state: State, consumers: Iterable[str]) -> dict[str, dict[str,
     }
 
 
-def _add(state: State, used: dict[str, dict[str, int]], held: Held) -> None:
+def _add(state: State, used: dict[str, dict[str, int]], held: Held, *, over_capacity: bool) -> None:
     for (provider, name), amount in held.items():
         inventory = state.inventories[provider].get(name)
         if inventory is None:
@@ -247,7 +247,7 @@ def _add(state: State, used: dict[str, dict[str, int]], held: Held) -> None:
         provider_used = used.setdefault(provider, dict(state.used[provider]))
         now = provider_used.get(name, 0)
         misfit = misfit_of(inventory, state.used[provider].get(name, 0), now, amount)
-        if misfit is not None:
+        if misfit is not None and not (over_capacity and misfit is CapacityExceededError):
             raise misfit(provider, name)
         provider_used[name] = now + amount
 

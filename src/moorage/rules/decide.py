@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from moorage.model import commands
 from moorage.model.commands import Batch, Command
-from moorage.rules import claims, copies, inventories, names, reshape, trees
+from moorage.rules import claims, copies, healing, inventories, names, reshape, trees
 from moorage.rules.state import Changes, State, Touch
 
 ResultT = TypeVar("ResultT")
@@ -62,6 +62,7 @@ RULES: dict[type[Command[Any]], Rule] = {
     commands.PlaceClaims: Rule(claims.touch_place, claims.decide_place),
     commands.DeleteAllocations: Rule(claims.touch_delete, claims.decide_delete),
     commands.ReleaseClaims: Rule(claims.touch_release, claims.decide_release),
+    commands.HealClaim: Rule(healing.touch_heal, healing.decide_heal),
     commands.Reshape: Rule(reshape.touch_reshape, reshape.decide_reshape),
     commands.CopyProviders: Rule(copies.touch_providers, copies.decide_providers),
     commands.CopyConsumers: Rule(copies.touch_consumers, copies.decide_consumers),

@@ -26,6 +26,8 @@ resource_classes, traits
     by name: whether it exists.
 renamed
     resource classes: new names by old names. All that had the class has it under its new name.
+reason
+    why a claim was changed that no client has asked to change: the finding of a report that it heals.
 """
 
 EVERYTHING: Final = "*"
@@ -59,6 +61,8 @@ def recorded(state: State, changes: Changes[Any], mode: JournalMode) -> Record |
         body |= _names(state, changes)
     if mode is JournalMode.REFS:
         body = references(body)
+    if changes.reason is not None:
+        body["reason"] = dict(changes.reason)
     return record_of(body)
 
 

@@ -230,6 +230,7 @@ class _Decided(Generic[ResultT]):
     result: ResultT
     kind: str
     changes_names: bool = False
+    reason: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -237,7 +238,7 @@ class Changes(AccountParts, _Decided[ResultT]):
     """What a command changes, in the shape of an ``AccountParts``, and what it answers.
 
     ``consumers`` with None and ``providers`` with None are removals. ``changes_names``: traits or resource
-    classes were added or removed.
+    classes were added or removed. ``reason``: why the service did it of itself, for the journal.
     """
 
     def touched_providers(self) -> set[str]:

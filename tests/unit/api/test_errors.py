@@ -61,6 +61,9 @@ UNFORESEEN = {
     model.HardToPlaceError,
     model.GangTooHardError,
     model.ChoiceGoneError,
+    model.CannotHealError,
+    model.FindingChangedError,
+    model.FindingNotFoundError,
     model.KeyReusedError,
     # Only the native API has a history.
     model.BusyError,

@@ -91,6 +91,7 @@ def test_every_command_is_one() -> None:
         ConsumerCopy,
         NewInventories,
         ProviderCopy,
+        commands.Healed,
         commands.Released,
         commands.WriteOutcome,
     }

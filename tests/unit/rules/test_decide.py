@@ -25,6 +25,7 @@ from moorage.model.commands import (
     DeleteResourceClass,
     DeleteTrait,
     GrantClaims,
+    HealClaim,
     NewInventories,
     ProviderCopy,
     ReleaseClaims,
@@ -46,6 +47,7 @@ from moorage.model.errors import (
     StaleGenerationError,
     TraitInUseError,
 )
+from moorage.model.reports import MISSING, OPEN, ClaimOwner, ReportFinding
 from moorage.model.values import Inventory, Provider, ProviderInventories
 from moorage.rules.decide import decide, must_stand_alone, touch
 from moorage.rules.state import State, Touch
@@ -53,6 +55,22 @@ from tests.unit.rules.memory import Memory, everything, facts, memory_after, ref
 
 VCPU = Inventory(8)
 ONE_CLAIM = Claim("ship", {"pier": {"VCPU": 3}}, "p", "u")
+
+MISSING_RAFT = ReportFinding(
+    id="f1",
+    source="nova",
+    kind=MISSING,
+    consumer="raft",
+    tree="pier",
+    state=OPEN,
+    since=0,
+    version=None,
+    held={},
+    reported={"pier": {"VCPU": 1}},
+    rest={},
+    owner=ClaimOwner("p", "u"),
+    revision=0,
+)
 
 SAMPLES: tuple[Command[Any], ...] = (
     CreateProvider("new", "New", "pier"),
@@ -76,6 +94,7 @@ SAMPLES: tuple[Command[Any], ...] = (
     ReplaceAllocations((ONE_CLAIM, Claim("boat", {}, "p", "u", KEEP))),
     DeleteAllocations("boat"),
     ReleaseClaims(("boat", "raft")),
+    HealClaim("f1", MISSING_RAFT),
     GrantClaims((Claim("raft", {"pier": {"VCPU": 1}}, "p", "u"),), 1),
     Reshape({"pier": NewInventories(2, {"VCPU": VCPU})}, (ONE_CLAIM,)),
     CopyProviders(

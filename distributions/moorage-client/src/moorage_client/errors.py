@@ -168,6 +168,12 @@ class AlreadyHoldsError(ProblemError):
     code = "already_holds"
 
 
+class CannotHealError(ProblemError):
+    """The finding says too little to be healed, or is not of a kind that is healed so."""
+
+    code = "cannot_heal"
+
+
 class InUseError(ProblemError):
     """The request removes something that is still in use."""
 

@@ -171,6 +171,14 @@ PROBLEMS: Final = (
         "leave that to the service.",
     ),
     ProblemType(
+        "cannot_heal",
+        409,
+        "Cannot heal",
+        "The finding says too little, or the service cannot do what was asked with a finding of its kind.",
+        "Let the source report the amounts, and in owners the project and the user of a consumer that is "
+        "missing. Or ignore the finding.",
+    ),
+    ProblemType(
         "in_use",
         409,
         "In use",
@@ -285,6 +293,7 @@ NOT_FOUND: Final = BY_CODE["not_found"]
 NO_ROOM: Final = BY_CODE["no_room"]
 NEVER_FITS: Final = BY_CODE["never_fits"]
 GENERATION_CONFLICT: Final = BY_CODE["generation_conflict"]
+CANNOT_HEAL: Final = BY_CODE["cannot_heal"]
 ALREADY_HOLDS: Final = BY_CODE["already_holds"]
 KEY_REUSED: Final = BY_CODE["key_reused"]
 TOO_HARD: Final = BY_CODE["too_hard"]
@@ -313,6 +322,8 @@ _OF_MODEL: Final[Mapping[type[model.MoorageError], ProblemType]] = {
     model.ConsumerGenerationError: GENERATION_CONFLICT,
     # Only a consumer that is taken for new can meet one that the database holds equal.
     model.EqualNameError: ALREADY_HOLDS,
+    model.FindingChangedError: GENERATION_CONFLICT,
+    model.CannotHealError: CANNOT_HEAL,
     model.UnavailableError: UNAVAILABLE,
     model.OutcomeUnknownError: OUTCOME_UNKNOWN,
     model.BusyError: BUSY,

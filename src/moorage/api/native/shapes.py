@@ -116,8 +116,9 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "traits": mapping(array({"type": "boolean"})),
             "renamed": mapping(TEXT),
             "adopted": mapping(AMOUNT),
+            "reason": mapping({}),
         },
-        optional=("providers", "consumers", "resource_classes", "traits", "renamed", "adopted"),
+        optional=("providers", "consumers", "resource_classes", "traits", "renamed", "adopted", "reason"),
     ),
     "Claim": record(
         {

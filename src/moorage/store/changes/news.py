@@ -19,7 +19,7 @@ from moorage.store.sql.direct import DirectQuery
 from moorage.store.sql.literals import number
 from moorage.store.tables import allocations, changes, resource_classes, resource_providers, revisions
 
-CLAIM_KINDS: Final = ("allocations.replace", "allocations.delete")
+CLAIM_KINDS: Final = ("allocations.replace", "allocations.delete", "allocations.heal")
 """Kinds of commands in the change log that change only the use and generation of a provider."""
 
 AHEAD: Final = 64
