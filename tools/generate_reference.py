@@ -338,18 +338,29 @@ def _permissions() -> str:
         "# Permissions\n\n"
         "Which requests are allowed by default, by the role of a token. As Keystone issues them, a token for "
         "`member` also has the role `reader`, and one for `admin` also has `member` and `reader`. “Own "
-        "project” means that `project_id` of the query is the token's project. The answer to a request "
-        "without a valid token is 401, and the answer to one that is refused here is 403. `GET /` and "
-        f"`GET {openapi.PATH}` need no token.\n\n"
+        "project” means that `project_id` of the query or the body must be the token's project. Where a "
+        "request names no project, it means that the token is confined to its project: what belongs to other "
+        "projects is not there for it. The answer to a request without a valid token is 401, and the answer "
+        f"to one that is refused here is 403. `GET /` and `GET {openapi.PATH}` need no token.\n\n"
         "[Policy rules](../policy.md) describes overrides; `moorage policy list --role ROLE` shows "
         "the same as these tables for your configuration.\n"
     )
-    for enforced, told in (
-        (True, "These are the defaults."),
-        (False, "The role `admin` may do all, as before the role `service` existed."),
+    for setting, told, policy in (
+        ("enforce_new_defaults = true", "These are the defaults.", default_policy()),
+        (
+            "enforce_new_defaults = false",
+            "The role `admin` may do all, as before the role `service` existed.",
+            default_policy(enforce_new_defaults=False),
+        ),
+        (
+            "self_service = true",
+            "The defaults with `[moorage] self_service`: "
+            "[members help themselves](../../how-to/let-projects-help-themselves.md).",
+            default_policy(self_service=True),
+        ),
     ):
-        book = default_policy(enforce_new_defaults=enforced).book()
-        text += f"\n## enforce_new_defaults = {str(enforced).lower()}\n\n{told}\n\n"
+        book = policy.book()
+        text += f"\n## {setting}\n\n{told}\n\n"
         text += _table(
             ("Request", *(f"project: {role}" for role in TOKEN_ROLES), "system: any role"),
             (

@@ -42,7 +42,11 @@ def _sections() -> Iterator[str]:
     operations = operations_by_rule()
     for name, description in rules.ALL_DESCRIPTIONS.items():
         asked = [f"{method} {path}" for method, path in operations[name]]
-        yield _section([description, *asked], name, rules.default_check(name))
+        check = rules.default_check(name)
+        also = rules.default_check(name, self_service=True)
+        if also != check:
+            asked.append(f'With self_service = true the default is "{also}".')
+        yield _section([description, *asked], name, check)
 
 
 def _section(comments: list[str], name: str, check: str) -> str:

@@ -104,7 +104,7 @@ policy file could not be read a second time.
 
 REMEMBERED_BYTES: Final = 4 * MIB
 """Decisions kept per process, each some kilobytes. A cloud has some ten services that send requests, and
-33 rules. The rest is for readers, each with a few projects."""
+some fifty rules. The rest is for readers and members, each with a few projects."""
 
 _LIBRARY: Final = policy.RuleCheck.__module__
 """Where oslo.policy's own checks are. They look at identity and target only."""
@@ -133,6 +133,11 @@ class Policy(Protocol):
         Raises ForbiddenError.
         """
         ...
+
+
+ANYTHING: Final = Target()
+"""The target of a rule that is to hold whatever a request is about. It has no owner, so no rule about a
+project holds for it."""
 
 
 class Decision(Enum):
@@ -245,14 +250,24 @@ class OsloPolicy:
     that were in force remain so, and the log says why. Source: oslo.policy.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises ConfigurationError if the files cannot be read."""
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        self_service: bool = False,
+    ) -> None:
+        """``self_service``: members of projects may help themselves by default.
+
+        Raises ConfigurationError if the files cannot be read.
+        """
         conf.register_opts(OPTIONS, group=GROUP)
         self._conf = conf
+        self._self_service = self_service
         self._files = PolicyFiles(conf, clock)
         self._lock = threading.Lock()
         self._stamps = self._files.stamps()
-        self._book = read_book(conf, self._stamps)
+        self._book = read_book(conf, self._stamps, self_service=self_service)
 
     def authorise(self, identity: Identity, rule: str, target: Target | None = None) -> None:
         """See ``Policy``."""
@@ -275,7 +290,7 @@ class OsloPolicy:
     def _read_again(self, stamps: tuple[Stamp, ...]) -> None:
         self._stamps = stamps
         try:
-            self._book = read_book(self._conf, stamps)
+            self._book = read_book(self._conf, stamps, self_service=self._self_service)
         except ConfigurationError as error:
             LOG.error("The previous policy stays in force. %s", error)
         else:
@@ -283,12 +298,12 @@ class OsloPolicy:
             LOG.warning("The policy was read again: %s", names or "no file is left, so the defaults apply")
 
 
-def read_book(conf: cfg.ConfigOpts, stamps: tuple[Stamp, ...]) -> RuleBook:
+def read_book(conf: cfg.ConfigOpts, stamps: tuple[Stamp, ...], *, self_service: bool = False) -> RuleBook:
     """The rules of the present files. Raises ConfigurationError."""
     for path, *_ in stamps:
         if Path(path).is_dir() or not os.access(path, os.R_OK):
             raise ConfigurationError(f"The policy file {path} cannot be read.")
-    enforcer = new_enforcer(conf)
+    enforcer = new_enforcer(conf, self_service=self_service)
     try:
         enforcer.load_rules()
         book = RuleBook(enforcer)
@@ -301,12 +316,12 @@ def read_book(conf: cfg.ConfigOpts, stamps: tuple[Stamp, ...]) -> RuleBook:
     return book
 
 
-def new_enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
+def new_enforcer(conf: cfg.ConfigOpts, *, self_service: bool = False) -> policy.Enforcer:
     """oslo.policy with our rules, which has not read any file yet."""
     enforcer = policy.Enforcer(conf)
     # Every rule has a new default, and oslo.policy would warn about each.
     enforcer.suppress_default_change_warnings = True
-    enforcer.register_defaults(rules.defaults(scoped=conf[GROUP][ENFORCE_SCOPE]))
+    enforcer.register_defaults(rules.defaults(scoped=conf[GROUP][ENFORCE_SCOPE], self_service=self_service))
     return enforcer
 
 
@@ -318,7 +333,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def default_policy(*, enforce_new_defaults: bool = True) -> OsloPolicy:
+def default_policy(*, enforce_new_defaults: bool = True, self_service: bool = False) -> OsloPolicy:
     """The default rules, without any file."""
     conf = cfg.ConfigOpts()
     conf(args=[], project="placement", default_config_files=[], default_config_dirs=[])
@@ -326,4 +341,4 @@ def default_policy(*, enforce_new_defaults: bool = True) -> OsloPolicy:
     conf.set_override("policy_file", str(Path(os.devnull)), group=GROUP)
     conf.set_override("policy_dirs", [], group=GROUP)
     conf.set_override("enforce_new_defaults", enforce_new_defaults, group=GROUP)
-    return OsloPolicy(conf)
+    return OsloPolicy(conf, self_service=self_service)

@@ -21,11 +21,11 @@ ADMIN: Final = "admin_api"
 SERVICE: Final = "service_api"
 ADMIN_OR_SERVICE: Final = "admin_or_service_api"
 PROJECT_READER: Final = "project_reader_api"
+PROJECT_MEMBER: Final = "project_member_api"
 ADMIN_OR_PROJECT_READER_OR_SERVICE: Final = "admin_or_project_reader_or_service_api"
 
 TOTAL_USAGES: Final = "placement:usages"
 CHANGES: Final = "moorage:changes:list"
-"""The only rule that also depends on the project in the request."""
 
 RESHAPE: Final = "placement:reshaper:reshape"
 
@@ -60,6 +60,13 @@ BASE_RULES: Final[Sequence[BaseRule]] = (
         ADMIN_OR_PROJECT_READER_OR_SERVICE,
         f"role:admin or rule:{PROJECT_READER} or role:service",
         "Access that readers of the project in the request have as well.",
+    ),
+    BaseRule(
+        PROJECT_MEMBER,
+        "role:member and project_id:%(project_id)s",
+        "A member of the project in the request. With self_service it has a part of the native API.",
+        scoped=False,
+        replaces_admin=False,
     ),
 )
 
@@ -103,13 +110,16 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:providers:list": "List resource providers with all that they have.",
     "moorage:providers:show": "Show a resource provider with all that it has, now or at an earlier revision.",
-    "moorage:trees:show": "Show all resource providers of a tree, now or at an earlier revision.",
+    "moorage:trees:show": "Show all resource providers of a tree, now or at an earlier revision. Members of "
+    "a project see trees that it holds something of, without what is used.",
     "moorage:overview:show": "Show what all trees have and what is used of it.",
-    "moorage:candidates:list": "List the best candidates for a request, in order.",
-    "moorage:claims:list": "List consumers of any project with what they hold.",
-    "moorage:claims:show": "Show what a consumer of any project holds, now or at an earlier revision.",
+    "moorage:candidates:list": "List the best candidates for a request, in order. Members of a project see "
+    "no scores.",
+    "moorage:claims:list": "List the consumers of a project, or of all, with what they hold.",
+    "moorage:claims:show": "Show what a consumer of the project holds, now or at an earlier revision.",
     "moorage:claims:create": "Claim for consumers of a project: that of each entry.",
-    "moorage:claims:delete": "Release what consumers of any project hold.",
+    "moorage:claims:delete": "Release what consumers of the project hold.",
+    "moorage:claims:show_history": "List what changed of a consumer of the project.",
     "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body. "
     "Counts of a narrow request say how much of a tree is free.",
     "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",
@@ -117,7 +127,7 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "uuid (in_tree).",
     "moorage:order:inline": "Say in a request what makes a candidate better, beyond naming a profile.",
     CHANGES: "List what changed, by revision. Readers of a project see changes of its own consumers.",
-    "moorage:history:show": "List what changed of one provider or consumer.",
+    "moorage:history:show": "List what changed of one provider.",
     "moorage:changes:show_providers": "See in lists of changes all providers and consumers, and which "
     "request has changed them.",
     "moorage:holders:list": "See in an explanation which consumers hold what is missing.",
@@ -126,11 +136,25 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
 
 ALL_DESCRIPTIONS: Final[Mapping[str, str]] = {**DESCRIPTIONS, **NATIVE_DESCRIPTIONS}
 
-OF_A_PROJECT: Final = (TOTAL_USAGES, CHANGES)
-"""Rules that are asked for the project that a request names."""
+SELF_SERVICE: Final = (
+    "moorage:trees:show",
+    "moorage:candidates:list",
+    "moorage:claims:list",
+    "moorage:claims:show",
+    "moorage:claims:create",
+    "moorage:claims:delete",
+    "moorage:claims:show_history",
+    "moorage:explanations:create",
+    "moorage:explanations:show",
+    CHANGES,
+)
+"""Rules that members of the project satisfy where projects help themselves."""
+
+OF_A_PROJECT: Final = (TOTAL_USAGES, *SELF_SERVICE)
+"""Rules that are asked for a project: that which a request names, or that which owns what it is about."""
 
 CHECKS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(OF_A_PROJECT, f"rule:{ADMIN_OR_PROJECT_READER_OR_SERVICE}"),
+    **dict.fromkeys((TOTAL_USAGES, CHANGES), f"rule:{ADMIN_OR_PROJECT_READER_OR_SERVICE}"),
     RESHAPE: f"rule:{SERVICE}",
 }
 """What a rule demands by default, where it is not ``ADMIN_OR_SERVICE``."""
@@ -142,12 +166,16 @@ _REASON: Final = (
 _SINCE: Final = "W"
 
 
-def default_check(rule: str) -> str:
-    """What a rule of ``ALL_DESCRIPTIONS`` demands by default, in the language of oslo.policy."""
-    return CHECKS.get(rule, f"rule:{ADMIN_OR_SERVICE}")
+def default_check(rule: str, *, self_service: bool = False) -> str:
+    """What a rule of ``ALL_DESCRIPTIONS`` demands by default, in the language of oslo.policy.
+
+    ``self_service``: where projects help themselves.
+    """
+    check = CHECKS.get(rule, f"rule:{ADMIN_OR_SERVICE}")
+    return f"{check} or rule:{PROJECT_MEMBER}" if self_service and rule in SELF_SERVICE else check
 
 
-def defaults(*, scoped: bool = True) -> list[policy.RuleDefault]:
+def defaults(*, scoped: bool = True, self_service: bool = False) -> list[policy.RuleDefault]:
     """All rules as oslo.policy registers them; not ``scoped``: for tokens of any scope."""
     scopes = list(SCOPES) if scoped else None
     formerly = policy.DeprecatedRule(
@@ -168,7 +196,12 @@ def defaults(*, scoped: bool = True) -> list[policy.RuleDefault]:
         for base in BASE_RULES
     ]
     asked = [
-        policy.RuleDefault(name, default_check(name), description=description, scope_types=scopes)
+        policy.RuleDefault(
+            name,
+            default_check(name, self_service=self_service),
+            description=description,
+            scope_types=scopes,
+        )
         for name, description in ALL_DESCRIPTIONS.items()
     ]
     return [*bases, *asked]

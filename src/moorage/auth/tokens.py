@@ -19,8 +19,13 @@ from moorage.auth.identity import Identity, UnauthorisedError
 from moorage.auth.permissions import TOKEN_ROLES
 from moorage.model.tokens import TokenRecord
 
-ROLES: Final = ("admin", "service", "reader")
+MEMBER: Final = "member"
+
+ROLES: Final = ("admin", "service", "reader", MEMBER)
 """Roles that a token can have."""
+
+OF_A_PROJECT: Final = ("reader", MEMBER)
+"""Roles that mean nothing without a project."""
 
 ID_BYTES: Final = 8
 SECRET_BYTES: Final = 32

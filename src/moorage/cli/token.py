@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from moorage.auth.tokens import ROLES, id_of, issue
+from moorage.auth.tokens import MEMBER, OF_A_PROJECT, ROLES, id_of, issue
 from moorage.cli.database import database_of, database_options
 from moorage.cli.shared import output
 from moorage.cli.shared.console import stderr
@@ -25,6 +25,7 @@ from moorage.service.tokens import Tokens
 from moorage.wiring import access
 from moorage.wiring.options import API_GROUP, TOKEN, is_set
 from moorage.wiring.parts import opened_store
+from moorage.wiring.policy import helps_itself
 from moorage.wiring.settings import Resolved
 
 SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -74,7 +75,10 @@ def token() -> None:
 @token.command(short_help="Create a token; it is shown once.")
 @click.option("--role", type=click.Choice(ROLES), required=True, help="Role of the token.")
 @click.option(
-    "--project", callback=words, metavar="PROJECT", help="Id of the token's project; a reader needs one."
+    "--project",
+    callback=words,
+    metavar="PROJECT",
+    help="Id of the token's project; a reader and a member need one.",
 )
 @click.option(
     "--name", callback=words, metavar="NAME", help="Name of the token's user, also in the change log."
@@ -91,10 +95,11 @@ def create(role: str, project: str | None, name: str | None, expires: int | None
     """Create a token.
 
     The token goes to stdout and is shown only this once: the database keeps only its digest. admin and
-    service have the rights of these roles; a reader may see the usages of its project.
+    service have the rights of these roles; a reader may see the usages of its project. With self_service in
+    [moorage], a member may also search, and claim for its project.
     """
-    if role == "reader" and project is None:
-        raise click.UsageError("A reader needs a project: name it with --project.")
+    if role in OF_A_PROJECT and project is None:
+        raise click.UsageError(f"A {role} needs a project: name it with --project.")
     with _opened(database, creates=True) as (tokens, resolved):
         text, record = issue(role, int(time.time()), name=name, project_id=project, expires_at=expires)
         tokens.add(record)
@@ -107,6 +112,12 @@ def create(role: str, project: str | None, name: str | None, expires: int | None
         f"Token {record.id} for {record.name}, role {role}{ends}. It is not shown again.", markup=False
     )
     conf = resolved.settings.conf
+    if role == MEMBER and not helps_itself(conf):
+        console.print(
+            "Without self_service in [moorage] a member may do no more than a reader. In the configuration "
+            "of this command it is off.",
+            markup=False,
+        )
     if access.strategy(conf) != TOKEN:
         here = access.strategy(conf) if is_set(conf, API_GROUP, "auth_strategy") else "not set"
         console.print(

@@ -199,7 +199,8 @@ class Claim:
 
     ``allocations`` maps provider uuid to class to amount. ``generation`` is the consumer's:
     None for "new", KEEP where the client cannot say. ``consumer_type`` KEEP leaves it alone.
-    ``origin`` is kept with what a native claim holds.
+    ``origin`` is kept with what a native claim holds. ``only_own``: what another project holds is out of
+    reach, as if it were not there.
     """
 
     consumer: str
@@ -209,6 +210,7 @@ class Claim:
     generation: int | Keep | None = None
     consumer_type: str | Keep | None = KEEP
     origin: ClaimOrigin | None = None
+    only_own: bool = False
 
 
 @valueclass(frozen=True, slots=True)
@@ -276,11 +278,13 @@ class Released:
 class ReleaseClaims(Command[Released]):
     """Take away all that several consumers hold, whatever their generations. Result: ``Released``.
 
-    Unless ``absent_too``, a consumer that holds nothing refuses the command.
+    Unless ``absent_too``, a consumer that holds nothing refuses the command. With ``project_id``, a consumer
+    of another project counts as one that holds nothing.
     """
 
     consumers: tuple[str, ...]
     absent_too: bool = True
+    project_id: str | None = None
 
 
 @valueclass(frozen=True, slots=True)

@@ -239,6 +239,14 @@ class CannotHealError(ConflictError):
 
 
 @dataclass(eq=False)
+class ConsumerTakenError(ConflictError):
+    """A consumer that the client takes for new holds something for a project that the client may not see."""
+
+    consumer: str
+    template = "The consumer {consumer} cannot be used. Choose another UUID, or leave that to the service."
+
+
+@dataclass(eq=False)
 class ProviderExistsError(ConflictError):
     """``uuid`` and ``name`` are set if they are already in use."""
 

@@ -28,6 +28,7 @@ from moorage.model.errors import (
     CapacityExceededError,
     ChoiceGoneError,
     ConsumerGenerationError,
+    ConsumerTakenError,
     EntriesRefusedError,
     EqualNameError,
     MoorageError,
@@ -162,10 +163,12 @@ def decide_place(_state: State, command: PlaceClaims) -> Changes[Granted]:
 def check_claims(state: State, claims: Iterable[Claim]) -> None:
     """Consumers first, then providers: the order in which the wire reports faults.
 
-    Raises ConsumerGenerationError, EqualNameError, AllocationProviderNotFoundError.
+    Raises ConsumerGenerationError, ConsumerTakenError, EqualNameError, AllocationProviderNotFoundError.
     """
     claims = tuple(claims)
     for claim in claims:
+        if claim.only_own:
+            _check_own(state, claim)
         if claim.generation is not KEEP:
             actual = _generation(state, claim.consumer)
             if claim.generation != actual:
@@ -179,6 +182,18 @@ def check_claims(state: State, claims: Iterable[Claim]) -> None:
         for provider in claim.allocations:
             if state.providers[provider] is None:
                 raise AllocationProviderNotFoundError(provider)
+
+
+def _check_own(state: State, claim: Claim) -> None:
+    """Raises an error that says nothing of what another project holds: not its generation and, to a client
+    that names one, not that it is there.
+    """
+    row = state.consumers[claim.consumer]
+    if row is None or row.project_id == claim.project_id or not state.held[claim.consumer]:
+        return
+    if isinstance(claim.generation, int):
+        raise ConsumerGenerationError(claim.consumer, None, claim.generation)
+    raise ConsumerTakenError(claim.consumer)
 
 
 def _generation(state: State, consumer: str) -> int | None:
@@ -292,11 +307,20 @@ def decide_release(state: State, command: ReleaseClaims) -> Changes[Released]:
     Raises AllocationsNotFoundError.
     """
     named = tuple(dict.fromkeys(command.consumers))
-    holding = tuple([consumer for consumer in named if state.held[consumer]])
-    absent = tuple([consumer for consumer in named if not state.held[consumer]])
+    holding = tuple([consumer for consumer in named if _is_in_reach(state, consumer, command.project_id)])
+    holds = frozenset(holding)
+    absent = tuple([consumer for consumer in named if consumer not in holds])
     if absent and not command.absent_too:
         raise AllocationsNotFoundError(absent[0])
     return _released(state, holding, Released(holding, absent))
+
+
+def _is_in_reach(state: State, consumer: str, project_id: str | None) -> bool:
+    """Whether a consumer holds something, for the project if one is named."""
+    if not state.held[consumer]:
+        return False
+    row = state.consumers[consumer]
+    return project_id is None or (row is not None and row.project_id == project_id)
 
 
 def _released(state: State, consumers: Collection[str], result: ResultT) -> Changes[ResultT]:

@@ -307,9 +307,9 @@ class Service:
             self._explaining.release()
         return _explained(revision, explanation, names), best_ones
 
-    def generations(self, consumers: Collection[str]) -> dict[str, int]:
-        """Generations of the consumers that hold something."""
-        return self._store.generations(consumers)
+    def generations(self, consumers: Collection[str], project_id: str | None = None) -> dict[str, int]:
+        """Generations of the consumers that hold something, for the project if one is named."""
+        return self._store.generations(consumers, project_id)
 
     def provider(self, uuid: str) -> Provider:
         """Raises ProviderNotFoundError."""
@@ -477,9 +477,11 @@ class Service:
         """Records of the journal from now on: see ``Watch.follow``."""
         return self._watch.follow(wanted, epoch)
 
-    def history_of_consumer(self, consumer: str, before: int | None, limit: int) -> HistoryPage:
+    def history_of_consumer(
+        self, consumer: str, before: int | None, limit: int, project_id: str | None = None
+    ) -> HistoryPage:
         """See ``Watch``."""
-        return self._watch.history_of_consumer(consumer, before, limit)
+        return self._watch.history_of_consumer(consumer, before, limit, project_id)
 
     def history_of_provider(self, uuid: str, tree: str | None, before: int | None, limit: int) -> HistoryPage:
         """See ``Watch``."""
@@ -491,10 +493,7 @@ class Service:
             self._unmet.settle(writes=True)
 
     def unmet(self, request_id: str, project_id: str | None = None) -> UnmetFound | None:
-        """The newest kept search of a request, by the service's id or by the client's.
-
-        Of the clients of one project only, if ``project_id`` names it.
-        """
+        """The newest kept search of a request, by either id; with ``project_id`` of its clients only."""
         return self._unmet_table.find(request_id, project_id)
 
     def unmet_groups(self, since: int, most: int) -> list[UnmetGroup]:

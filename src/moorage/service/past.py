@@ -31,6 +31,10 @@ class PastReader:
         """All providers of the tree that a provider was in, by uuid; None if it was not there."""
         return self._store.read(lambda connection: past.tree(connection, at, epoch, uuid, tree))
 
+    def own_tree(self, uuid: str, project_id: str) -> tuple[int, ProviderPage | None]:
+        """As ``tree``, as it is now; None also if the project holds nothing of the tree."""
+        return self._store.read(lambda connection: past.own_tree(connection, uuid, project_id))
+
     def claim(self, consumer: str, at: int, epoch: str | None) -> tuple[int, ListedClaim | None]:
         """What a consumer held; None if nothing."""
         return self._store.read(lambda connection: past.claim(connection, at, epoch, consumer))

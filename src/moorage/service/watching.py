@@ -231,9 +231,15 @@ class Watch:
         if self._observer is not None:
             self._observer.watchers_changed(-1)
 
-    def history_of_consumer(self, consumer: str, before: int | None, limit: int) -> HistoryPage:
-        """The newest records about a consumer, of those before a revision. Raises UnavailableError."""
-        return self._history(consumer, ChangeSelection(0, limit, consumer=consumer), before)
+    def history_of_consumer(
+        self, consumer: str, before: int | None, limit: int, project_id: str | None = None
+    ) -> HistoryPage:
+        """The newest records about a consumer, of those before a revision. Raises UnavailableError.
+
+        With ``project_id``: those that are also about this project.
+        """
+        wanted = ChangeSelection(0, limit, consumer=consumer, project_id=project_id)
+        return self._history(consumer, wanted, before)
 
     def history_of_provider(self, uuid: str, tree: str | None, before: int | None, limit: int) -> HistoryPage:
         """As ``history_of_consumer``, of a provider in the tree with this root; None: in its present tree."""

@@ -73,13 +73,36 @@ def claim_of(connection: sa.Connection, consumer: str) -> ListedClaim | None:
     return replace(found[0], origin=origin_of(connection, consumer)) if found else None
 
 
-def generations_of(connection: sa.Connection, wanted: Collection[str]) -> dict[str, int]:
-    """Generations of the consumers that hold something."""
+def generations_of(
+    connection: sa.Connection, wanted: Collection[str], project_id: str | None = None
+) -> dict[str, int]:
+    """Generations of the consumers that hold something, for the project if one is named."""
     found: dict[str, int] = {}
     for batch in batches(wanted):
         query = sa.select(consumers.c.uuid, consumers.c.generation).where(_holds, consumers.c.uuid.in_(batch))
+        if project_id is not None:
+            query = query.where(_is_of(project_id))
         found |= {row.uuid: row.generation for row in connection.execute(query)}
     return found
+
+
+def has_of_any(connection: sa.Connection, project_id: str, providers: Collection[str]) -> bool:
+    """Whether consumers of a project hold something of any of these providers."""
+    for batch in batches(providers):
+        ids = sa.select(resource_providers.c.id).where(resource_providers.c.uuid.in_(batch))
+        query = (
+            sa.select(sa.literal(1))
+            .join_from(allocations, consumers, allocations.c.consumer_id == consumers.c.uuid)
+            .where(allocations.c.resource_provider_id.in_(ids), _is_of(project_id))
+        )
+        if connection.execute(query.limit(1)).first() is not None:
+            return True
+    return False
+
+
+def _is_of(project_id: str) -> sa.ColumnElement[bool]:
+    project = sa.select(projects.c.id).where(projects.c.external_id == project_id)
+    return consumers.c.project_id.in_(project)
 
 
 def _listed(connection: sa.Connection, shown: Sequence[Any]) -> list[ListedClaim]:

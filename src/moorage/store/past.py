@@ -32,7 +32,7 @@ from moorage.rules.undo import (
 from moorage.store.changes import journal as kept
 from moorage.store.changes.news import CLAIM_KINDS
 from moorage.store.nouns.providers import generation
-from moorage.store.pages import claim_of
+from moorage.store.pages import claim_of, has_of_any
 from moorage.store.sql.statements import batches
 from moorage.store.tables import resource_providers, revisions
 from moorage.store.trees import records_of
@@ -127,6 +127,14 @@ def tree(
         has_more=False,
         generations={listed.uuid: number for number, listed in shown},
     )
+
+
+def own_tree(connection: sa.Connection, uuid: str, project_id: str) -> tuple[int, ProviderPage | None]:
+    """As ``tree``, as it is now; None also if consumers of the project hold nothing of the tree."""
+    revision, page = tree(connection, None, None, uuid, None)
+    if page is not None and not has_of_any(connection, project_id, [each.uuid for each in page.providers]):
+        page = None
+    return revision, page
 
 
 def _members(connection: sa.Connection, when: _Moment, top: str) -> dict[str, tuple[int, ListedProvider]]:

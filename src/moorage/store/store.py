@@ -419,9 +419,9 @@ class Store:
             lambda connection: (changelog.current(connection), pages.claim_of(connection, consumer))
         )
 
-    def generations(self, consumers: Collection[str]) -> dict[str, int]:
-        """Generations of the consumers that hold something."""
-        return self.read(lambda connection: pages.generations_of(connection, consumers))
+    def generations(self, consumers: Collection[str], project_id: str | None = None) -> dict[str, int]:
+        """Generations of the consumers that hold something, for the project if one is named."""
+        return self.read(lambda connection: pages.generations_of(connection, consumers, project_id))
 
     def refresh(self, revision: int) -> Refresh | None:
         """What a reader that knows ``revision`` needs to be up to date.

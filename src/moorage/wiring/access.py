@@ -9,12 +9,12 @@ from oslo_config import cfg
 
 from moorage.auth.identity import Authenticator
 from moorage.auth.noauth import NoAuth, OwnHosts
-from moorage.auth.policy import OsloPolicy
 from moorage.auth.tokens import TokenAuth
 from moorage.service.tokens import Tokens
 from moorage.store.store import Store
 from moorage.wiring import options
 from moorage.wiring.options import API_GROUP, MOORAGE_GROUP, value_of
+from moorage.wiring.policy import policy_of
 
 
 def strategy(conf: cfg.ConfigOpts) -> str:
@@ -25,7 +25,7 @@ def strategy(conf: cfg.ConfigOpts) -> str:
 
 def check_policy(conf: cfg.ConfigOpts, _environment: Mapping[str, str]) -> None:
     """Raises ConfigurationError if the policy cannot be read."""
-    OsloPolicy(conf)
+    policy_of(conf)
 
 
 def check_keystone(conf: cfg.ConfigOpts, environment: Mapping[str, str]) -> None:

@@ -12,7 +12,6 @@ from moorage.api.native import application as native_application
 from moorage.api.native import changes
 from moorage.api.native.problems import ROOT
 from moorage.api.placement.query import newest_request
-from moorage.auth.policy import OsloPolicy
 from moorage.model.journal import ChangePage, ChangeSelection
 from moorage.model.valueclass import valueclass
 from moorage.service.facade import Service
@@ -22,6 +21,7 @@ from moorage.store.store import Store
 from moorage.telemetry.health import nothing
 from moorage.telemetry.sources import Sources
 from moorage.wiring import access
+from moorage.wiring.policy import policy_of
 from moorage.wiring.settings import Settings
 from moorage.wiring.telemetry import Telemetry
 
@@ -61,7 +61,7 @@ def build_changes(settings: Settings) -> ChangesParts:
     Raises SchemaError, UnavailableError.
     """
     telemetry = Telemetry(settings.telemetry)
-    policy = OsloPolicy(settings.conf)
+    policy = policy_of(settings.conf)
     store = Store(settings.store)
     try:
         authenticator = access.build_authenticator(settings.conf, store)

@@ -217,6 +217,13 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         help="The page Search of the console offers to claim what it finds. The policy decides as for any "
         "client. With noauth2, each client that reaches the service may claim.",
     ),
+    cfg.BoolOpt(
+        "self_service",
+        default=False,
+        help="Members of a project (role member) may search over the native API, claim for their own "
+        "project, and see, change and release its claims, and nothing of other projects. It changes the "
+        "defaults of policy rules only: a policy file may say otherwise. All processes need the same value.",
+    ),
     *WRITE_OPTIONS,
     *WATCHER_OPTIONS,
     *LIMIT_OPTIONS,

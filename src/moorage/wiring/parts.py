@@ -21,7 +21,6 @@ from moorage.api.native.problems import ROOT
 from moorage.api.placement import application as placement_application
 from moorage.api.placement.query import newest_request
 from moorage.api.placement.settings import ApiSettings
-from moorage.auth.policy import OsloPolicy
 from moorage.model.errors import MissingFileError
 from moorage.service.facade import Service
 from moorage.store.store import Store
@@ -29,6 +28,7 @@ from moorage.store.waiting import explained
 from moorage.telemetry.sources import Sources
 from moorage.wiring import access, logs
 from moorage.wiring.options import DATABASE_GROUP, MOORAGE_GROUP, value_of
+from moorage.wiring.policy import policy_of
 from moorage.wiring.profiles import profiles_from
 from moorage.wiring.settings import Settings
 from moorage.wiring.telemetry import (
@@ -157,7 +157,7 @@ def build_application(
     """
     keep_freed_memory()
     telemetry = Telemetry(settings.telemetry)
-    policy = OsloPolicy(settings.conf)
+    policy = policy_of(settings.conf)
     profiles = profiles_from(settings.profiles_file, settings.service.candidate_order)
     store = Store(settings.store)
     try:

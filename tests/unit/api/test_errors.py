@@ -55,7 +55,7 @@ UNFORESEEN = {
     model.MissingFileError,
     model.ConfigurationError,
     model.TokenNotFoundError,
-    # Only the native API claims several entries, chooses places and takes keys.
+    # Only the native API claims several entries, chooses places, takes keys and confines clients.
     model.EntriesRefusedError,
     model.NothingFitsError,
     model.HardToPlaceError,
@@ -65,6 +65,7 @@ UNFORESEEN = {
     model.FindingChangedError,
     model.FindingNotFoundError,
     model.KeyReusedError,
+    model.ConsumerTakenError,
     # Only the native API has a history.
     model.BusyError,
     model.CompactedError,

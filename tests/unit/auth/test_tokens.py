@@ -44,6 +44,7 @@ def refused(known: Known, token: str | None, now: float = NOW) -> bool:
         ("admin", {"admin", "member", "reader"}),
         ("service", {"service"}),
         ("reader", {"reader"}),
+        ("member", {"member", "reader"}),
         ("of a newer version", set()),
     ],
 )

@@ -63,6 +63,15 @@ def test_only_the_token_goes_to_stdout_and_what_else_is_to_be_known_to_stderr() 
     assert result.stdout.strip() not in result.stderr
 
 
+def test_a_member_is_told_of_self_service_where_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "Without self_service in [moorage] a member may do no more than a reader."
+    arguments = ("create", "--role", "member", "--project", "lab")
+    assert told in run(*arguments).stderr
+    monkeypatch.setenv("OS_PLACEMENT_MOORAGE__SELF_SERVICE", "true")
+    assert told not in run(*arguments).stderr
+    assert {shown["project_id"] for shown in listed()} == {"lab"}
+
+
 def test_another_strategy_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OS_PLACEMENT_API__AUTH_STRATEGY", "noauth2")
     assert "of this command it is noauth2." in run("create", "--role", "admin").stderr
@@ -106,8 +115,9 @@ def test_a_token_may_end_at_a_time(given: str, expires: str) -> None:
     ("arguments", "told"),
     [
         ([], "Missing option '--role'"),
-        (["--role", "member"], "'member' is not one of 'admin', 'service', 'reader'"),
-        (["--role", "reader"], "name it with --project"),
+        (["--role", "owner"], "'owner' is not one of 'admin', 'service', 'reader', 'member'"),
+        (["--role", "reader"], "A reader needs a project: name it with --project"),
+        (["--role", "member"], "A member needs a project: name it with --project"),
         (["--role", "admin", "--expires", "soon"], "neither a length of time"),
         (["--role", "admin", "--expires", "0d"], "neither a length of time"),
         (["--role", "admin", "--expires", "9999999w"], "neither a length of time"),

@@ -24,6 +24,7 @@ from moorage.model.errors import (
     CapacityExceededError,
     ChoiceGoneError,
     ConsumerGenerationError,
+    ConsumerTakenError,
     EntriesRefusedError,
     NoInventoryError,
     NothingFitsError,
@@ -467,3 +468,48 @@ def test_what_a_consumer_held_is_passed_on(memory: Memory) -> None:
     refused = refusal(memory, GrantClaims((back,), 1, passed_on=(claim("raft", {"south": {"VCPU": 4}}),)))
     assert isinstance(refused, EntriesRefusedError)
     assert memory.held["ship"] == {("south", "VCPU"): 4}
+
+
+def own(consumer: str, generation: int | None = None, amount: int = 1) -> Claim:
+    return replace(claim(consumer, {"north": {"VCPU": amount}}, generation), only_own=True)
+
+
+def another(memory: Memory, consumer: str) -> None:
+    memory.execute(
+        ReplaceAllocations((replace(claim(consumer, {"north": {"VCPU": 2}}), project_id="theirs"),))
+    )
+
+
+def test_a_client_of_one_project_cannot_take_or_move_those_of_others(memory: Memory) -> None:
+    another(memory, "ship")
+    taken = refusal(memory, ReplaceAllocations((own("ship"),)))
+    assert isinstance(taken, ConsumerTakenError)
+    assert "2" not in str(taken)
+    hidden = refusal(memory, ReplaceAllocations((own("ship", 1),)))
+    absent = refusal(memory, ReplaceAllocations((own("wreck", 1),)))
+    assert isinstance(hidden, ConsumerGenerationError)
+    assert str(hidden) == str(absent)
+    assert memory.used("north") == {"VCPU": 2}
+
+
+def test_a_client_of_one_project_moves_and_resizes_these(memory: Memory) -> None:
+    memory.execute(ReplaceAllocations((own("ship"), own("boat"))))
+    memory.execute(ReplaceAllocations((own("ship", 1, 3),)))
+    assert isinstance(refusal(memory, ReplaceAllocations((own("boat"),))), ConsumerGenerationError)
+    memory.execute(DeleteAllocations("boat"))
+    another(memory, "boat")
+    memory.execute(DeleteAllocations("boat"))
+    memory.execute(ReplaceAllocations((own("boat"),)))
+    assert memory.used("north") == {"VCPU": 4}
+
+
+def test_consumers_of_other_projects_count_as_absent_where_one_releases_those_of_a_project(
+    memory: Memory,
+) -> None:
+    memory.execute(one("boat", {"north": {"VCPU": 3}}))
+    another(memory, "ship")
+    released = memory.execute(ReleaseClaims(("ship", "boat", "wreck"), project_id="project"))
+    assert released == Released(("boat",), ("ship", "wreck"))
+    command = ReleaseClaims(("ship",), absent_too=False, project_id="project")
+    assert isinstance(refusal(memory, command), AllocationsNotFoundError)
+    assert memory.used("north") == {"VCPU": 2}

@@ -31,7 +31,7 @@ from moorage.api.native.endpoints import by_path
 from moorage.api.native.openapi import EVERYTHING
 from moorage.api.native.problems import PAGES, PROBLEM_TYPE, REVISION
 from moorage.auth.identity import Authenticator, Identity
-from moorage.auth.policy import ForbiddenError, Policy, Target
+from moorage.auth.policy import ANYTHING, ForbiddenError, Policy, Target
 from moorage.model.errors import MoorageError
 from moorage.model.values import Requester
 from moorage.service.facade import Service
@@ -86,8 +86,9 @@ class NativeDesk:
             intake.check_media_type(request.content_type)
         context = request.context
         identity: Identity = context.identity
+        own_project = None
         if endpoint.projects is None:
-            self._authorise(identity, endpoint)
+            own_project = self._reach(identity, endpoint)
         call = NativeCall(
             service=self._service,
             limits=self._limits,
@@ -107,6 +108,7 @@ class NativeDesk:
             query=parameters.read(endpoint.parameters, request.query_string),
             name=endpoint.name,
             last_event_id=request.get_header("last-event-id"),
+            own_project=own_project,
         )
         key = request.get_header(writes.KEY_HEADER) if endpoint.writes else None
         if key is not None:
@@ -119,14 +121,28 @@ class NativeDesk:
         if endpoint.projects is not None:
             for project_id in endpoint.projects(call):
                 self._authorise(identity, endpoint, Target(project_id))
+            call.own_project = self._reach(identity, endpoint)
         return endpoint.handler(call)
 
-    def _may(self, identity: Identity, rule: str) -> bool:
+    def _may(self, identity: Identity, rule: str, target: Target | None = None) -> bool:
         try:
-            self._policy.authorise(identity, rule)
+            self._policy.authorise(identity, rule, target)
         except ForbiddenError:
             return False
         return True
+
+    def _reach(self, identity: Identity, endpoint: Endpoint) -> str | None:
+        """The project that a client is confined to; None for none. Raises WireError (403)."""
+        rule = endpoint.rule
+        if rule is not None and endpoint.owned:
+            if self._may(identity, rule, ANYTHING):
+                return None
+            if endpoint.projects is None:
+                self._authorise(identity, endpoint)
+            return identity.project_id or ""
+        if endpoint.projects is None:
+            self._authorise(identity, endpoint)
+        return None
 
     def _authorise(self, identity: Identity, endpoint: Endpoint, target: Target | None = None) -> None:
         if endpoint.rule is None:

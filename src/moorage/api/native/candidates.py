@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Schema, Validator
+from moorage.api.http.wire_error import WireError
 from moorage.api.native import ask, orders
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.problems import REVISION, TOO_HARD, UNKNOWN_NAME, VERSION
@@ -54,8 +55,11 @@ def list_(call: NativeCall) -> Answer:
     """List the best candidates."""
     asked: Mapping[str, Any] = call.body
     decoded = ask.decode(asked["ask"], call.read_query, call.limits)
-    order = orders.chosen(call, asked.get(orders.ORDER))
     per_tree, summaries = asked.get("per_tree", BEST), asked.get("summaries", False)
+    is_confined = call.own_project is not None
+    if is_confined and (summaries or any(group.in_tree for group in decoded.request.groups)):
+        raise WireError(403, _CONFINED)
+    order = orders.chosen(call, asked.get(orders.ORDER))
     revision, found = call.service.ranking(
         decoded.request,
         order.order,
@@ -68,8 +72,8 @@ def list_(call: NativeCall) -> Answer:
         "exact": found.exact,
         "feasible_trees": found.feasible_trees,
         "per_tree": per_tree,
-        "order": orders.shown(order, found),
-        "candidates": list(map(ranked_shown, found.candidates)),
+        "order": orders.named(order) if is_confined else orders.shown(order, found),
+        "candidates": list(map(_place_shown if is_confined else ranked_shown, found.candidates)),
         "notes": list(decoded.notes),
     }
     if summaries:
@@ -77,12 +81,25 @@ def list_(call: NativeCall) -> Answer:
     return at_revision(revision, body)
 
 
-def ranked_shown(ranked: Ranked) -> dict[str, object]:
-    """A candidate with its score."""
+_CONFINED: Final = (
+    "A client that is confined to its project may not ask for summaries, and in_tree may name no tree: both "
+    "say how much of a tree others use."
+)
+
+
+def _place_shown(ranked: Ranked) -> dict[str, object]:
+    """A candidate without what depends on how full its tree is."""
     return {
         "allocations": ranked.candidate.allocations,
         "mappings": ranked.candidate.mappings,
         "root": ranked.root,
+    }
+
+
+def ranked_shown(ranked: Ranked) -> dict[str, object]:
+    """A candidate with its score."""
+    return {
+        **_place_shown(ranked),
         "score": ranked.score,
         "parts": ranked.parts,
         "tie": ranked.tie,
@@ -116,8 +133,11 @@ ENDPOINTS: Final = (
             "serve the request. `exact` is false if a better candidate may have been left out. `order` is "
             "the order that was used, with the drawn seed and with what was compared. Sent again, it gives "
             "the same list at the same revision. Without the rule `moorage:order:inline`, `order` may have "
-            "`profile` and `seed` only."
+            "`profile` and `seed` only. A client that is confined to its project gets the candidates in "
+            "their order, without what says how full trees are: no scores and no summaries, and `in_tree` "
+            "may name no tree."
         ),
+        owned=True,
         body=Validator(BODY, BODY_FORMATS),
         counts=ask.counts_within("ask"),
         answer=record(

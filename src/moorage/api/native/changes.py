@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -171,12 +172,30 @@ def of_consumer(call: NativeCall) -> Answer:
     """List what changed of a consumer."""
     _check_kept(call)
     query = call.query
-    return _history(
-        call,
-        call.service.history_of_consumer(
-            call.path["consumer"], query.get("before"), query.get("limit", USUAL_HISTORY)
-        ),
-    )
+    limit, before = query.get("limit", USUAL_HISTORY), query.get("before")
+    if call.own_project is None:
+        return _history(call, call.service.history_of_consumer(call.path["consumer"], before, limit))
+    return _history(call, _own_history(call, before, limit))
+
+
+def _own_history(call: NativeCall, before: int | None, limit: int) -> HistoryPage:
+    """What changed of a consumer while the client's project held something as it.
+
+    Where the page ends does not depend on records of others.
+    """
+    found: list[KeptChange] = []
+    while True:
+        # One more tells whether there is a further page.
+        page = call.service.history_of_consumer(
+            call.path["consumer"], before, limit + 1 - len(found), call.own_project
+        )
+        found += page.changes
+        before = page.next_before
+        if len(found) > limit:
+            found = found[:limit]
+            return replace(page, changes=tuple(found), next_before=found[-1].revision)
+        if before is None:
+            return replace(page, changes=tuple(found))
 
 
 def of_provider(call: NativeCall) -> Answer:
@@ -198,7 +217,9 @@ def _history(call: NativeCall, page: HistoryPage) -> Answer:
         {
             "begins": page.begins,
             "next_before": page.next_before,
-            "changes": [orjson.Fragment(shown(change, None, short=short)) for change in page.changes],
+            "changes": [
+                orjson.Fragment(shown(change, call.own_project, short=short)) for change in page.changes
+            ],
         },
     )
 
@@ -290,8 +311,12 @@ ENDPOINTS: Final = (
         f"{VERSION}/claims/{{consumer}}/history",
         of_consumer,
         summary="List what changed of a consumer, the newest first",
-        rule="moorage:history:show",
-        about=_ABOUT,
+        rule="moorage:claims:show_history",
+        about=(
+            f"{_ABOUT} A client that is confined to its project sees what changed while that held something, "
+            "and no providers."
+        ),
+        owned=True,
         parameters=_PAGE,
         answer=_HISTORY,
         problems=(NOT_FOUND,),

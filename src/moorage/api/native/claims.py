@@ -28,7 +28,7 @@ def list_(call: NativeCall) -> Answer:
     wanted = ClaimSelection(
         limit=call.query.get(pages.LIMIT.name, pages.USUAL),
         after=call.query.get(pages.AFTER.name, ""),
-        project_id=call.query.get("project_id"),
+        project_id=call.query.get("project_id", call.own_project),
         provider=call.query.get("provider"),
         consumer_type=call.query.get("type"),
     )
@@ -45,9 +45,9 @@ def show(call: NativeCall) -> Answer:
         revision, claim = call.service.claim(consumer)
     else:
         revision, claim = call.service.past.claim(consumer, at, epoch)
-        if claim is None:
+        if claim is None or not call.reaches(claim.project_id):
             return at_revision(revision, {**_NOTHING, "consumer": consumer})
-    if claim is None:
+    if claim is None or not call.reaches(claim.project_id):
         raise problems.refusal(NOT_FOUND, str(AllocationsNotFoundError(consumer)), revision=revision)
     return at_revision(revision, {**_shown(claim), **_origin(claim.origin or ClaimOrigin())})
 
@@ -56,7 +56,10 @@ def release(call: NativeCall) -> Answer:
     """Release one claim."""
     consumer = call.path["consumer"]
     return writes.carried_out(
-        call, ReleaseClaims((consumer,), absent_too=False), lambda _: {"consumer": consumer}, _left_nothing
+        call,
+        ReleaseClaims((consumer,), absent_too=False, project_id=call.own_project),
+        lambda _: {"consumer": consumer},
+        _left_nothing,
     )
 
 
@@ -64,7 +67,7 @@ def release_many(call: NativeCall) -> Answer:
     """Release several claims at once."""
     return writes.carried_out(
         call,
-        ReleaseClaims(tuple(call.body["consumers"])),
+        ReleaseClaims(tuple(call.body["consumers"]), project_id=call.own_project),
         lambda done: {"released": list(done.released), "absent": list(done.absent)},
         _left_nothing,
     )
@@ -142,8 +145,11 @@ ENDPOINTS: Final = (
         rule="moorage:claims:list",
         about=(
             "All given parameters must hold. `resources` adds up what the consumer holds of all `providers`. "
-            "`since` is when the consumer was made, null if that is not known."
+            "`since` is when the consumer was made, null if that is not known. A client that is confined to "
+            "its project sees the claims of that project."
         ),
+        projects=lambda call: (call.query.get("project_id", call.identity.project_id),),
+        owned=True,
         parameters=(
             Parameter("project_id", "Claims of this project.", _TEXT),
             Parameter("provider", "Claims that hold something of the provider with this UUID.", pages.UUID),
@@ -171,9 +177,10 @@ ENDPOINTS: Final = (
             "As one item of the list, with what a claim over this API asked for, and its `labels`. Both stay "
             "until the consumer is moved or holds nothing, also if a client of Placement changes what it "
             "holds. A consumer that holds nothing is not found; with `at` it is shown with null in place of "
-            "its owner. An ask and `labels` that were replaced since `at` are not known. "
-            f"{past.ABOUT}"
+            "its owner. An ask and `labels` that were replaced since `at` are not known. For a client that "
+            f"is confined to its project, consumers of other projects hold nothing. {past.ABOUT}"
         ),
+        owned=True,
         parameters=past.PARAMETERS,
         answer={
             "allOf": [
@@ -198,7 +205,11 @@ ENDPOINTS: Final = (
         release,
         summary="Release what a consumer holds",
         rule="moorage:claims:delete",
-        about="Takes away all that the consumer holds, whatever its generation, and the consumer with it.",
+        about=(
+            "Takes away all that the consumer holds, whatever its generation, and the consumer with it. For "
+            "a client that is confined to its project, consumers of other projects hold nothing."
+        ),
+        owned=True,
         writes=True,
         answer=written({REVISION: INTEGER, "consumer": TEXT}),
         problems=(NOT_FOUND, KEY_REUSED, OUTCOME_UNKNOWN),
@@ -210,7 +221,11 @@ ENDPOINTS: Final = (
         release_many,
         summary="Release what several consumers hold, in one commit",
         rule="moorage:claims:delete",
-        about="Consumers that hold nothing are named in `absent`; they are no reason to refuse the request.",
+        about=(
+            "Consumers that hold nothing are named in `absent`; they are no reason to refuse the request. "
+            "For a client that is confined to its project, consumers of other projects hold nothing."
+        ),
+        owned=True,
         body=Validator(RELEASES, BODY_FORMATS),
         counts=((intake.ALLOCATIONS, intake.part_size("consumers")),),
         writes=True,

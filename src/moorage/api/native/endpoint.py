@@ -34,8 +34,8 @@ class NativeCall:
     ``may`` says whether the policy allows what a further rule names. ``prefix`` is the path that the service
     is mounted under ("" at the root of a host). ``query`` has a value for each parameter that is there.
     ``body`` is the decoded JSON, valid by its schema. ``accept`` and ``last_event_id`` are headers of these
-    names. ``key`` is the
-    idempotency key, and ``name`` is the endpoint's.
+    names. ``key`` is the idempotency key, and ``name`` is the endpoint's. ``own_project``: the project that
+    the client is confined to, whose things alone are there for it; None for a client that may see all.
     """
 
     service: Service
@@ -52,6 +52,11 @@ class NativeCall:
     key: str | None = None
     body: Any = None
     last_event_id: str | None = None
+    own_project: str | None = None
+
+    def reaches(self, project_id: str) -> bool:
+        """Whether things of a project are there for the client."""
+        return self.own_project is None or self.own_project == project_id
 
 
 NativeHandler = Callable[[NativeCall], Answer]
@@ -68,7 +73,8 @@ class Endpoint:
     What it takes: ``parameters`` of the query string; ``body`` validates the JSON body, None if there is
     none; ``counts`` says how to count what a body names. Whatever it does not list is refused. ``writes``: it
     takes an idempotency key. ``projects``: the projects that the rule is asked for, of a request with its
-    body; None if it depends on none.
+    body; None if it depends on none. ``owned``: what it shows or changes belongs to projects. A client that
+    the rule is true for only because of its project is confined to that one.
 
     What it gives: ``status`` and ``answer`` are those of success; ``answer`` is a schema, None for a page.
     ``media_types`` are those of the answer. ``problems`` are those that it can raise beyond those of any
@@ -86,6 +92,7 @@ class Endpoint:
     body: Validator | None = None
     counts: BodyCounts = ()
     projects: Callable[[NativeCall], Iterable[str | None]] | None = None
+    owned: bool = False
     writes: bool = False
     status: int = 200
     answer: Schema | None = None

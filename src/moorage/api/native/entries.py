@@ -247,14 +247,21 @@ Holders = Mapping[str, ListedClaim]
 
 
 def holders(
-    wanted: Sequence[WantedClaim], read: Callable[[str], tuple[int, ListedClaim | None]]
+    wanted: Sequence[WantedClaim],
+    read: Callable[[str], tuple[int, ListedClaim | None]],
+    reaches: Callable[[str], bool],
 ) -> tuple[Holders, Stale | None]:
-    """What the consumers hold that entries move, and the first one that is not as its entry says."""
+    """What the consumers hold that entries move, and the first one that is not as its entry says.
+
+    Consumers of projects that the client does not reach hold nothing.
+    """
     found: dict[str, ListedClaim] = {}
     stale: Stale | None = None
     for each in wanted:
         if "consumer" in each.body:
             _, held = read(each.consumer)
+            if held is not None and not reaches(held.project_id):
+                held = None
             actual, given = None if held is None else held.generation, each.body["generation"]
             if held is not None:
                 found[each.consumer] = held
@@ -263,13 +270,21 @@ def holders(
     return found, stale
 
 
-def passed_on(wanted: WantedClaim, held: Holders) -> Claim | None:
-    """The claim of the consumer that takes over what a moved one held."""
+def passed_on(wanted: WantedClaim, held: Holders, *, only_own: bool) -> Claim | None:
+    """The claim of the consumer that takes over what a moved one held. ``only_own``: see ``Claim``."""
     kept_as = wanted.body.get("keep_old_as")
     if kept_as is None:
         return None
     old = held[wanted.consumer]
-    return Claim(canonical(kept_as), old.held, old.project_id, old.user_id, None, old.consumer_type)
+    return Claim(
+        canonical(kept_as),
+        old.held,
+        old.project_id,
+        old.user_id,
+        None,
+        old.consumer_type,
+        only_own=only_own,
+    )
 
 
 def freed(wanted: WantedClaim, held: Holders) -> Mapping[str, Mapping[str, int]] | None:
@@ -333,16 +348,27 @@ def origins(body: Mapping[str, Any], profiles: Mapping[int, str | None]) -> Orig
 
 
 def claims_of(
-    wanted: Sequence[WantedClaim], requester: Requester, held: Holders, origins: Origins
+    wanted: Sequence[WantedClaim], requester: Requester, held: Holders, origins: Origins, *, only_own: bool
 ) -> tuple[Claim, ...]:
-    """The claims of entries; without allocations where they ask. Raises WireError (400, 403)."""
+    """The claims of entries; without allocations where they ask. ``only_own``: see ``Claim``.
+
+    Raises WireError (400, 403).
+    """
     return tuple(
-        [_claim(each, requester, held.get(each.consumer), origins.get(each.entry)) for each in wanted]
+        [
+            _claim(each, requester, held.get(each.consumer), origins.get(each.entry), only_own=only_own)
+            for each in wanted
+        ]
     )
 
 
 def _claim(
-    wanted: WantedClaim, requester: Requester, moved: ListedClaim | None, origin: ClaimOrigin | None
+    wanted: WantedClaim,
+    requester: Requester,
+    moved: ListedClaim | None,
+    origin: ClaimOrigin | None,
+    *,
+    only_own: bool,
 ) -> Claim:
     entry = wanted.body
     if moved is not None and moved.origin is not None:
@@ -364,4 +390,5 @@ def _claim(
         entry.get("generation"),
         entry.get("consumer_type", usual_type),
         origin,
+        only_own,
     )

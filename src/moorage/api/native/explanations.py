@@ -40,7 +40,8 @@ BODY: Final[Schema] = {
             "type": "string",
             "minLength": 1,
             "maxLength": 255,
-            "description": "The project that asks. A policy may let its members ask.",
+            "description": "The project that asks, by default the requester's. A policy may let its members "
+            "ask.",
         },
         "at": {
             "type": "string",
@@ -117,7 +118,7 @@ ENDPOINTS: Final = (
         ),
         body=Validator(BODY, BODY_FORMATS),
         counts=ask.counts_within("ask"),
-        projects=lambda call: [call.body.get("project_id")],
+        projects=lambda call: [call.body.get("project_id", call.identity.project_id)],
         answer=reference("Explanation"),
         problems=(UNKNOWN_NAME, NOT_FOUND),
         examples=(

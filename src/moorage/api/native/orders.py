@@ -316,6 +316,14 @@ def _check(name: str, known: Collection[str], kind: str, *place: object) -> None
         )
 
 
+def named(chosen: ChosenOrder) -> dict[str, object]:
+    """The order that decided a ranking, by its name: it decides in the same way again."""
+    return {
+        **({} if chosen.profile is None else {"profile": chosen.profile}),
+        "seed": chosen.order.seed,
+    }
+
+
 def shown(chosen: ChosenOrder, found: Ranking) -> dict[str, object]:
     """The order that decided a ranking, with what was compared: it decides in the same way again."""
     order = chosen.order

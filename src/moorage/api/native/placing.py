@@ -44,7 +44,7 @@ def create(call: NativeCall) -> Answer:
     wanted = entries.wanted(call.body)
     asked = entries.asked(call.body, call.read_query, call.limits)
     least = entries.least_of(call.body, len(wanted))
-    held, stale = entries.holders(wanted, call.service.claim)
+    held, stale = entries.holders(wanted, call.service.claim, call.reaches)
     if stale is not None:
         # Refused where its key is looked up: the change may be this very request's.
         moved, error = stale
@@ -56,8 +56,9 @@ def create(call: NativeCall) -> Answer:
         if "order" in entry
     }
     origins = entries.origins(call.body, {number: each.profile for number, each in chosen_by.items()})
-    claims = entries.claims_of(wanted, call.requester, held, origins)
-    passed_on = tuple([entries.passed_on(each, held) for each in wanted]) if held else ()
+    only_own = call.own_project is not None
+    claims = entries.claims_of(wanted, call.requester, held, origins, only_own=only_own)
+    passed_on = tuple([entries.passed_on(each, held, only_own=only_own) for each in wanted]) if held else ()
     if not asked:
         teller = Teller(call, wanted, asked)
         return _carried_out(call, GrantClaims(claims, least, passed_on=passed_on), teller)
@@ -111,7 +112,7 @@ class Teller:
         claims, unplaced = [], []
         for each, became in zip(self._wanted, granted.entries, strict=True):
             if isinstance(became, GrantedEntry):
-                claims.append(_claim(each, became))
+                claims.append(_claim(each, became, scored=self._call.own_project is None))
             else:
                 unplaced.append(self._unplaced(each, became))
         body: dict[str, object] = {"claims": claims, "unplaced": unplaced}
@@ -227,7 +228,8 @@ class Teller:
         return problem, explanation_body.whole(found, with_names=call.may(SEE_NAMES))
 
 
-def _claim(wanted: WantedClaim, granted: GrantedEntry) -> dict[str, object]:
+def _claim(wanted: WantedClaim, granted: GrantedEntry, *, scored: bool) -> dict[str, object]:
+    """One claim of an answer. Not ``scored``: without what depends on how full its tree is."""
     shown: dict[str, object] = {
         **wanted.shown(),
         "consumer": granted.consumer,
@@ -238,7 +240,7 @@ def _claim(wanted: WantedClaim, granted: GrantedEntry) -> dict[str, object]:
     }
     if granted.choice is not None:
         shown["mappings"] = granted.choice.mappings
-        if granted.choice.score is not None:
+        if scored and granted.choice.score is not None:
             shown |= {
                 "score": granted.choice.score,
                 "parts": granted.choice.parts,
@@ -268,8 +270,10 @@ ENDPOINTS: Final = (
             "has all that were found not to fit. With `consumer` and `generation` an entry moves or resizes "
             "what a consumer holds. With `explain` `always` the first claim of an entry that asks says in "
             "`explanation` why it is where it is, with alternatives; a repeated answer leaves that out. The "
-            "policy is asked for the project of every entry."
+            "policy is asked for the project of every entry. A client that is confined to its project gets "
+            "no scores, and consumers of other projects can be neither moved nor taken."
         ),
+        owned=True,
         body=Validator(entries.SCHEMA, BODY_FORMATS),
         counts=entries.COUNTS,
         projects=lambda call: entries.owners(call.body, call.identity.project_id),

@@ -320,6 +320,7 @@ _OF_MODEL: Final[Mapping[type[model.MoorageError], ProblemType]] = {
     model.NoInventoryError: NEVER_FITS,
     model.UnitViolatedError: NEVER_FITS,
     model.ConsumerGenerationError: GENERATION_CONFLICT,
+    model.ConsumerTakenError: ALREADY_HOLDS,
     # Only a consumer that is taken for new can meet one that the database holds equal.
     model.EqualNameError: ALREADY_HOLDS,
     model.FindingChangedError: GENERATION_CONFLICT,

@@ -87,13 +87,23 @@ def show(call: NativeCall) -> Answer:
     return at_revision(revision, _shown(page, FIELDS)[0])
 
 
+OF_OWN_TREES: Final = ("inventories", "traits", "parent")
+"""Fields that do not depend on what other projects hold."""
+
+
 def show_tree(call: NativeCall) -> Answer:
     """Show the tree of a provider."""
-    uuid = call.path["uuid"]
-    revision, page = call.service.past.tree(uuid, *past.asked(call), call.query.get(_TREE.name))
+    uuid, own = call.path["uuid"], call.own_project
+    if own is not None and call.query:
+        raise WireError(403, "A client that is confined to its project sees trees as they are now.")
+    if own is None:
+        revision, page = call.service.past.tree(uuid, *past.asked(call), call.query.get(_TREE.name))
+    else:
+        revision, page = call.service.past.own_tree(uuid, own)
     if page is None:
         raise _not_there(uuid, revision)
-    return at_revision(revision, {"root": page.providers[0].root_uuid, "providers": _shown(page, FIELDS)})
+    shown = _shown(page, FIELDS if own is None else OF_OWN_TREES)
+    return at_revision(revision, {"root": page.providers[0].root_uuid, "providers": shown})
 
 
 def _not_there(uuid: str, revision: int) -> WireError:
@@ -172,8 +182,11 @@ ENDPOINTS: Final = (
         rule="moorage:trees:show",
         about=(
             "The tree that the provider with this UUID is in. Its providers have all `fields` of the list, "
-            f"and `root` names the one on top. {_ABOUT}"
+            "and `root` names the one on top. A client that is confined to its project sees the trees that "
+            "its project holds something of, as they are now: providers with their inventories and traits, "
+            f"without what is used. {_ABOUT}"
         ),
+        owned=True,
         parameters=(*past.PARAMETERS, _TREE),
         answer=record({REVISION: INTEGER, "root": TEXT, "providers": array(reference("Provider"))}),
         problems=past.PROBLEMS,

@@ -321,7 +321,8 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "score": {"type": "number"},
             "parts": mapping({"type": "number"}),
             "tie": AMOUNT,
-        }
+        },
+        optional=("score", "parts", "tie"),
     ),
     "ProviderSummary": record(
         {

@@ -35,7 +35,7 @@ _ID: Final = re.compile(r"[!-~]{1,64}")
 def show(call: NativeCall) -> Answer:
     """Show why a search of the past found nothing."""
     request_id = call.path["request_id"]
-    found = call.service.unmet(request_id) if _ID.fullmatch(request_id) else None
+    found = call.service.unmet(request_id, call.own_project) if _ID.fullmatch(request_id) else None
     if found is None:
         kept = call.service.unmet_kept
         detail = (
@@ -118,8 +118,9 @@ ENDPOINTS: Final = (
             "state that they were asked of. `request_id` is the id that the service gave the request, or the "
             "one that the client sent in `X-OpenStack-Request-Id`, as Nova does with its global request id. "
             "If several searches had it, the newest is shown, and `others` names the rest. `revision` is "
-            "that of the search."
+            "that of the search. A client that is confined to its project finds the searches of that project."
         ),
+        owned=True,
         answer={
             "allOf": [
                 reference("Explanation"),

@@ -126,7 +126,7 @@ def _decided(revision: int, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _state_now(call: NativeCall, left: Mapping[str, int]) -> str:
-    held = call.service.generations(left)
+    held = call.service.generations(left, call.own_project)
     if all(held.get(consumer, 0) == generation for consumer, generation in left.items()):
         return HELD if any(left.values()) else RELEASED
     return CHANGED if held else RELEASED

@@ -95,14 +95,26 @@ def provider_uuid(service: ServiceConnection, name: str) -> str:
 
 
 def provider_names(service: ServiceConnection, uuids: Iterable[str]) -> dict[str, str]:
-    """Names of some providers by UUID; a provider deleted meanwhile is shown by its UUID."""
+    """Names of some providers by UUID; one that was deleted or may not be seen is shown by its UUID."""
     found: dict[str, str] = {}
     for each in sorted(set(uuids)):
-        try:
-            found[each] = service.get(f"/resource_providers/{each}")["name"]
-        except RefusedError:
-            found[each] = each
+        if each not in found:
+            try:
+                found[each] = service.get(f"/resource_providers/{each}")["name"]
+            except RefusedError as refusal:
+                found[each] = each
+                if refusal.status == requests.codes.forbidden:
+                    found |= _names_in_tree(service, each)
     return found
+
+
+def _names_in_tree(service: ServiceConnection, uuid: str) -> dict[str, str]:
+    """Names of the tree of a provider, which a member of a project that holds something of it may see."""
+    try:
+        told = service.get(f"/moorage/v1/trees/{uuid}")
+    except RefusedError:
+        return {}
+    return {each["uuid"]: each["name"] for each in told["providers"]}
 
 
 @contextmanager
@@ -137,7 +149,11 @@ def _explain(
     wanted = sorted(set(named))
     if not wanted:
         return
-    entries = service.get(path)[key[0]]
+    try:
+        entries = service.get(path)[key[0]]
+    except RefusedError:
+        # The first refusal says more to a client that may not list names.
+        return
     known = [entry["name"] if isinstance(entry, dict) else entry for entry in entries]
     for name in wanted:
         if name not in known:
