@@ -354,8 +354,7 @@ def _permissions() -> str:
         ),
         (
             "self_service = true",
-            "The defaults with `[moorage] self_service`: "
-            "[members help themselves](../../how-to/let-projects-help-themselves.md).",
+            "The defaults where [projects help themselves](../../how-to/let-projects-help-themselves.md).",
             default_policy(self_service=True),
         ),
     ):

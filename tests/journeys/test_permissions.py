@@ -23,9 +23,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api" / "permissions.m
 OWN = str(uuid4())
 ANOTHER = str(uuid4())
 
+ASK = b'"project_id": "%s", "ask": {"query": "resources=VCPU:1"}'
+
 BODIES = {
-    ("POST", "/moorage/v1/explanations"): b'{"project_id": "%s", "ask": {"query": "resources=VCPU:1"}}',
-    ("POST", "/moorage/v1/claims"): b'{"claims": [{"project_id": "%s", "ask": {"query": "resources=VCPU:1"}}]}',
+    ("POST", "/moorage/v1/explanations"): b"{" + ASK + b"}",
+    ("POST", "/moorage/v1/claims"): b'{"claims": [{' + ASK + b"}]}",
     ("POST", "/moorage/v1/candidates"): b'{"ask": {"query": "resources=VCPU:1"}}',
     ("POST", "/moorage/v1/releases"): b'{"consumers": ["00000000-0000-4000-8000-000000000000"]}',
 }
@@ -122,9 +124,7 @@ def test_the_tables_have_every_endpoint_that_asks_a_rule() -> None:
         for method, operation in methods.items()
         if operation.rule is not None
     } | {(endpoint.method, endpoint.path) for endpoint in EVERYTHING if endpoint.rule is not None}
-    assert {setting: set(table) for setting, table in tables().items()} == dict.fromkeys(
-        SETTINGS, endpoints
-    )
+    assert {setting: set(table) for setting, table in tables().items()} == dict.fromkeys(SETTINGS, endpoints)
 
 
 def test_every_role_may_do_on_every_endpoint_what_the_table_says(walked: Walked) -> None:

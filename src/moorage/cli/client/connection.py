@@ -125,6 +125,10 @@ class NoAnswerError(ServiceError):
     """No answer came: the request may have taken effect."""
 
 
+class NotAllowedError(ServiceError):
+    """The token does not allow the request."""
+
+
 @dataclass(eq=False)
 class RefusedError(MoorageError):
     """The service refused a request. ``detail`` is its text, ``told`` a plainer text, ``advice`` a hint.
@@ -298,7 +302,7 @@ class ServiceConnection:
         detail = _told(str(error.get("detail", ""))) or f"{answer.status_code} {answer.reason}"
         code = str(error.get("code", ""))
         if answer.status_code == requests.codes.forbidden:
-            return ServiceError(
+            return NotAllowedError(
                 f"This token does not allow that: {detail}\n"
                 "Use a token with another role, or of the project in the request. "
                 f"{self._names.token} names one."

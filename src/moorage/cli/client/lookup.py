@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 import requests
 
-from moorage.cli.client.connection import RefusedError, ServiceConnection
+from moorage.cli.client.connection import NotAllowedError, RefusedError, ServiceConnection
 from moorage.cli.shared import names
 from moorage.model.errors import MoorageError
 
@@ -101,10 +101,10 @@ def provider_names(service: ServiceConnection, uuids: Iterable[str]) -> dict[str
         if each not in found:
             try:
                 found[each] = service.get(f"/resource_providers/{each}")["name"]
-            except RefusedError as refusal:
+            except RefusedError:
                 found[each] = each
-                if refusal.status == requests.codes.forbidden:
-                    found |= _names_in_tree(service, each)
+            except NotAllowedError:
+                found |= {each: each, **_names_in_tree(service, each)}
     return found
 
 
@@ -112,7 +112,7 @@ def _names_in_tree(service: ServiceConnection, uuid: str) -> dict[str, str]:
     """Names of the tree of a provider, which a member of a project that holds something of it may see."""
     try:
         told = service.get(f"/moorage/v1/trees/{uuid}")
-    except RefusedError:
+    except (RefusedError, NotAllowedError):
         return {}
     return {each["uuid"]: each["name"] for each in told["providers"]}
 
@@ -151,7 +151,7 @@ def _explain(
         return
     try:
         entries = service.get(path)[key[0]]
-    except RefusedError:
+    except NotAllowedError:
         # The first refusal says more to a client that may not list names.
         return
     known = [entry["name"] if isinstance(entry, dict) else entry for entry in entries]
