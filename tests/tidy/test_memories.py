@@ -28,6 +28,7 @@ WORK = {
     "cli.client.drawing:Node": "a command",
     "cli.client.syntax:GroupConditions": "a command",
     "serve.front:Front._waiting": "requests that wait for a thread, one per connection",
+    "cli.discovery.machine:_Making": "a command",
     "cli.loading:_Run": "a command",
     "cli.parsing:_Parser": "a command",
     "serve.changes.application:ChangesApplication._streams": "streams that are open, one per client",

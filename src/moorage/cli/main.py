@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "completion": "completion:completion",
     "config": "config:config",
     "db": "db:db",
+    "discover": "discover:discover",
     "history": "client.history:history",
     "import": "import_account:import_account",
     "inventory": "client.inventory:inventory",
@@ -53,6 +54,7 @@ NEITHER: Final = "neither"
 
 KINDS: Final[Mapping[str, str]] = {
     "completion": NEITHER,
+    "discover": NEITHER,
     "load": EITHER,
     "policy": NEITHER,
     "status": EITHER,

@@ -14,6 +14,7 @@ from moorage.cli.client.remote import RemoteAccount
 from moorage.cli.client.totals import revision
 from moorage.cli.main import main
 from tests.table import each
+from tests.unit.cli import machines
 from tests.unit.cli.client.conftest import Terminal, answering
 from tests.unit.cli.client.test_connection import stub
 
@@ -43,6 +44,21 @@ def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def write(text: str) -> str:
     Path("hosts.yaml").write_text(text)
     return "hosts.yaml"
+
+
+def test_what_discover_prints_can_be_loaded_as_it_is(terminal: Terminal, tmp_path: Path) -> None:
+    machine = machines.write(
+        {**machines.SERVER, **machines.driver(0, machines.UUIDS[0])}, tmp_path / "machine"
+    )
+    arguments = ("discover", "--root", str(machine), "--numa", "--pci", "network")
+    found = terminal.run(*arguments)
+    assert found.exit_code == 0
+    loaded = CliRunner().invoke(main, ["load", "-", "--url", terminal.url], input=found.stdout)
+    assert (loaded.exit_code, loaded.stdout) == (0, "created 9\n")
+    assert terminal.json("provider", "show", "gpu-7-nvidia0")["uuid"] == machines.UUIDS[0]
+    assert terminal.run("candidates", "--resources", "PCPU=4", "--group", "gpu:PGPU=1").exit_code == 0
+    again = CliRunner().invoke(main, ["load", "-", "--url", terminal.url], input=found.stdout)
+    assert again.stdout == "Nothing to do: everything is as in the file.\n"
 
 
 def generations(terminal: Terminal) -> dict[str, int]:
