@@ -14,6 +14,7 @@ import yaml
 
 import moorage
 from moorage.cli.client import syntax
+from moorage.cli.discovery.disks import FileSystem, file_system
 from moorage.cli.discovery.files import Files, numbers_in
 from moorage.cli.discovery.machine import PGPU, Json, Wishes, document, host_name, look
 from moorage.cli.discovery.pci import KINDS
@@ -116,6 +117,11 @@ def _class(_context: click.Context, _parameter: click.Parameter, text: str) -> s
     help="An aggregate of the host. Repeatable.",
 )
 @click.option(
+    "--disk-at",
+    metavar="DIRECTORY",
+    help="Offer the file system that this directory is on as DISK_GB, in place of whole disks.",
+)
+@click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default="/",
@@ -134,6 +140,7 @@ def discover(
     ratios: dict[str, float],
     traits: tuple[str, ...],
     aggregates: tuple[str, ...],
+    disk_at: str | None,
     root: Path,
 ) -> None:
     """Print what this machine has as a document for 'moorage load', for example
@@ -162,11 +169,22 @@ def discover(
         ratios=ratios,
         traits=traits,
         aggregates=aggregates,
+        disk_at=None if disk_at is None else _file_system(root, disk_at),
     )
     found, chosen = document(machine, wishes)
     for line in unseen:
         click.echo(f"Not seen: {line}.", err=True)
     output.show(found, lambda: click.echo("\n".join(_lines(found, chosen, unseen))))
+
+
+def _file_system(root: Path, directory: str) -> FileSystem:
+    """Raises BadParameter."""
+    try:
+        return file_system(Files(root), directory)
+    except OSError as error:
+        raise click.BadParameter(
+            f"{directory} cannot be looked at: {error.strerror}.", param_hint="--disk-at"
+        ) from error
 
 
 def _nvml() -> Any:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -292,12 +293,13 @@ def test_pci_devices_are_providers_with_the_classes_of_nova(tmp_path: Path) -> N
         (("--gpu-class", "VCPU"), "'VCPU' is neither PGPU nor a class of your own"),
         (("--ratio", "VCPU=0"), "A ratio is above 0."),
         (("--reserve", "4"), "'4' is not CLASS=AMOUNT"),
+        (("--disk-at", "/data"), "/data cannot be looked at: No such file or directory."),
     ],
 )
 def test_wish_that_does_not_fit_is_refused(arguments: Sequence[str], told: str, tmp_path: Path) -> None:
     root = tmp_path / "-".join(arguments).replace("/", "")
     result = run(write(SERVER, root), *arguments)
-    assert result.exit_code in (1, 2)
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert told in words(result.stderr)
 
@@ -316,6 +318,29 @@ def test_options_say_what_only_people_know(tmp_path: Path) -> None:
     assert children(host)["lab1-nvidia3"]["inventories"] == {"CUSTOM_GPU": 1}
     again = host_of(run(tmp_path, "--dedicated", "0-3", "--no-gpus"))
     assert (again["inventories"]["PCPU"], again.get("children")) == (4, None)
+
+
+def test_file_system_can_stand_for_the_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def statvfs(path: Path) -> Any:
+        asked.append(path)
+        return SimpleNamespace(f_blocks=600 * 2**18, f_frsize=4096)
+
+    monkeypatch.setattr("os.statvfs", statvfs)
+    result = run(write(SERVER, tmp_path), "--disk-at", "/data", "--reserve", "DISK_GB=20")
+    assert host_of(result)["inventories"]["DISK_GB"] == {"total": 600, "reserved": 20}
+    assert asked == [tmp_path / "data"]
+    assert "DISK_GB is the size of the file system at /data" in words(result.stdout)
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_blocks=1, f_frsize=4096))
+    assert "DISK_GB" not in host_of(run(tmp_path, "--disk-at", "/data"))["inventories"]
+
+
+def test_nodes_that_do_not_have_all_of_the_memory_are_noted(tmp_path: Path) -> None:
+    assert "The NUMA nodes have" not in words(run(write(SERVER, tmp_path / "whole"), "--numa").stdout)
+    part = {**SERVER, "/sys/devices/system/node/node1/meminfo": "Node 1 MemTotal: 215000000 kB"}
+    text = words(run(write(part, tmp_path / "part"), "--numa").stdout)
+    assert "The NUMA nodes have 467773 MB, while the kernel manages 515626 MB in all." in text
 
 
 def test_document_as_data_has_no_comments(tmp_path: Path) -> None:

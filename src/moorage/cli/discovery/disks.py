@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -31,6 +32,20 @@ class Disk:
     size: int
     spins: bool | None
     is_part_of_an_array: bool
+
+
+@valueclass(frozen=True, slots=True)
+class FileSystem:
+    """The file system that a folder is on. ``size`` is in GB, rounded down."""
+
+    path: str
+    size: int
+
+
+def file_system(files: Files, path: str) -> FileSystem:
+    """The file system at ``path`` of the machine. Raises OSError."""
+    found = os.statvfs(files.path(path))
+    return FileSystem(path, found.f_blocks * found.f_frsize // BYTES_OF_A_GB)
 
 
 def disks(files: Files) -> list[Disk]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from moorage.cli.discovery.disks import Disk, disks
+from moorage.cli.discovery.disks import Disk, FileSystem, disks
 from moorage.cli.discovery.files import Files, as_list
 from moorage.cli.discovery.gpus import Gpu, gpus
 from moorage.cli.discovery.memory import MemoryFound, NumaNode, limits, memory, numa_nodes
 from moorage.cli.discovery.pci import NETWORK, PciDevice, pci_devices
 from moorage.cli.discovery.processors import Processors, processors
+from moorage.cli.shared.exits import USAGE
 from moorage.model.errors import MoorageError
 from moorage.model.valueclass import valueclass
 
@@ -22,6 +23,9 @@ MEMORY: Final = "MEMORY_MB"
 DISK: Final = "DISK_GB"
 PGPU: Final = "PGPU"
 FUNCTIONS: Final = "SRIOV_NET_VF"
+
+MOST_OF: Final = 0.95
+"""Share of the memory that NUMA nodes have, if their descriptions are right."""
 
 HOST_NAMES: Final = ("/proc/sys/kernel/hostname", "/etc/hostname")
 
@@ -34,6 +38,7 @@ class UnusableWishError(MoorageError):
 
     reason: str
     template = "{reason}"
+    exit_status = USAGE
 
 
 @valueclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ class Wishes:
     """What the command line says about the document.
 
     ``reserved`` and ``ratios`` are by resource class. ``dedicated`` are processors to offer as PCPU; None:
-    those that the kernel isolates. ``kinds`` are kinds of PCI devices to add.
+    those that the kernel isolates. ``kinds`` are kinds of PCI devices to add. ``disk_at`` is the
+    file system to offer in place of whole disks.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Wishes:
     ratios: Mapping[str, float] = field(default_factory=dict)
     traits: tuple[str, ...] = ()
     aggregates: tuple[str, ...] = ()
+    disk_at: FileSystem | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -134,8 +141,8 @@ class _Making:
             children.append(child)
         if below:
             host["children"] = below
-        if self.wishes.numa and not nodes:
-            self.chosen.append("Without a description of NUMA nodes, all is on the host itself.")
+        if self.wishes.numa:
+            self._say_nodes(nodes)
         return host
 
     def check_wishes(self) -> None:
@@ -182,6 +189,12 @@ class _Making:
         return parts if len(parts) > 1 else total
 
     def _disk(self) -> dict[str, int]:
+        system = self.wishes.disk_at
+        if system is not None:
+            self.chosen.append(
+                f"DISK_GB is the size of the file system at {system.path}, used parts included."
+            )
+            return {DISK: system.size} if system.size else {}
         found = self.machine.disks
         if not found:
             return {}
@@ -240,6 +253,13 @@ class _Making:
             "inventories": {name: amount},
             "traits": traits,
         }
+
+    def _say_nodes(self, nodes: Sequence[NumaNode]) -> None:
+        near, total = sum(node.memory for node in nodes), self.machine.memory.total
+        if not nodes:
+            self.chosen.append("Without a description of NUMA nodes, all is on the host itself.")
+        elif total is not None and near < MOST_OF * total:
+            self.chosen.append(f"The NUMA nodes have {near} MB, while the kernel manages {total} MB in all.")
 
     def _say_processors(self) -> None:
         found = self.machine.processors
