@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 import sqlalchemy as sa
 from granian._granian import ASGIWorker, SocketHolder, WorkerSignal
@@ -30,6 +31,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from moorage.serve.body_slots import BodyReading
+from moorage.serve.changes.connection import CHUNKS_SINCE
 from moorage.serve.front import AtOnce, Front, Scheduler, serve_front
 from moorage.serve.signals import Signals
 from moorage.serve.workers import Workers
@@ -278,6 +280,18 @@ def test_uvicorn_sends_by_an_object_that_has_transport_and_flow() -> None:
     protocol = inspect.getsource(H11Protocol.__init__)
     assert "self.timeout_keep_alive =" in protocol
     assert "self.cycle" in protocol
+
+
+def test_a_part_of_a_body_needs_no_state_of_the_server_but_its_frame() -> None:
+    assert "conn" in inspect.signature(RequestResponseCycle).parameters
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    server.next_event()
+    assert server.their_http_version == CHUNKS_SINCE
+    server.send(h11.Response(status_code=200, headers=[]))
+    states = server.states
+    assert server.send(h11.Data(data=b"0123456789abcdef")) == b"10\r\n0123456789abcdef\r\n"
+    assert server.states == states
 
 
 def test_every_distribution_of_which_such_names_are_used_has_an_upper_bound() -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,11 +52,19 @@ class Auth(NoAuth):
 
 
 class Transport:
-    """What a server writes to."""
+    """What a server writes to, and what was written there at once, without its task."""
 
     def __init__(self) -> None:
         self.is_aborted = False
         self.is_closed = False
+        self.written: list[bytes] = []
+        self.told: Callable[[bytes], None] = self.written.append
+
+    def write(self, content: bytes) -> None:
+        self.written.append(content)
+        size, part = content.split(b"\r\n", 1)
+        assert part == part[: int(size, 16)] + b"\r\n"
+        self.told(part[:-2])
 
     def is_closing(self) -> bool:
         return self.is_closed
@@ -71,6 +80,10 @@ class Flow:
         self.writable = asyncio.Event()
         self.writable.set()
 
+    @property
+    def write_paused(self) -> bool:
+        return not self.writable.is_set()
+
     def resume_writing(self) -> None:
         self.writable.set()
 
@@ -82,6 +95,8 @@ class Cycle:
         self.disconnected = False
         self.keep_alive = True
         self.transport = Transport()
+        self.transport.told = self._told
+        self.conn = SimpleNamespace(their_http_version=b"1.1")
         self.flow = Flow()
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -97,6 +112,10 @@ class Cycle:
         else:
             self.body += message["body"]
             self.is_complete = not message["more_body"]
+        self._came.set()
+
+    def _told(self, part: bytes) -> None:
+        self.body += part
         self._came.set()
 
     async def until(self, is_there: Callable[[], bool]) -> None:
@@ -180,6 +199,14 @@ class Loop:
         await cycle.until(lambda: bool(cycle.body))
         return cycle
 
+    async def asleep(self, count: int) -> None:
+        """So many clients wait for what is new."""
+        for _ in range(1_000):
+            if len(self.feed._sleeping) == count:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{len(self.feed._sleeping)} wait")
+
     async def close(self) -> None:
         """End all."""
         self.feed.end()
@@ -240,6 +267,31 @@ def test_clients_that_want_the_same_get_each_record_once_made(
         assert made == [start + 1]
         loop.feed.end()
         assert [await cycle.ended() for cycle in cycles] == ["stopping"] * PLACES
+
+    play(scenario)
+
+
+def test_a_stream_that_is_up_to_date_is_written_to_without_its_task(
+    play: Any, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(loop: Loop) -> None:
+        whole, other, old = [await loop.follow() for _ in range(PLACES)]
+        # A client of HTTP/1.0 does not know chunks: its task sends, as h11 frames it.
+        old.conn.their_http_version = b"1.0"
+        await loop.asleep(PLACES)
+        asked: list[int] = []
+        part = loop.feed.part
+
+        async def counted(wanted: Any, *rest: Any) -> Any:
+            asked.append(wanted.after)
+            return await part(wanted, *rest)
+
+        monkeypatch.setattr(loop.feed, "part", counted)
+        await asyncio.to_thread(order, sqlite_service, CreateTrait("CUSTOM_A"))
+        records = [(await cycle.has(2))[1] for cycle in (whole, other, old)]
+        assert [record["traits"] for record in records] == [{"CUSTOM_A": [False, True]}] * PLACES
+        assert [len(cycle.transport.written) for cycle in (whole, other, old)] == [1, 1, 0]
+        assert len(asked) == 1
 
     play(scenario)
 
@@ -390,10 +442,10 @@ def test_a_stream_that_cannot_go_on_says_why(
         else:
             error = CompactedError(1, 2) if what == "compacted" else UnavailableError("")
 
-            async def fails(*_: Any) -> Any:
+            def fails(*_: Any) -> Any:
                 raise error
 
-            monkeypatch.setattr(loop.feed, "page", fails)
+            monkeypatch.setattr(loop.watch, "page", fails)
             await asyncio.to_thread(order, sqlite_service, CreateTrait("CUSTOM_A"))
         assert await cycle.ended() == what
 

@@ -18,7 +18,7 @@ from moorage.model.errors import CompactedError, DifferentHistoryError, Unavaila
 from moorage.model.journal import ChangePage
 from moorage.serve.body_slots import NO_BODY
 from moorage.serve.changes.connection import Connection, Send
-from moorage.serve.changes.feed import Feed, as_streamed
+from moorage.serve.changes.feed import Feed, StreamPart, as_streamed
 from moorage.serve.environ import environ_of
 from moorage.serve.front import Told
 from moorage.service.observer import Observer
@@ -34,6 +34,38 @@ FILTERED_REVISIONS: Final = 1_000
 """Revisions that a filter hides, after which a stream says how far it is."""
 
 _spread: Final = random.Random()  # noqa: S311 - spreads the checks of many clients, hides nothing
+
+
+class UpToDate:
+    """A stream between two of its parts: see ``feed.Taker``.
+
+    The client has had the revision ``told`` by name, since the loop's time ``told_at``.
+    """
+
+    def __init__(self, connection: Connection, stream: Stream) -> None:
+        self._connection = connection
+        self.page = stream.following.first
+        self.wanted = continued(as_streamed(stream.following.wanted), 0)
+        self.form = stream.form
+        self.told = -FILTERED_REVISIONS
+        self.told_at = 0.0
+
+    def take(self, part: StreamPart) -> bool:
+        """Write the part, if it tells anything and the client takes it."""
+        hides_many = part.page.next_after - self.told >= FILTERED_REVISIONS
+        if (hides_many and not part.page.changes) or (
+            part.records and not self._connection.write(part.records)
+        ):
+            return False
+        self.at(part.page)
+        self._connection.after = part.page.next_after
+        return True
+
+    def at(self, page: ChangePage) -> None:
+        """Go on after a page."""
+        self.page = page
+        if page.changes:
+            self.told, self.told_at = page.changes[-1].revision, asyncio.get_running_loop().time()
 
 
 class ChangesApplication:
@@ -133,16 +165,21 @@ class ChangesApplication:
 
     async def _sent(self, connection: Connection, stream: Stream, environ: Mapping[str, Any]) -> str | None:
         """Send until the stream is to end; why, or None if the client has gone."""
-        loop = asyncio.get_running_loop()
-        wanted, page, form = as_streamed(stream.following.wanted), stream.following.first, stream.form
-        records, told = form.records(page), -FILTERED_REVISIONS
-        told_at, check_at = 0.0, loop.time() + CHECK_SECONDS * _spread.uniform(0.5, 1.0)
+        loop, form = asyncio.get_running_loop(), stream.form
+        followed = UpToDate(connection, stream)
+        records, check_at = (
+            form.records(followed.page),
+            loop.time() + CHECK_SECONDS * _spread.uniform(0.5, 1.0),
+        )
         while True:
+            page = followed.page
+            followed.at(page)
             now = loop.time()
-            if page.changes:
-                told, told_at = page.changes[-1].revision, now
-            if now - told_at >= BOOKMARK_SECONDS or page.next_after - told >= FILTERED_REVISIONS:
-                told, told_at = page.next_after, now
+            if (
+                now - followed.told_at >= BOOKMARK_SECONDS
+                or page.next_after - followed.told >= FILTERED_REVISIONS
+            ):
+                followed.told, followed.told_at = page.next_after, now
                 records += form.bookmark(page)
             if records:
                 await connection.send(records)
@@ -156,9 +193,12 @@ class ChangesApplication:
                 if refused is not None:
                     return refused
                 check_at = loop.time() + CHECK_SECONDS
-            await self._feed.news(page, min(told_at + BOOKMARK_SECONDS, check_at))
+            await self._feed.followed(followed, min(followed.told_at + BOOKMARK_SECONDS, check_at))
+            page = followed.page
             try:
-                page, records = await self._feed.part(continued(wanted, page.next_after), page.epoch, form)
+                followed.page, records = await self._feed.part(
+                    continued(followed.wanted, page.next_after), page.epoch, form
+                )
             except CompactedError:
                 return "compacted"
             except DifferentHistoryError:

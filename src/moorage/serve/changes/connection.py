@@ -14,6 +14,9 @@ SENT_TOGETHER: Final = 64 * 1024
 LAST_SECONDS: Final = 10.0
 """How long a client may take to read why its stream has ended."""
 
+CHUNKS_SINCE: Final = b"1.1"
+"""Version of HTTP whose clients get a body in chunks; an older one gets it as it is, until the end."""
+
 Send = Callable[[Any], Awaitable[None]]
 
 
@@ -55,6 +58,21 @@ class Connection:
                 self.blocked_since = asyncio.get_running_loop().time()
         finally:
             self.blocked_since = None
+
+    def write(self, content: bytes) -> bool:
+        """Send a short part of the body at once; False, and nothing is sent, if that is not possible."""
+        cycle = self._cycle
+        if (
+            self.blocked_since is not None
+            or cycle.flow.write_paused
+            or self.is_gone
+            or len(content) > SENT_TOGETHER
+            or cycle.conn.their_http_version != CHUNKS_SINCE
+        ):
+            return False
+        # As h11 frames a part: its state stays the same within a body.
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(content), content))
+        return True
 
     def give_up(self) -> None:
         """Stop sending: the client does not take what it is sent."""

@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from moorage.api.native.changes import Form
 from moorage.model.cache import MIB, Cache
-from moorage.model.errors import UnavailableError
+from moorage.model.errors import CompactedError, DifferentHistoryError, UnavailableError
 from moorage.model.journal import ChangePage, ChangeSelection
 from moorage.service.tail import READ_TOGETHER, Tail
-from moorage.service.watching import LOOK_SECONDS, Watch
+from moorage.service.watching import LOOK_SECONDS, Watch, continued
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -32,6 +32,27 @@ PartKey = tuple[ChangeSelection, str, int, Form]
 """What is wanted, and of which history; the revision of the look; and the form."""
 
 
+class Taker(Protocol):
+    """A stream that has been sent all up to the end of its ``page``.
+
+    ``wanted`` and ``form`` are those of all its parts.
+    """
+
+    page: ChangePage
+    wanted: ChangeSelection
+    form: Form
+
+    def take(self, part: StreamPart) -> bool:
+        """Pass a part on to the client without waiting, and go on after it; False if that cannot be done."""
+
+
+class Sleeper(NamedTuple):
+    """A client that waits in its own task: until the loop's time, or for what a stream cannot take."""
+
+    until: float
+    following: Taker | None
+
+
 class Feed:
     """Looks for new records while a client waits, and wakes those that do. To be used in one event loop."""
 
@@ -41,7 +62,7 @@ class Feed:
         self._tail = tail
         self._threads = threads
         self._parts: Cache[PartKey, StreamPart] = Cache(PARTS_BYTES, lambda _key, part: 2 * len(part.records))
-        self._sleeping: dict[asyncio.Future[None], float] = {}
+        self._sleeping: dict[asyncio.Future[None], Sleeper] = {}
         self._somebody = asyncio.Event()
         self.is_ending = False
 
@@ -52,15 +73,14 @@ class Feed:
             await self._somebody.wait()
             begun = loop.time()
             try:
-                is_new = await loop.run_in_executor(self._threads, self._tail.look)
+                if await loop.run_in_executor(self._threads, self._tail.look):
+                    self._pass_on(loop.time())
             except UnavailableError as error:
                 LOG.warning("Clients that wait for changes get none: %s", error)
-                is_new = False
             except Exception:
                 # The clients wait for the next look.
                 LOG.exception("A look for changes failed.")
-                is_new = False
-            self._wake(None if is_new else loop.time())
+            self._wake(loop.time())
             each_time()
             if not self._sleeping:
                 self._somebody.clear()
@@ -73,24 +93,61 @@ class Feed:
         self._wake(None)
 
     def _wake(self, due: float | None) -> None:
-        """Wake those whose time is over; all, if ``due`` is None."""
-        for sleeper, until in list(self._sleeping.items()):
-            if (due is None or until <= due) and not sleeper.done():
-                sleeper.set_result(None)
+        """Wake the clients whose time is over; all, if ``due`` is None."""
+        for sleeping, sleeper in list(self._sleeping.items()):
+            if (due is None or sleeper.until <= due) and not sleeping.done():
+                sleeping.set_result(None)
+
+    def _pass_on(self, now: float) -> None:
+        """Give each stream what is new, and wake all other clients.
+
+        To wake a task, and let it send, takes ten times as long as to write. With thousands of clients that
+        decides when the last of them has a change.
+        """
+        same: dict[tuple[ChangeSelection, Form, int], StreamPart | None] = {}
+        for sleeping, (until, following) in list(self._sleeping.items()):
+            if following is not None and until > now:
+                key = (following.wanted, following.form, following.page.next_after)
+                part = same[key] if key in same else same.setdefault(key, self._known_part(following))
+                if part is not None and following.take(part):
+                    continue
+            if not sleeping.done():
+                sleeping.set_result(None)
+
+    def _known_part(self, following: Taker) -> StreamPart | None:
+        """What comes after a stream's page, if it is in memory and can be sent at once."""
+        page = following.page
+        if not (self._knows_more(page) and self._tail.has(page.next_after)):
+            return None
+        try:
+            found = self._watch.page(continued(following.wanted, page.next_after), page.epoch, self._tail)
+        except (CompactedError, DifferentHistoryError, UnavailableError):
+            # The task of each client meets it, and says so.
+            return None
+        return None if found.more else StreamPart(found, following.form.records(found))
 
     async def news(self, page: ChangePage, until: float) -> None:
         """Wait until there may be something after a page, or the loop's time is ``until``, or all ends."""
+        await self._sleep(page, Sleeper(until, None))
+
+    async def followed(self, following: Taker, until: float) -> None:
+        """As ``news``. Meanwhile the stream takes what is new, as long as it can."""
+        await self._sleep(following.page, Sleeper(until, following))
+
+    async def _sleep(self, page: ChangePage, sleeper: Sleeper) -> None:
         loop = asyncio.get_running_loop()
         while not (page.more or self._knows_more(page) or self.is_ending):
-            if loop.time() >= until:
+            if loop.time() >= sleeper.until:
                 return
-            sleeper = loop.create_future()
-            self._sleeping[sleeper] = until
+            sleeping = loop.create_future()
+            self._sleeping[sleeping] = sleeper
             self._somebody.set()
             try:
-                await sleeper
+                await sleeping
             finally:
-                del self._sleeping[sleeper]
+                del self._sleeping[sleeping]
+            if sleeper.following is not None:
+                page = sleeper.following.page
             if self._tail.epoch != page.epoch:
                 # The database says what that means.
                 return
