@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from moorage.cli import discover as command
 from moorage.cli.discovery.files import as_list, numbers_in
 from moorage.cli.discovery.machine import Wishes, document, look
+from moorage.cli.discovery.pci import KINDS
 from moorage.cli.main import main
 from moorage.cli.parsing import parse
 from tests.table import each
@@ -427,6 +428,39 @@ def test_gpus_are_numbered_for_each_maker(
 ) -> None:
     tree = {**PLAIN, **{name: text for device in devices for name, text in device.items()}}
     assert [gpu.label for gpu in look(write(tree, tmp_path))[0].gpus] == labels
+
+
+NAMESAKES = {
+    Path(name).name: name
+    for name, text in {**LAPTOP, **SERVER}.items()
+    if not (name.endswith("/") or text.startswith("-> "))
+}
+"""One file of each name."""
+
+
+@pytest.mark.slow
+@each("name", sorted(NAMESAKES))
+@each("content", ["", "?", "-5", "99999999999999999999", "\N{ARABIC-INDIC DIGIT FOUR}", "a: b\0\n: c"])
+def test_file_with_anything_in_it_leaves_a_document_that_can_be_loaded(
+    name: str, content: str, both: Path
+) -> None:
+    path = both / NAMESAKES[name].lstrip("/")
+    before = path.read_text()
+    try:
+        path.write_text(content)
+        machine, _ = look(both)
+        for numa in (False, True):
+            found, _ = document(machine, Wishes("host", numa=numa, kinds=tuple(KINDS)))
+            parse(yaml.safe_dump(found), "discovered")
+    finally:
+        path.write_text(before)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """A machine with what the laptop and the server have."""
+    write({name: text for name, text in LAPTOP.items() if name not in SERVER}, tmp_path)
+    return write(SERVER, tmp_path)
 
 
 @each(("text", "numbers"), [("", set()), ("0-2,5", {0, 1, 2, 5}), (" 3 ", {3})])

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+_NUMBER: Final = re.compile("[0-9]{1,18}")
 _RANGE: Final = re.compile(r"(\d{1,7})(?:-(\d{1,7}))?")
 
 MOST_PROCESSORS: Final = 1_000_000
@@ -59,11 +60,9 @@ class Files:
             return []
 
     def number(self, path: str) -> int | None:
-        """A whole number in decimal; None if the file has none."""
-        try:
-            return int(self.content(path) or "")
-        except ValueError:
-            return None
+        """A whole number in decimal from 0; None if the file has none."""
+        text = self.content(path) or ""
+        return int(text) if _NUMBER.fullmatch(text) else None
 
     def note(self, text: str) -> None:
         """Remember what was not seen, once."""

@@ -16,6 +16,7 @@ from moorage.cli.discovery.processors import Processors, processors
 from moorage.cli.shared.exits import USAGE
 from moorage.model.errors import MoorageError
 from moorage.model.valueclass import valueclass
+from moorage.model.values import MAX_INT
 
 VCPU: Final = "VCPU"
 PCPU: Final = "PCPU"
@@ -175,6 +176,7 @@ class _Making:
     def _inventory(self, name: str, total: int, place: int = 0, count: int = 1) -> Json | int:
         """An inventory. What the command line reserves is spread evenly over ``count`` NUMA nodes."""
         self.offered.add(name)
+        total = min(total, MAX_INT)
         parts: Json = {"total": total}
         wanted = self.wishes.reserved.get(name, 0)
         reserved = wanted // count + (place < wanted % count)

@@ -26,6 +26,9 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """Kinds of devices, by how their class code begins. Source: the PCI ID repository's list of classes."""
 
+MOST_FUNCTIONS: Final = 0xFFFF
+"""Virtual functions of a device: their count is a number of 16 bits. Source: PCI Express, SR-IOV."""
+
 _CODE: Final = re.compile("0x([0-9a-f]{4,6})")
 
 
@@ -66,17 +69,18 @@ def pci_devices(files: Files, lacking: str) -> list[PciDevice]:
         if not (kind and vendor and device):
             files.note(f"{folder} does not say what it is: the device is not counted")
             continue
-        node = files.number(f"{folder}/numa_node")
-        functions = files.number(f"{folder}/sriov_numvfs") or 0
+        most = min(files.number(f"{folder}/sriov_totalvfs") or 0, MOST_FUNCTIONS)
+        functions = min(files.number(f"{folder}/sriov_numvfs") or 0, most)
         found.append(
             PciDevice(
                 address,
                 kind,
                 vendor,
                 device,
-                None if node is None or node < 0 else node,
+                # The kernel writes -1 for a device that is near to no node.
+                files.number(f"{folder}/numa_node"),
                 functions,
-                files.number(f"{folder}/sriov_totalvfs") or 0,
+                most,
                 _code(files, f"{folder}/virtfn0/device") if functions else "",
                 files.exists(f"{folder}/physfn"),
             )
