@@ -45,6 +45,12 @@ class Recorder:
         assert seconds >= 0
         self.groups.append((commands, waiting))
 
+    def report_received(self, source: str, suspect: int) -> None:
+        pass
+
+    def finding_acted_on(self, kind: str, action: str, *, done: bool) -> None:
+        pass
+
     def search_unmet(self, verdict: str) -> None:
         pass
 

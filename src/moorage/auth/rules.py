@@ -125,6 +125,11 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",
     "moorage:unmet:list": "List what searches of all projects did not find. Their requests name trees by "
     "uuid (in_tree).",
+    "moorage:reports:update": "Report what is really there. What is not reported may be given back, if the "
+    "settings allow it.",
+    "moorage:findings:list": "List what reports and the account disagree about.",
+    "moorage:findings:show": "Show what a report and the account disagree about of one consumer.",
+    "moorage:findings:resolve": "Heal or ignore what a report and the account disagree about.",
     "moorage:order:inline": "Say in a request what makes a candidate better, beyond naming a profile.",
     CHANGES: "List what changed, by revision. Readers of a project see changes of its own consumers.",
     "moorage:history:show": "List what changed of one provider.",

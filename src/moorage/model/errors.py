@@ -103,6 +103,14 @@ class ReshapeProviderNotFoundError(InvalidError):
 
 
 @dataclass(eq=False)
+class ReportFaultError(InvalidError):
+    """A report covers what is no tree, or names what it does not cover. ``fault`` is a sentence."""
+
+    fault: str
+    template = "{fault}"
+
+
+@dataclass(eq=False)
 class ParentNotFoundError(InvalidError):
     parent_uuid: str
     template = "parent provider UUID does not exist."

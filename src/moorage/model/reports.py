@@ -159,6 +159,74 @@ class Comparison:
 
 
 @valueclass(frozen=True, slots=True)
+class KnownFinding:
+    """A finding as it is kept. ``at``: when it was first seen, in seconds since 1970."""
+
+    finding: ReportFinding
+    at: int
+
+
+@valueclass(frozen=True, slots=True)
+class FindingSelection:
+    """Which findings are wanted: all that have every part that is not None, with ids above ``after``."""
+
+    limit: int
+    after: str = ""
+    source: str | None = None
+    kind: str | None = None
+    state: str | None = None
+    consumer: str | None = None
+
+
+@valueclass(frozen=True, slots=True)
+class FindingPage:
+    """A page of findings at the service time ``now``, by id. ``total``: how many are selected in all."""
+
+    now: int
+    findings: tuple[KnownFinding, ...]
+    total: int
+    has_more: bool
+
+
+@valueclass(frozen=True, slots=True)
+class SourceFigures:
+    """A source in numbers.
+
+    ``at``: its last report, in seconds since 1970. ``findings``: how many there are, by kind. ``suspect``:
+    how many of its trees are suspect.
+    """
+
+    source: str
+    at: int
+    findings: Mapping[str, int]
+    suspect: int
+
+
+@valueclass(frozen=True, slots=True)
+class Carried:
+    """What came of an action: the revision of its write, or why it was refused."""
+
+    finding: ReportFinding
+    action: str
+    revision: int | None = None
+    trouble: str | None = None
+
+
+@valueclass(frozen=True, slots=True)
+class Received:
+    """What came of a report.
+
+    ``revision``: the state that it was compared with. ``held_back``: findings that are due, and must wait
+    because there were too many actions within the last hour.
+    """
+
+    revision: int
+    suspect: frozenset[str]
+    carried: tuple[Carried, ...]
+    held_back: int
+
+
+@valueclass(frozen=True, slots=True)
 class Safeguards:
     """What bounds the actions of a source.
 

@@ -51,6 +51,9 @@ WIPED_FROM: Final = 10
 """A report of nothing at all, in place of so many consumers, looks like a wiped database. A second one like
 it proves nothing."""
 
+MOST_FINDINGS: Final = 10_000
+"""Findings of one report that are kept, the oldest. A wiped source may disagree about every consumer."""
+
 FLAT: Final = "/"
 """Stands between the parts of what an id is a digest of. No uuid has it."""
 
@@ -73,14 +76,17 @@ def judge(report: Report, compared: Comparison, safeguards: Safeguards) -> Judge
     """What ``report`` means, given all that ``compared`` knows. It names only providers that it covers."""
     trees = _counted(report, compared, safeguards.settle_ms) if report.complete else compared.trees
     suspect = frozenset(tree for tree, each in trees.items() if each.doubted is not None)
-    found = {each.id: each for each in _findings(report, compared, suspect, safeguards.heal)}
+    every = sorted(
+        _findings(report, compared, suspect, safeguards.heal), key=lambda each: (each.since, each.id)
+    )
+    found = {each.id: each for each in every[:MOST_FINDINGS]}
     kept = set[str]() if report.complete else set(_unmentioned(report, compared))
     due = [each for each in found.values() if is_due(each, compared.now, safeguards.settle_ms)]
     return Judgement(
         trees,
         tuple(found.values()),
         frozenset(compared.findings.keys() - found.keys() - kept),
-        tuple(sorted(due, key=lambda each: (each.since, each.id))),
+        tuple(due),
         suspect,
     )
 

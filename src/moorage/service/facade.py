@@ -61,6 +61,7 @@ from moorage.service.observer import Observer
 from moorage.service.past import PastReader
 from moorage.service.placing import Chooser, Placer, searched
 from moorage.service.pricing import Markets
+from moorage.service.reports import ReportDesk
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
 from moorage.service.watching import Following, Unfilled, Watch
@@ -71,7 +72,6 @@ from moorage.store.store import Store
 from moorage.store.unmet import UnmetTable
 
 ResultT = TypeVar("ResultT")
-
 
 MOST_EXPLANATIONS: Final = 2
 """Explanations at a time. Each takes as long as several searches, and other requests go on meanwhile."""
@@ -161,11 +161,12 @@ class Service:
         self._chooser = Chooser(self._memory, self._markets.prices)
         placer = Placer(self._index, self._chooser, settings.commit.place_step_limit)
         self._committer = Committer(store, settings.commit, observer, self._index, placer)
+        self.reports = ReportDesk.on(store, self._committer.outcome, settings.audit, observer)
         self._orders = OrderMemory(self._memory)
         self._compactor = Compactor(store, settings.change_log)
         self._follower = Follower(self._index)
-        places, elsewhere = settings.changes_waiters, settings.changes_elsewhere
-        self._watch = watch or Watch(store, places, ending or threading.Event(), observer, elsewhere)
+        waiting = settings.changes_waiters, ending or threading.Event(), observer, settings.changes_elsewhere
+        self._watch = watch or Watch(store, *waiting)
         self._random = random.Random()  # noqa: S311 - spreads candidates, hides nothing
         self._unmet_table = UnmetTable(store)
         self._unmet: UnmetRecorder | None = None
@@ -184,9 +185,8 @@ class Service:
         self._store.close()
 
     def start_upkeep(self) -> None:
-        """Start the background work of a service that stays: compacting the change log, keeping the index up
-        without requests, and explaining searches that found nothing.
-        """
+        """Start the background work: compacting the change log, following changes without requests, and
+        explaining searches that found nothing."""
         self._compactor.start()
         self._follower.start()
         self._markets.start()

@@ -49,6 +49,14 @@ class Observer(Protocol):
         """A search found nothing. ``verdict`` says why, or that it was not explained."""
         ...
 
+    def report_received(self, source: str, suspect: int) -> None:
+        """A source has reported. So many trees of its report are suspect."""
+        ...
+
+    def finding_acted_on(self, kind: str, action: str, *, done: bool) -> None:
+        """The service has acted on a finding of itself, or tried to."""
+        ...
+
     def group_set_back(self, reason: Setback) -> None:
         """A group of writes must be repeated."""
         ...

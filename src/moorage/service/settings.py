@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 
 from moorage.model.requests import SearchSettings
@@ -44,6 +45,28 @@ class ChangeLogSettings:
 
 
 @valueclass(frozen=True, slots=True)
+class AuditSettings:
+    """What reports of sources may cause.
+
+    ``settle_seconds``: how long a disagreement must last before anything is done about it. ``most_actions``:
+    of all sources within an hour. ``heal``: the actions that are allowed, by source; a name that ends with
+    ``*`` stands for all that begin so. ``over_capacity``: missing claims are made even if there is no room.
+    """
+
+    settle_seconds: float = 600.0
+    most_actions: int = 20
+    heal: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    over_capacity: bool = False
+
+    def heal_of(self, source: str) -> frozenset[str]:
+        """The actions that are allowed for a source: of the longest name that fits."""
+        if source in self.heal:
+            return self.heal[source]
+        fitting = [name for name in self.heal if name.endswith("*") and source.startswith(name[:-1])]
+        return self.heal[max(fitting, key=len)] if fitting else frozenset()
+
+
+@valueclass(frozen=True, slots=True)
 class ServiceSettings:
     """All settings of the service room.
 
@@ -60,3 +83,4 @@ class ServiceSettings:
     changes_waiters: int = 16
     changes_elsewhere: str = ""
     candidate_order: str | None = None
+    audit: AuditSettings = field(default_factory=AuditSettings)

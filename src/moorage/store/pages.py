@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from moorage.store.tables import (
 
 _consumers = (
     sa.select(
+        consumers.c.id,
         consumers.c.uuid,
         consumers.c.generation,
         consumers.c.created_at,
@@ -71,6 +72,15 @@ def claim_of(connection: sa.Connection, consumer: str) -> ListedClaim | None:
     # A collation may find a consumer that is called otherwise.
     found = _listed(connection, [row for row in rows if row.uuid == consumer])
     return replace(found[0], origin=origin_of(connection, consumer)) if found else None
+
+
+def claims_named(connection: sa.Connection, wanted: Collection[str]) -> Iterator[tuple[int, ListedClaim]]:
+    """What the consumers hold that hold something, each with the id of its row."""
+    for batch in batches(sorted(wanted)):
+        found = connection.execute(_consumers.where(_holds, consumers.c.uuid.in_(batch))).all()
+        # A collation may find a consumer that is called otherwise.
+        rows = [row for row in found if row.uuid in wanted]
+        yield from zip([row.id for row in rows], _listed(connection, rows), strict=True)
 
 
 def generations_of(

@@ -64,6 +64,8 @@ class Instruments:
         self._commits = kept[table.COMMIT_SECONDS]
         self._waiting = kept[table.COMMIT_WAITING]
         self._unmet = kept[table.UNMET]
+        self._reports = kept[table.REPORTS]
+        self._actions = kept[table.FINDING_ACTIONS]
         self._watchers = kept[table.CHANGES_WATCHERS]
         self._dropped = kept[table.CHANGES_DROPPED]
         self._setbacks = {reason: kept[table.SETBACKS].labels(reason.value) for reason in Setback}
@@ -108,6 +110,14 @@ class Instruments:
     def search_unmet(self, verdict: str) -> None:
         """See ``service.observer.Observer``."""
         self._unmet.labels(verdict).inc()
+
+    def report_received(self, source: str, suspect: int) -> None:
+        """See ``service.observer.Observer``."""
+        self._reports.labels(source, "suspect" if suspect else "believed").inc()
+
+    def finding_acted_on(self, kind: str, action: str, *, done: bool) -> None:
+        """See ``service.observer.Observer``."""
+        self._actions.labels(kind, action, "done" if done else "refused").inc()
 
     def group_set_back(self, reason: Setback) -> None:
         """See ``service.observer.Observer``."""

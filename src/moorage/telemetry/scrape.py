@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 import moorage
 from moorage.model.errors import MoorageError
+from moorage.model.reports import KINDS
 from moorage.model.values import ClassTotal
 from moorage.telemetry import table
 from moorage.telemetry.figures import GONE, figures_in
@@ -58,6 +59,7 @@ class Sampler:
         yield _family(table.PROCESS_RESIDENT_BYTES, sizes)
         try:
             revision, totals = self._sources.revision(), self._known_totals()
+            reported = self._sources.reports()
         except MoorageError as error:
             _log.warning("Metrics are incomplete: %s", error)
             yield _family(table.DATABASE_UP, [((), 0)])
@@ -67,6 +69,13 @@ class Sampler:
         yield _family(table.CLASS_PROVIDERS, [((total.name,), total.providers) for total in totals])
         yield _family(table.CLASS_CAPACITY, [((total.name,), total.capacity) for total in totals])
         yield _family(table.CLASS_USED, [((total.name,), total.used) for total in totals])
+
+        kinds = [((each.source, kind), each.findings.get(kind, 0)) for each in reported for kind in KINDS]
+        yield _family(table.FINDINGS, kinds)
+        now = time.time()
+        ages = [((each.source,), max(0.0, now - each.at)) for each in reported]
+        yield _family(table.REPORT_AGE_SECONDS, ages)
+        yield _family(table.SUSPECT_TREES, [((each.source,), each.suspect) for each in reported])
 
     def _known_totals(self) -> Sequence[ClassTotal]:
         with self._lock:

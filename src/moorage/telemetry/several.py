@@ -38,6 +38,16 @@ class Several:
         for observer in self._observers:
             observer.search_unmet(verdict)
 
+    def report_received(self, source: str, suspect: int) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.report_received(source, suspect)
+
+    def finding_acted_on(self, kind: str, action: str, *, done: bool) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.finding_acted_on(kind, action, done=done)
+
     def group_set_back(self, reason: Setback) -> None:
         """See ``Observer``."""
         for observer in self._observers:

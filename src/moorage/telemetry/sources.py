@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from moorage.model.reports import SourceFigures
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ClassTotal
 
 
 @valueclass(frozen=True, slots=True)
 class Sources:
-    """Both raise MoorageError if the database cannot be reached."""
+    """All raise MoorageError if the database cannot be reached."""
 
     revision: Callable[[], int]
     totals: Callable[[], Sequence[ClassTotal]]
+    reports: Callable[[], Sequence[SourceFigures]]

@@ -118,6 +118,40 @@ UNMET: Final = Metric(
     "`not_explained`: more came than are explained. With `unmet_kept = 0` none is counted.",
     ("verdict",),
 )
+REPORTS: Final = Metric(
+    "moorage_reports_total",
+    MetricKind.COUNTER,
+    "Reports of sources. `suspect`: far fewer consumers than the last one, so that it causes nothing until a "
+    "later one agrees. `believed`: all others.",
+    ("source", "trust"),
+)
+FINDING_ACTIONS: Final = Metric(
+    "moorage_finding_actions_total",
+    MetricKind.COUNTER,
+    "Actions on findings that the service has taken of itself, by the kind of the finding, the action, and "
+    "whether it was `done` or `refused`.",
+    ("kind", "action", "outcome"),
+)
+FINDINGS: Final = Metric(
+    "moorage_findings",
+    MetricKind.SAMPLED,
+    "Findings: consumers that a source and the account disagree about, by kind. `leaked` is held and not "
+    "reported, `missing` is reported and not held, `differs` has other amounts, `moved` is held of another "
+    "tree.",
+    ("source", "kind"),
+)
+REPORT_AGE_SECONDS: Final = Metric(
+    "moorage_report_age_seconds",
+    MetricKind.SAMPLED,
+    "Time since the last report of a source.",
+    ("source",),
+)
+SUSPECT_TREES: Final = Metric(
+    "moorage_report_suspect_trees",
+    MetricKind.SAMPLED,
+    "Trees of which a source has last reported far fewer consumers than before.",
+    ("source",),
+)
 CHANGES_WATCHERS: Final = Metric(
     "moorage_changes_watchers",
     MetricKind.GAUGE,
@@ -134,7 +168,8 @@ BUILD_INFO: Final = Metric(
 DATABASE_UP: Final = Metric(
     "moorage_database_up",
     MetricKind.SAMPLED,
-    "Whether the database answered (1 or 0). After 0, `moorage_revision` and `moorage_class_*` are missing.",
+    "Whether the database answered (1 or 0). After 0, `moorage_revision`, `moorage_class_*`, "
+    "`moorage_findings` and `moorage_report_*` are missing.",
 )
 REVISION: Final = Metric("moorage_revision", MetricKind.SAMPLED, "Number of the last write in the database.")
 CLASS_PROVIDERS: Final = Metric(
@@ -171,6 +206,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     COMMIT_WAITING,
     SETBACKS,
     UNMET,
+    REPORTS,
+    FINDING_ACTIONS,
     CHANGES_WATCHERS,
     CHANGES_DROPPED,
     BUILD_INFO,
@@ -179,5 +216,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     CLASS_PROVIDERS,
     CLASS_CAPACITY,
     CLASS_USED,
+    FINDINGS,
+    REPORT_AGE_SECONDS,
+    SUSPECT_TREES,
     PROCESS_RESIDENT_BYTES,
 )

@@ -102,6 +102,12 @@ class Traces:
     def watcher_dropped(self) -> None:
         """Nothing: its request has ended."""
 
+    def report_received(self, source: str, suspect: int) -> None:
+        """See ``service.observer.Observer``."""
+
+    def finding_acted_on(self, kind: str, action: str, *, done: bool) -> None:
+        """See ``service.observer.Observer``."""
+
     def search_unmet(self, verdict: str) -> None:
         """Nothing: the explanation of a search comes after its request."""
 

@@ -33,6 +33,7 @@ from moorage.wiring import logs
 from moorage.wiring.config_files import NOTHING, PROJECT, ConfigFiles
 from moorage.wiring.kept_options import DEFAULT_GROUP, PATH_OPTIONS, REASONS, no_effect
 from moorage.wiring.limits import LIMIT_OPTIONS
+from moorage.wiring.reports import REPORT_OPTIONS
 from moorage.wiring.telemetry import TELEMETRY_OPTIONS
 from moorage.wiring.watchers import WATCHER_OPTIONS
 from moorage.wiring.writes import WRITE_OPTIONS
@@ -225,6 +226,7 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         "defaults of policy rules only: a policy file may say otherwise. All processes need the same value.",
     ),
     *WRITE_OPTIONS,
+    *REPORT_OPTIONS,
     *WATCHER_OPTIONS,
     *LIMIT_OPTIONS,
     *TELEMETRY_OPTIONS,

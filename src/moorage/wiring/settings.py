@@ -23,6 +23,7 @@ from moorage.wiring import options, startable
 from moorage.wiring.config_files import NOTHING, ConfigFiles, closed_places, find_config_files
 from moorage.wiring.limits import ServerSettings, limits_from, server_from
 from moorage.wiring.options import API_GROUP, DATABASE_GROUP, MOORAGE_GROUP, PLACEMENT_GROUP, value_of
+from moorage.wiring.reports import audit_settings_from
 from moorage.wiring.telemetry import (
     TelemetrySettings,
     telemetry_from,
@@ -279,6 +280,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             changes_elsewhere=moorage(LISTEN),
             unmet_kept=moorage("unmet_kept"),
             candidate_order=moorage("candidate_order") or None,
+            audit=audit_settings_from(moorage),
         ),
         api=ApiSettings(
             incomplete_consumer_project_id=placement("incomplete_consumer_project_id"),

@@ -64,6 +64,7 @@ UNFORESEEN = {
     model.CannotHealError,
     model.FindingChangedError,
     model.FindingNotFoundError,
+    model.ReportFaultError,
     model.KeyReusedError,
     model.ConsumerTakenError,
     # Only the native API has a history.

@@ -64,7 +64,7 @@ def metrics_url() -> Iterator[str]:
     """A service that is at revision 7, and tells so."""
     registry = CollectorRegistry()
     Instruments(registry).index_changed(7, 2)
-    app = Dispatcher(inner, {"/metrics": Scrape(Sources(lambda: 9, list), registry)})
+    app = Dispatcher(inner, {"/metrics": Scrape(Sources(lambda: 9, list, list), registry)})
     server = listening(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from moorage.api.placement import application
 from moorage.model.errors import UnavailableError
+from moorage.model.reports import SourceFigures
 from moorage.model.values import ClassTotal
 from moorage.service.observer import Setback, Stage
 from moorage.telemetry import scrape, table
@@ -26,7 +27,11 @@ from moorage.telemetry.sources import Sources
 from tests.unit.api.fake import UUID, FakeService
 from tests.unit.telemetry.calls import Told, get
 
-SOURCES = Sources(lambda: 7, lambda: [ClassTotal("VCPU", 2, 16, 20)])
+SOURCES = Sources(
+    lambda: 7,
+    lambda: [ClassTotal("VCPU", 2, 16, 20)],
+    lambda: [SourceFigures("nova", 0, {"leaked": 3}, 2)],
+)
 
 
 def values(told: Told) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -70,6 +75,10 @@ def test_what_the_service_does_is_counted() -> None:
     observer.group_ended(5, 2, 0.02)
     observer.group_set_back(Setback.CONFLICT)
     observer.search_unmet("no_room")
+    observer.report_received("nova", 0)
+    observer.report_received("nova", 2)
+    observer.finding_acted_on("leaked", "release", done=True)
+    observer.finding_acted_on("leaked", "release", done=False)
     told = get(Scrape(SOURCES, registry), "/metrics")
     assert value(told, "moorage_search_stage_seconds_bucket", stage="search", le="0.005") == 1
     assert value(told, "moorage_search_stage_seconds_bucket", stage="search", le="0.002") == 0
@@ -82,6 +91,21 @@ def test_what_the_service_does_is_counted() -> None:
     assert value(told, "moorage_commit_setbacks_total", reason="conflict") == 1
     assert value(told, "moorage_commit_setbacks_total", reason="lost_commit") == 0
     assert value(told, "moorage_unmet_total", verdict="no_room") == 1
+    for trust in ("believed", "suspect"):
+        assert value(told, "moorage_reports_total", source="nova", trust=trust) == 1
+    for outcome in ("done", "refused"):
+        labels = {"kind": "leaked", "action": "release", "outcome": outcome}
+        assert value(told, "moorage_finding_actions_total", **labels) == 1
+
+
+def test_findings_and_the_age_of_reports_are_looked_up() -> None:
+    told = get(Scrape(SOURCES, CollectorRegistry()), "/metrics")
+    assert value(told, "moorage_findings", source="nova", kind="leaked") == 3
+    assert value(told, "moorage_findings", source="nova", kind="moved") == 0
+    assert value(told, "moorage_report_suspect_trees", source="nova") == 2
+    age = value(told, "moorage_report_age_seconds", source="nova")
+    assert age is not None
+    assert age > 1e9
 
 
 def test_capacity_use_and_memory_are_looked_up() -> None:
@@ -106,7 +130,7 @@ def test_sums_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> Non
 
     now = [100.0]
     monkeypatch.setattr("moorage.telemetry.scrape.time.monotonic", lambda: now[0])
-    app = Scrape(Sources(lambda: 1, totals), CollectorRegistry())
+    app = Scrape(Sources(lambda: 1, totals, list), CollectorRegistry())
     get(app, "/metrics")
     get(app, "/metrics")
     assert len(asked) == 1
@@ -119,7 +143,7 @@ def test_metrics_are_answered_while_the_database_is_away() -> None:
     def away() -> int:
         raise UnavailableError("it is away")
 
-    told = get(Scrape(Sources(away, list), CollectorRegistry()), "/metrics")
+    told = get(Scrape(Sources(away, list, list), CollectorRegistry()), "/metrics")
     assert told.status == 200
     assert value(told, "moorage_database_up") == 0
     assert value(told, "moorage_revision") is None

@@ -31,7 +31,7 @@ from tests.servers.ports import free_port
 from tests.unit.telemetry.calls import get
 from tests.unit.telemetry.test_health import inner
 
-SOURCES = Sources(lambda: 7, list)
+SOURCES = Sources(lambda: 7, list, list)
 
 
 def settings(**options: str) -> TelemetrySettings:

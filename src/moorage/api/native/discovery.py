@@ -23,7 +23,16 @@ from moorage.api.native.problems import (
 )
 from moorage.api.native.shapes import array, record, reference
 
-FEATURES: Final[Sequence[str]] = ("at", "bulk_reads", "changes", "claims", "explain", "order", "unmet")
+FEATURES: Final[Sequence[str]] = (
+    "at",
+    "bulk_reads",
+    "changes",
+    "claims",
+    "explain",
+    "order",
+    "reports",
+    "unmet",
+)
 """What this version can do beyond the frame. Clients look here before they use a feature."""
 
 VERSION_ID: Final = "v1"

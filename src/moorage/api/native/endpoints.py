@@ -11,9 +11,11 @@ from moorage.api.native import (
     claims,
     discovery,
     explanations,
+    findings,
     overview,
     placing,
     providers,
+    reports,
     unmet,
 )
 from moorage.api.native.endpoint import Endpoint
@@ -28,6 +30,8 @@ ENDPOINTS: Final = (
     *explanations.ENDPOINTS,
     *unmet.ENDPOINTS,
     *changes.ENDPOINTS,
+    *reports.ENDPOINTS,
+    *findings.ENDPOINTS,
 )
 """All endpoints, in the order of the reference."""
 

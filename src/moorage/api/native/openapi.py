@@ -27,6 +27,8 @@ PATH_FIELDS: Final[Mapping[str, str]] = {
     "uuid": "UUID of a provider.",
     "consumer": "UUID of a consumer.",
     "code": "Code of a problem, with hyphens or underscores.",
+    "source": "Name of a source of reports.",
+    "id": "Id of a finding.",
     "request_id": "Id of a request, as the service or as its client has given it.",
 }
 """Fields of paths."""

@@ -11,6 +11,7 @@ from typing import Final
 from moorage.api.http.validation import Schema
 from moorage.api.native.problems import PROBLEMS, REVISION, Again, Effect
 from moorage.model.explanations import CUT_SHORT, FITS, NEVER_FITS, NO_ROOM, NOBODY_OFFERS
+from moorage.model.reports import KINDS, STATES
 
 COMPONENTS_PATH: Final = "#/components/schemas/"
 
@@ -330,6 +331,27 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "parent": nullable(TEXT),
             "resources": mapping(record({"capacity": INTEGER, "used": INTEGER})),
             "traits": array(TEXT),
+        }
+    ),
+    "Finding": record(
+        {
+            "id": TEXT,
+            "source": TEXT,
+            "kind": {"enum": list(KINDS)},
+            "state": {"enum": list(STATES)},
+            "consumer": TEXT,
+            "tree": TEXT,
+            "held": mapping(mapping(AMOUNT)),
+            "reported": nullable(mapping(mapping(AMOUNT))),
+            "rest": mapping(mapping(AMOUNT)),
+            "project_id": nullable(TEXT),
+            "consumer_type": nullable(TEXT),
+            "since": {"type": "string", "format": "date-time"},
+            "age_seconds": AMOUNT,
+            "compared_at": INTEGER,
+            "action": nullable(TEXT),
+            "due_in_seconds": nullable(AMOUNT),
+            "trouble": nullable(TEXT),
         }
     ),
     "Problem": record(

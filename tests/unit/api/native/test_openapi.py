@@ -12,6 +12,7 @@ from moorage.api.native.openapi import EVERYTHING, document, problems_of
 from moorage.model.commands import CreateProvider, SetInventories
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import Requester
+from moorage.rules.reports import finding_id
 from moorage.service.facade import Service
 from tests.databases.orders import add_provider, claim, inventories, new_uuid, order
 from tests.unit.api.documented import Document
@@ -70,6 +71,9 @@ def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite
     consumer = new_uuid()
     order(sqlite_service, claim(consumer, {root: {"VCPU": 1}}, None, "INSTANCE", "p1"))
     fields = {"{request_id}": keep_one_unmet(sqlite_service), "{consumer}": consumer, "{uuid}": root}
+    # The example of a report makes this finding.
+    reported, tree = "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11", "7d3c0a52-52b5-4a0c-9f6f-0c0ffee00009"
+    fields |= {"{source}": "nova", "{id}": finding_id("nova", reported, tree)}
     client = NativeClient(sqlite_service)
     asked = 0
     for each in EVERYTHING:
