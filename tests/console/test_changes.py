@@ -287,6 +287,7 @@ def test_histories_are_paged_and_open_in_their_place(console: Opened, served: Se
     page = console.open(f"consumer?id={consumer}")
     text = page.until_text(f"VCPU {MINUS}23 on rack-host1")
     assert "It holds nothing" in text
+    assert "404" in reported(page, 1)[0]
 
 
 def test_a_tree_says_when_it_last_changed_and_why(console: Opened, served: Served) -> None:

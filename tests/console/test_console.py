@@ -173,7 +173,8 @@ def test_what_a_search_finds_is_claimed(writing: Opened) -> None:
         page.resize(width, height)
         assert page.run("return document.documentElement.scrollWidth") <= width
     page.click(".granted a[href*=consumer]")
-    page.until_text("VCPU")
+    page.until_text("Generation")
+    page.until_settled()
 
 
 def test_a_console_that_only_reads_offers_no_claim(console: Opened) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from moorage.api.console.application import PAGES, PATH, Console, Door
-from moorage.api.console.files import packaged_files
+from moorage.api.console.files import packaged_files, without_comments
 from tests.table import each
 from tests.unit.telemetry.calls import get
 
 CONSOLE = Console("noauth2")
 FILES = packaged_files()
 
-MOST_BYTES = 68_000
+MOST_BYTES = 60_000
 """Of all files together, compressed."""
 
 HTML = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
@@ -136,3 +136,10 @@ def test_other_clients_get_the_answer_of_the_wire(headers: dict[str, str]) -> No
 @each("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_other_methods_get_the_answer_of_the_wire(method: str) -> None:
     assert get(Door(wire), "/", {"HTTP_ACCEPT": HTML}, method=method).body == b"versions"
+
+
+def test_comments_stay_in_the_package() -> None:
+    text = b'/** Doc.\n * More. */\nlet a = "/* b */"; // c\n  // d\n  x = 1;\n/* e */ f();\n'
+    assert without_comments("a.js", text) == b'let a = "/* b */"; // c\n  x = 1;\n/* e */ f();\n'
+    assert without_comments("a.css", b"/* e */\na { b: url(//c) }\n") == b"a { b: url(//c) }\n"
+    assert without_comments("a.html", text) == text

@@ -59,7 +59,7 @@ let asking = null;
 function askForToken() {
   asking ??= new Promise(done => {
     const hint = trustsAll()
-      ? "This service trusts every client (noauth2). A token USER:PROJECT asks as that user; admin may do all."
+      ? "This service trusts every client (noauth2). A token USER:PROJECT asks as a member of that project; admin may do all."
       : strategyName() === "keystone"
         ? "Paste what `openstack token issue -f value -c id` prints. It stays in this tab."
         : "Paste a token of `moorage token create`. It stays in this tab.";

@@ -28,28 +28,24 @@ function one(main, id) {
   fill(main, h("div", { class: "title" }, h("h1", {}, "Consumer"), h("code", { class: "soft" }, id),
     h("a", { class: "push", href: "consumer" }, "All consumers")), body);
   into(body, async () => {
-    const { data } = await request(`allocations/${encodeURIComponent(id)}`);
-    const providers = Object.keys(data.allocations);
-    const [named, claim] = await Promise.all([namesOf(providers), providers.length ? claimOf(id) : null]);
-    return { data, named, claim };
-  }, ({ data, named, claim }) => {
-    const providers = Object.entries(data.allocations), last = h("dd", { class: "last" }, "–");
+    const claim = await claimOf(id);
+    return { claim, named: await namesOf(Object.keys(claim?.providers ?? {})) };
+  }, ({ claim, named }) => {
+    const last = h("dd", { class: "last" }, "–");
     const history = historyPanel("claims", id, { known: (changes, begins) => fill(last, lastChangeWords(changes[0], begins)) });
-    if (!providers.length) return [h("section", { class: "panel" }, h("p", {}, "It holds nothing: it was never granted a claim, or has released it.")), history];
-    const sums = {};
-    for (const [, { resources }] of providers) for (const [className, number] of Object.entries(resources)) sums[className] = (sums[className] ?? 0) + number;
+    if (!claim) return [h("section", { class: "panel" }, h("p", {}, "It holds nothing: it was never granted a claim, or has released it.")), history];
     return [
       h("section", { class: "panel" }, h("dl", { class: "definitions" },
-        h("dt", {}, "Holds"), h("dd", {}, held(sums)),
-        h("dt", {}, "Type"), h("dd", {}, data.consumer_type ?? "unknown"),
-        h("dt", {}, "Project"), h("dd", {}, h("a", { href: href("consumer", { project: data.project_id }) }, data.project_id)),
-        h("dt", {}, "User"), h("dd", {}, data.user_id),
-        h("dt", {}, "Since"), h("dd", {}, ago(claim?.since)),
+        h("dt", {}, "Holds"), h("dd", {}, held(claim.resources)),
+        h("dt", {}, "Type"), h("dd", {}, claim.consumer_type ?? "unknown"),
+        h("dt", {}, "Project"), h("dd", {}, h("a", { href: href("consumer", { project: claim.project_id }) }, claim.project_id)),
+        h("dt", {}, "User"), h("dd", {}, claim.user_id),
+        h("dt", {}, "Since"), h("dd", {}, ago(claim.since)),
         h("dt", {}, "Last change"), last,
-        h("dt", {}, "Generation"), h("dd", {}, count(data.consumer_generation)))),
+        h("dt", {}, "Generation"), h("dd", {}, count(claim.generation)))),
       h("section", { class: "panel" }, h("h2", {}, "Where"), table(
         [{ title: "Provider" }, { title: "Class" }, { title: "Amount", number: true }],
-        providers.flatMap(([uuid, { resources }]) => Object.entries(resources).map(([className, number]) => [
+        Object.entries(claim.providers).flatMap(([uuid, resources]) => Object.entries(resources).map(([className, number]) => [
           h("a", { href: href("tree", { id: uuid, mark: uuid }), title: uuid }, cut(named.get(uuid)?.name ?? short(uuid), 48)),
           className, amount(className, number)])))),
       history,
@@ -57,12 +53,13 @@ function one(main, id) {
   });
 }
 
-/** The claim of a consumer, which says since when; null if it may not be seen. */
+/** What a consumer holds; null for nothing. */
 async function claimOf(id) {
   try {
     return (await request(`moorage/v1/claims/${encodeURIComponent(id)}`)).data;
-  } catch {
-    return null;
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
   }
 }
 

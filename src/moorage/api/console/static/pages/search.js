@@ -164,7 +164,10 @@ class SearchPage {
 
   async find(query, limit, signal) {
     const bounded = `${query.replace(/(^|&)limit=[^&]*/, "")}&limit=${limit}`;
-    const { data, milliseconds } = await request("allocation_candidates", { query: bounded, signal });
+    const { data, milliseconds } = await request("allocation_candidates", { query: bounded, signal }).catch(error => {
+      if (error.status === 403 && can("order")) return places(query, limit, signal);
+      throw error;
+    });
     if (data.allocation_requests.length) this.offer(query);
     if (data.allocation_requests.length) return this.candidates(data, limit, milliseconds, signal);
     if (!can("explain"))
@@ -199,6 +202,19 @@ class SearchPage {
       h("div", {}, byTrees(found, summaries).map((one, position) => candidate(one, position, summaries, nameOf))),
       more && h("button", { type: "button", class: "quiet", onclick: () => change({ limit: Math.min(MOST, limit * 5) }) }, "Show more"));
   }
+}
+
+/** Candidates as a member of a project gets them: no amounts in use, and one for each tree. */
+async function places(query, limit, signal) {
+  const told = await request("moorage/v1/candidates", { body: { ask: { query }, limit }, signal });
+  const summaries = {};
+  const found = told.data.candidates.map(({ allocations, root }) => ({
+    allocations: Object.fromEntries(Object.entries(allocations).map(([uuid, resources]) => {
+      summaries[uuid] = { root_provider_uuid: root };
+      return [uuid, { resources }];
+    })),
+  }));
+  return { ...told, data: { allocation_requests: found, provider_summaries: summaries } };
 }
 
 /** The candidates of the same trees together, in the order in which they came. */
@@ -239,9 +255,9 @@ function grants(allocations, summaries, nameOf, roots) {
   return h("div", { class: "grants" }, sorted.flatMap(([uuid, { resources }]) =>
     Object.entries(resources).map(([className, number], line) => {
       const { capacity = 0, used = 0 } = summaries[uuid]?.resources?.[className] ?? {};
-      const words = `${count(used)} of ${amount(className, capacity)} used`;
-      const whole = bar(used, capacity, { label: `${className}: ${words}, ${count(number)} more`, over: false });
-      whole.prepend(h("i", { class: "more", style: { width: `${capacity ? Math.min(100, ((used + number) / capacity) * 100) : 0}%` } }));
+      const words = capacity ? `${count(used)} of ${amount(className, capacity)} used` : "";
+      const whole = capacity ? bar(used, capacity, { label: `${className}: ${words}, ${count(number)} more`, over: false }) : h("span");
+      if (capacity) whole.prepend(h("i", { class: "more", style: { width: `${capacity ? Math.min(100, ((used + number) / capacity) * 100) : 0}%` } }));
       return [h("span", { title: nameOf(uuid), class: line || roots.includes(uuid) ? "faint" : null }, line ? "″" : cut(nameOf(uuid), 32)),
         h("span", { class: "number" }, `${className} +${amount(className, number)}`), whole, h("span", { class: "faint number" }, words)];
     })));

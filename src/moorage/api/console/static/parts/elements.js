@@ -21,14 +21,14 @@ export const measure = (value, whole, text = count(value)) =>
 export function amountRow(className, { used, total, reserved = 0, ratio = 1, capacity }) {
   const whole = capacity === undefined ? total * ratio : capacity + reserved * ratio;
   const room = capacity ?? Math.floor((total - reserved) * ratio);
-  const words = [`${count(used)} of ${amount(className, room)}`];
+  const words = [used === null ? amount(className, room) : `${count(used)} of ${amount(className, room)}`];
   const more = [
     reserved > 0 && `${amount(className, reserved)} reserved`,
     ratio !== 1 && `${amount(className, total)} × ${ratio}`,
   ].filter(Boolean);
   return h("div", { class: "amount" },
     h("span", { title: className }, className),
-    bar(used, whole, { reserved: reserved * ratio, label: `${className}: ${words[0]}`, over: used > room }),
+    used !== null && bar(used, whole, { reserved: reserved * ratio, label: `${className}: ${words[0]}`, over: used > room }),
     h("span", { class: "number" }, words[0], more.length > 0 && h("span", { class: "faint" }, ` · ${more.join(", ")}`)));
 }
 
@@ -55,10 +55,12 @@ export function problem(error, again) {
   if (!known) console.error(error);
   const detail = error.status === 403
     ? `${error.message} This token may not read this; another one may.` : error.message;
+  const own = error.status === 403 && h("p", {}, "With a token of one project: ", h("a", { href: "search" }, "search"), " and ", h("a", { href: "consumer" }, "see its consumers"), ".");
   return h(
     "section", { class: "problem", role: "alert" },
     h("h2", {}, error.status ? `${title} (${error.status})` : title),
     detail && detail !== title && h("p", {}, detail),
+    own,
     error.requestId && h("p", { class: "soft" }, "Request id ", h("code", {}, error.requestId)),
     again && h("button", { type: "button", onclick: again }, "Try again"),
   );

@@ -6,16 +6,19 @@ import { href } from "../router.js";
 import { amountRow, problem, table, waiting } from "./elements.js";
 import { lastChange } from "./history.js";
 
-const FIELDS = "inventories,used,traits,aggregates,generation,parent";
-const MOST = 5000;
 const SHOWN_AT_ONCE = 6;
 const HOLDERS = 100;
 const SHOWN_TRAITS = 12;
 
-/** All providers of the tree that a provider is in. */
-export async function readTree(id, signal) {
-  const { data, revision } = await request("moorage/v1/providers", { query: { in_tree: id, fields: FIELDS, limit: MOST }, signal });
-  return { providers: data.providers, revision };
+/** All providers of the tree that a provider is in; none if it is not there. A member sees no amounts in use. */
+async function readTree(id, signal) {
+  try {
+    const { data, revision } = await request(`moorage/v1/trees/${encodeURIComponent(id)}`, { signal });
+    return { providers: data.providers.map(one => ({ used: {}, aggregates: [], ...one })), revision };
+  } catch (error) {
+    if (error.status === 404) return { providers: [] };
+    throw error;
+  }
 }
 
 /**
@@ -33,35 +36,38 @@ export async function treeView(id, { title, marked = "", known = () => {}, signa
   const parents = new Map(providers.map(one => [one.uuid, one]));
   const root = providers.find(one => one.uuid === one.root);
   if (title) fill(title, root.name);
-  const busy = providers.filter(one => Object.values(one.used).some(Boolean));
+  const busy = providers.filter(isBusy);
   const atOnce = new Set(busy.slice(0, SHOWN_AT_ONCE).map(one => one.uuid));
   const branch = list => h("ul", { class: "tree" }, list.map(one =>
     h("li", {}, provider(one, parents, marked, atOnce), children.has(one.uuid) && branch(children.get(one.uuid)))));
   return h("div", {},
     h("p", { class: "soft" }, `${several(providers.length, "provider")} at revision ${revision}. `,
-      h("a", { href: href("search", { in_tree: root.uuid }) }, "Search in this tree")),
+      isWhole(root) && h("a", { href: href("search", { in_tree: root.uuid }) }, "Search in this tree")),
     branch([root]));
 }
 
+/** Whether a provider is shown with what is used of it. */
+const isWhole = one => "generation" in one;
+const isBusy = one => (isWhole(one) ? Object.values(one.used).some(Boolean) : Object.keys(one.inventories).length > 0);
+
 function provider(one, parents, marked, atOnce) {
   const names = Object.keys(one.inventories).sort();
-  const busy = Object.values(one.used).some(Boolean);
   return h("div", { class: one.uuid === marked ? "provider marked" : "provider", id: `p-${one.uuid}` },
     h("div", { class: "row" },
       h("strong", { title: one.uuid }, shorter(one.name, parents.get(one.parent)?.name)),
-      h("span", { class: "faint", title: one.uuid }, `${short(one.uuid)} · generation ${one.generation}`),
-      h("span", { class: "faint" }, "changed ", lastChange("providers", one.uuid, { tree: one.root }), " · ",
+      h("span", { class: "faint", title: one.uuid }, [short(one.uuid), ...(isWhole(one) ? [`generation ${one.generation}`] : [])].join(" · ")),
+      isWhole(one) && h("span", { class: "faint" }, "changed ", lastChange("providers", one.uuid, { tree: one.root }), " · ",
         h("a", { href: href("tree", { id: one.root, history: one.uuid }), "aria-label": `History of ${one.name}` }, "History"))),
     names.length > 0 && h("div", { class: "amounts" }, names.map(className => {
       const inventory = one.inventories[className];
       return amountRow(className, {
-        used: one.used[className] ?? 0, total: inventory.total, reserved: inventory.reserved, ratio: inventory.allocation_ratio,
+        used: isWhole(one) ? one.used[className] ?? 0 : null, total: inventory.total, reserved: inventory.reserved, ratio: inventory.allocation_ratio,
       });
     })),
     one.traits.length > 0 && traits(one.traits),
     one.aggregates.length > 0 && h("div", { class: "faint", title: one.aggregates.join("\n") },
       `In ${several(one.aggregates.length, "aggregate")}: ${one.aggregates.slice(0, 4).map(short).join(", ")}`),
-    busy && holders(one, atOnce.has(one.uuid)));
+    isBusy(one) && holders(one, atOnce.has(one.uuid)));
 }
 
 /** A child's name without the beginning that it shares with its parent, which stands above it. */
