@@ -10,13 +10,14 @@ import { go, place, start } from "./router.js";
 import * as changes from "./pages/changes.js";
 import * as classes from "./pages/classes.js";
 import * as consumer from "./pages/consumer.js";
+import * as findings from "./pages/findings.js";
 import * as map from "./pages/map.js";
 import * as search from "./pages/search.js";
 import * as tree from "./pages/tree.js";
 import * as why from "./pages/why.js";
 
-const SHOWS = { map, tree, search, classes, consumer, changes, why };
-const LETTERS = { m: "map", s: "search", c: "classes", o: "consumer", h: "changes", w: "why" };
+const SHOWS = { map, tree, search, classes, consumer, changes, why, findings };
+const LETTERS = { m: "map", s: "search", c: "classes", o: "consumer", h: "changes", w: "why", f: "findings" };
 const KEPT_THEME = "moorage.theme";
 const CHORD_MILLISECONDS = 1200;
 
@@ -25,8 +26,10 @@ let shown = { page: "", live: null };
 
 function show() {
   const { page, params } = place();
-  for (const link of document.querySelectorAll("#nav a"))
+  for (const link of document.querySelectorAll("#nav a")) {
     link.getAttribute("href") === page ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+    if (link.ariaCurrent) link.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
   if (page === shown.page && shown.live?.update) {
     shown.live.update(params);
     return;
