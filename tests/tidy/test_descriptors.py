@@ -23,6 +23,10 @@ ALLOWED = {
     ("serve/worker.py", "os.dup2"): "over the socket that a worker accepts from, once it was looked at",
     ("serve/worker.py", "touch"): "an empty file in a folder of its own",
     ("cli/discovery/files.py", "read_text"): "files of the kernel, by a command that opens no database",
+    (
+        "cli/client/sources/host.py",
+        "read_bytes",
+    ): "variables of processes, by a command that opens no database",
     ("cli/config.py", "open"): "a command that opens no database",
     ("serve/signals.py", "open"): "the terminal, before there is a database",
     ("cli/loading.py", "read_bytes"): "the file that a command is to load",

@@ -26,6 +26,7 @@ WORK = {
     "auth.identity:UnauthorisedError": "a refusal",
     "auth.keystone:_Answer": "a request",
     "cli.client.drawing:Node": "a command",
+    "cli.client.sources.document:ReportDocument": "a command",
     "cli.client.syntax:GroupConditions": "a command",
     "serve.front:Front._waiting": "requests that wait for a thread, one per connection",
     "cli.discovery.machine:_Making": "a command",

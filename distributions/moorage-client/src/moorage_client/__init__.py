@@ -63,11 +63,13 @@ from moorage_client.explanation import (
 )
 from moorage_client.mirror import Mirror
 from moorage_client.ranking import RankedCandidate, Ranking
+from moorage_client.reporting import ActionTaken, Finding, Reported, Resolved
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AccountChange",
+    "ActionTaken",
     "AlreadyHoldsError",
     "AnswerTimeoutError",
     "AnyOf",
@@ -92,6 +94,7 @@ __all__ = [
     "Entry",
     "Event",
     "Explanation",
+    "Finding",
     "ForbiddenError",
     "FunnelStep",
     "GenerationConflictError",
@@ -126,6 +129,8 @@ __all__ = [
     "Ranking",
     "Relaxation",
     "Released",
+    "Reported",
+    "Resolved",
     "Retry",
     "Token",
     "TooHardError",

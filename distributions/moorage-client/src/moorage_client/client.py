@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Callable, TypeVar
 from urllib.parse import quote, urlencode
@@ -18,6 +18,7 @@ from moorage_client.claiming import Claimed, Entry, Released
 from moorage_client.errors import NoNativeApiError
 from moorage_client.explanation import Explanation, UnmetAsk
 from moorage_client.ranking import Ranking
+from moorage_client.reporting import Amounts, Finding, Reported, Resolved
 from moorage_client.transport import OK, Transport
 
 ItemT = TypeVar("ItemT")
@@ -248,6 +249,71 @@ class Moorage:
         """
         body = {"consumers": [consumers] if isinstance(consumers, str) else list(consumers)}
         return Released.of(self._written("POST", f"{V1}/releases", body, key))
+
+    def report(
+        self,
+        source: str,
+        trees: Iterable[str],
+        consumers: Mapping[str, Amounts | None],
+        *,
+        complete: bool,
+        consumer_types: Iterable[str] | None = None,
+        owners: Mapping[str, Json] | None = None,
+        accept_shrink: bool | None = None,
+    ) -> Reported:
+        """Report what is really there in some trees, in the name of a source.
+
+        ``trees`` are the UUIDs of their roots. ``consumers``: what each consumer has, None if that is not
+        known. ``complete``: a consumer that is not named is not there. ``consumer_types``: only consumers of
+        these types are the source's business. ``owners``: ``project_id``, ``user_id`` and perhaps
+        ``consumer_type`` by consumer. ``accept_shrink``: believe the report although it has far fewer
+        consumers than the last one. Sending the same report again does no harm.
+        """
+        covers: dict[str, Any] = {"trees": list(trees)}
+        if consumer_types is not None:
+            covers["consumer_types"] = list(consumer_types)
+        body = {
+            "covers": covers,
+            "complete": complete,
+            "consumers": consumers,
+            "owners": owners,
+            "accept_shrink": accept_shrink,
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        return Reported.of(self._json("PUT", f"{V1}/reports/{quote(source, safe='')}", given))
+
+    def resolve(
+        self, finding: str, action: str, *, allow_overcommit: bool | None = None, key: str | None = None
+    ) -> Resolved:
+        """``heal``, ``ignore`` or ``reopen`` a finding, by its id. ``key`` is as in ``claim``.
+
+        Healing lets the consumer hold what is reported, so that what is leaked is released.
+        ``allow_overcommit`` heals even if there is no room. Raises ``GenerationConflictError`` if the claim
+        has changed since the report, ``CannotHealError`` if the finding says too little.
+        """
+        body = {"action": action, "allow_overcommit": allow_overcommit}
+        given = {name: value for name, value in body.items() if value is not None}
+        path = f"{V1}/findings/{quote(finding, safe='')}/resolution"
+        return Resolved.of(self._written("POST", path, given, key))
+
+    def findings(
+        self,
+        *,
+        kind: str | None = None,
+        source: str | None = None,
+        state: str | None = None,
+        consumer: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Finding]:
+        """What reports and the account disagree about, page after page."""
+        wanted = {"kind": kind, "source": source, "state": state, "consumer": consumer}
+        return _all(
+            lambda after: self._page("findings", Finding.of, {"limit": page_size, "after": after, **wanted})
+        )
+
+    def finding(self, finding: str) -> Finding:
+        """One finding, by its id. Raises ``NotFoundError`` if the last report no longer shows it."""
+        return Finding.of(self._shown("findings", finding, {}))
 
     # Questions
 
