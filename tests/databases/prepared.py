@@ -191,9 +191,10 @@ def empty(url: str) -> None:
         for table in reversed(tables.metadata.sorted_tables):
             if table in (tables.resource_classes, tables.traits):
                 connection.execute(table.delete().where(table.c.name.startswith(CUSTOM_PREFIX)))
-            elif table is not tables.revisions:
+            elif table not in (tables.revisions, tables.clock):
                 connection.execute(table.delete())
         connection.execute(tables.revisions.update().values(revision=0, compacted=0))
+        connection.execute(tables.clock.update().values(ticks=0, term=0, keeper=""))
         lost = _names_differ(connection)
         if lost:
             connection.execute(tables.traits.delete())

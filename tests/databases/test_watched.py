@@ -60,6 +60,12 @@ class Recorder:
     def watcher_dropped(self) -> None:
         pass
 
+    def leases_renewed(self, count: int) -> None:
+        pass
+
+    def leases_expired(self, count: int) -> None:
+        pass
+
     def group_set_back(self, reason: Setback) -> None:
         self.setbacks.append(reason)
 

@@ -55,6 +55,7 @@ WORK = {
     "search.match.variables:Variable": "the plan of a search",
     "search.match.constraints:Matching": "placements in a tree",
     "service.committer:Committer": "writes that wait, one per thread",
+    "service.leases:_Waiting.found": "a request",
     "service.lookalikes:Lookalikes": "a group of writes",
     "search.order.board:Board._ahead": "a group of writes",
     "search.order.chances:MixTerms.asked": "the mix itself",

@@ -120,6 +120,13 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moorage:claims:create": "Claim for consumers of a project: that of each entry.",
     "moorage:claims:delete": "Release what consumers of the project hold.",
     "moorage:claims:show_history": "List what changed of a consumer of the project.",
+    "moorage:leases:create": "Get a lease, for the project of the token.",
+    "moorage:leases:renew": "Renew leases of any project.",
+    "moorage:leases:list": "List leases of any project.",
+    "moorage:leases:show": "Show a lease of any project.",
+    "moorage:leases:update": "Hang claims on leases of any project, and take them off.",
+    "moorage:leases:delete": "End leases of any project, with their claims or without.",
+    "moorage:leases:resolve": "Decide what becomes of the claims of a quarantined lease.",
     "moorage:explanations:create": "Explain why a request finds no room; the project is that of the body. "
     "Counts of a narrow request say how much of a tree is free.",
     "moorage:explanations:show": "Show why a search of the past found nothing, by its request id.",

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import ClassVar, Final, Generic, TypeVar
 
 from moorage.model.errors import MoorageError
+from moorage.model.leases import LeaseAt, OnExpiry, Resolution
 from moorage.model.orders import Order
 from moorage.model.placing import Choice, ChosenOn, ClaimOrigin, Granted
 from moorage.model.reports import Amounts, ReportFinding
@@ -200,7 +201,8 @@ class Claim:
     ``allocations`` maps provider uuid to class to amount. ``generation`` is the consumer's:
     None for "new", KEEP where the client cannot say. ``consumer_type`` KEEP leaves it alone.
     ``origin`` is kept with what a native claim holds. ``only_own``: what another project holds is out of
-    reach, as if it were not there.
+    reach, as if it were not there. ``lease``: the active lease that the claim hangs on from now on; None
+    leaves that as it is.
     """
 
     consumer: str
@@ -211,6 +213,7 @@ class Claim:
     consumer_type: str | Keep | None = KEEP
     origin: ClaimOrigin | None = None
     only_own: bool = False
+    lease: str | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -307,6 +310,97 @@ class HealClaim(Command[Healed]):
     id: str
     finding: ReportFinding | None
     over_capacity: bool = False
+
+
+@valueclass(frozen=True, slots=True)
+class GrantLease(Command[LeaseAt]):
+    """A new active lease. Result: ``LeaseAt``.
+
+    ``owner`` is the client's word for what holds it. ``max_life_ms``: its end, whatever is renewed.
+    """
+
+    uuid: str
+    owner: str
+    project_id: str
+    user_id: str
+    ttl_ms: int
+    grace_ms: int
+    on_expiry: OnExpiry = OnExpiry.QUARANTINE
+    max_life_ms: int | None = None
+
+
+@valueclass(frozen=True, slots=True)
+class AttachClaim(Command[LeaseAt]):
+    """Hang what a consumer holds on an active lease, in place of any other one. Result: ``LeaseAt``."""
+
+    lease: str
+    consumer: str
+
+
+@valueclass(frozen=True, slots=True)
+class DetachClaim(Command[LeaseAt]):
+    """A claim stays, without its lease. Result: ``LeaseAt``."""
+
+    lease: str
+    consumer: str
+
+
+@valueclass(frozen=True, slots=True)
+class EndLease(Command[LeaseAt]):
+    """End a lease that has not ended. Result: ``LeaseAt``.
+
+    Its claims lose it if ``keeps_claims``; otherwise ``ReleaseOfLease`` takes them away afterwards.
+    """
+
+    uuid: str
+    keeps_claims: bool
+
+
+@valueclass(frozen=True, slots=True)
+class ResolveLease(Command[LeaseAt]):
+    """Decide about a quarantined lease. Result: ``LeaseAt``; a restored lease has its full ttl."""
+
+    uuid: str
+    resolution: Resolution
+
+
+@valueclass(frozen=True, slots=True)
+class ExpireLeases(Command[tuple[str, ...]]):
+    """Take leases out of the states whose time has passed. Result: those that were due.
+
+    All others stay as they are: a renewal may have come first.
+    """
+
+    leases: tuple[str, ...]
+
+
+@valueclass(frozen=True, slots=True)
+class ReleaseOfLease(Command[Released]):
+    """Take away what consumers hold that hang on a lease which has ended. Result: ``Released``.
+
+    Consumers that do not hang on it keep what they hold, and are absent from the result's first part.
+    ``is_all``: no others hang on it.
+    """
+
+    lease: str
+    consumers: tuple[str, ...]
+    is_all: bool
+
+
+@valueclass(frozen=True, slots=True)
+class QuarantineClaims(Command[Released]):
+    """Hang what consumers hold on a quarantined lease, until an operator decides.
+
+    The lease ``uuid`` is new, or a quarantined one; ``owner``, ``project_id`` and ``user_id`` are those of a
+    new one. Result: ``Released``: those that hang on it now, and those that hold nothing or hang on a lease
+    already.
+    """
+
+    uuid: str
+    owner: str
+    project_id: str
+    user_id: str
+    consumers: tuple[str, ...]
 
 
 @valueclass(frozen=True, slots=True)

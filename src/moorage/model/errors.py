@@ -75,6 +75,19 @@ class AllocationsNotFoundError(NotFoundError):
 
 
 @dataclass(eq=False)
+class LeaseNotFoundError(NotFoundError):
+    uuid: str
+    template = "No lease {uuid} is known."
+
+
+@dataclass(eq=False)
+class AttachmentNotFoundError(NotFoundError):
+    lease: str
+    consumer: str
+    template = "The claim of consumer {consumer} does not hang on the lease {lease}."
+
+
+@dataclass(eq=False)
 class InvalidError(MoorageError):
     """A request that is wrong in itself."""
 
@@ -348,6 +361,15 @@ class EqualNameError(ConflictError):
     """
 
     template = "A name differs only in case from one that is there already."
+
+
+@dataclass(eq=False)
+class LeaseGoneError(ConflictError):
+    """A lease is not in a state that allows this. ``state`` is the word for it."""
+
+    uuid: str
+    state: str
+    template = "The lease {uuid} is {state}."
 
 
 @dataclass(eq=False)

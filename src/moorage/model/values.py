@@ -278,13 +278,14 @@ class ClaimSelection:
     project_id: str | None = None
     provider: str | None = None
     consumer_type: str | None = None
+    lease: str | None = None
 
 
 @valueclass(frozen=True, slots=True)
 class ListedClaim:
     """All that one consumer holds, by provider uuid and class. ``since`` is when the consumer was made.
 
-    ``origin`` is read for single claims only.
+    ``origin``, and the ``lease`` that it hangs on, are read for single claims only.
     """
 
     consumer: str
@@ -295,6 +296,7 @@ class ListedClaim:
     since: datetime | None
     held: Mapping[str, Mapping[str, int]]
     origin: ClaimOrigin | None = None
+    lease: str | None = None
 
 
 @valueclass(frozen=True, slots=True)

@@ -90,7 +90,11 @@ class UsedFact(NamedTuple):
 
 @dataclass(slots=True)
 class Facts:
-    """The account as rows. Names are by database id."""
+    """The account as rows. Names are by database id.
+
+    ``origins``: the lease of each consumer whose claim has an origin, None if it hangs on none. ``leases``:
+    their states by uuid.
+    """
 
     providers: dict[int, ProviderFact] = field(default_factory=dict)
     inventories: list[InventoryFact] = field(default_factory=list)
@@ -105,7 +109,8 @@ class Facts:
     projects: frozenset[int] = frozenset()
     users: frozenset[int] = frozenset()
     consumer_types: frozenset[int] = frozenset()
-    origins: frozenset[str] = frozenset()
+    origins: Mapping[str, str | None] = field(default_factory=dict)
+    leases: Mapping[str, str] = field(default_factory=dict)
 
     def provider(self, id_: int) -> str:
         """How a provider is called in a finding."""
@@ -266,7 +271,9 @@ def check_members(facts: Facts) -> Iterator[Finding]:
 
 
 def check_consumers(facts: Facts) -> Iterator[Finding]:
-    """Each holds something, and its project, user and type exist. Each origin of a claim has its consumer."""
+    """Each holds something, and its project, user and type exist. Each origin of a claim has its consumer,
+    and its lease, which has not ended.
+    """
     holders = {row.consumer for row in facts.allocations}
     for row in facts.consumers:
         subject = f"consumer {row.uuid}"
@@ -278,8 +285,12 @@ def check_consumers(facts: Facts) -> Iterator[Finding]:
             yield Finding(subject, f"has a user that is not there (id {row.user_id})")
         if row.consumer_type_id is not None and row.consumer_type_id not in facts.consumer_types:
             yield Finding(subject, f"has a consumer type that is not there (id {row.consumer_type_id})")
-    for uuid in sorted(facts.origins - {row.uuid for row in facts.consumers}):
+    for uuid in sorted(facts.origins.keys() - {row.uuid for row in facts.consumers}):
         yield Finding(f"origin of the claim of {uuid}", "is an orphan: there is no such consumer")
+    for uuid, lease in sorted(facts.origins.items()):
+        if lease is not None and facts.leases.get(lease, "released") == "released":
+            found = "has ended" if lease in facts.leases else "does not exist"
+            yield Finding(f"claim of {uuid}", f"hangs on the lease {lease}, which {found}")
 
 
 def check_allocations(facts: Facts) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from moorage.model.commands import (
     PlaceClaims,
     ReleaseClaims,
     Released,
+    ReleaseOfLease,
     ReplaceAllocations,
 )
 from moorage.model.errors import (
@@ -36,9 +37,12 @@ from moorage.model.errors import (
     ResourceClassNotFoundError,
     UnitViolatedError,
 )
+from moorage.model.leases import LeaseState
 from moorage.model.placing import Choice, ChosenOn, ClaimOrigin, Granted, GrantedEntry
 from moorage.rules.capacity import misfit_of
+from moorage.rules.leases import hang_claim, released_lease
 from moorage.rules.state import (
+    TICKS,
     Changes,
     ConsumerRow,
     Held,
@@ -56,7 +60,10 @@ def touch_claims(claims: Iterable[Claim]) -> Touch:
     claims = tuple(claims)
     providers = frozenset(provider for claim in claims for provider in claim.allocations)
     return Touch(
-        origins=frozenset(claim.consumer for claim in claims if claim.origin is not None),
+        origins=frozenset(
+            claim.consumer for claim in claims if claim.origin is not None or claim.lease is not None
+        ),
+        leases=frozenset(claim.lease for claim in claims if claim.lease is not None),
         providers=providers,
         inventories=providers,
         used=providers,
@@ -113,6 +120,9 @@ def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
             if isinstance(place, MoorageError):
                 raise place
             changes = _replaced(scratch, (claim,) if passed_on is None else (claim, passed_on))
+            if claim.lease is not None:
+                own = claim.project_id if claim.only_own else None
+                hang_claim(scratch, changes, claim.lease, claim.consumer, own)
         except MoorageError as error:
             if isinstance(place, Choice) and isinstance(error, GONE):
                 raise ChoiceGoneError(frozenset(untrue)) from error
@@ -226,6 +236,8 @@ def granted(state: State, claims: Iterable[Claim], *, over_capacity: bool = Fals
         changes.held[claim.consumer] = held
         if not held and state.origins.get(claim.consumer) is not None:
             changes.origins[claim.consumer] = None
+            if state.attached.get(claim.consumer) is not None:
+                changes.attached[claim.consumer] = None
         changes.consumers[claim.consumer] = _consumer(state, claim) if held else None
     changes.used.update(used)
     changes.providers.update(all_bumped(state, bumped_providers))
@@ -331,4 +343,31 @@ def _released(state: State, consumers: Collection[str], result: ResultT) -> Chan
         consumers=dict.fromkeys(consumers),
         held={consumer: {} for consumer in consumers},
         origins={consumer: None for consumer in consumers if state.origins.get(consumer) is not None},
+        attached={consumer: None for consumer in consumers if state.attached.get(consumer) is not None},
     )
+
+
+def touch_release_of_lease(command: ReleaseOfLease) -> Touch:
+    """The lease, the time, and the consumers with what they hold."""
+    return Touch(
+        leases=frozenset((command.lease,)),
+        consumers=frozenset(command.consumers),
+        clock=frozenset((TICKS,)),
+    )
+
+
+def decide_release_of_lease(state: State, command: ReleaseOfLease) -> Changes[Released]:
+    """As ``decide_release``, of the consumers that hang on a lease whose claims are being taken away."""
+    lease = state.leases[command.lease]
+    if lease is None or lease.state is not LeaseState.RELEASING:
+        return Changes(Released((), command.consumers), "allocations.delete")
+    hanging = [consumer for consumer in command.consumers if state.attached.get(consumer) == command.lease]
+    holding = tuple([consumer for consumer in hanging if state.held[consumer]])
+    absent = tuple([consumer for consumer in command.consumers if consumer not in holding])
+    changes = _released(state, holding, Released(holding, absent))
+    for consumer in hanging:
+        # A program that does not know leases may have taken away what it held.
+        changes.origins[consumer] = changes.attached[consumer] = None
+    if command.is_all:
+        changes.leases[command.lease] = released_lease(state, command.lease)
+    return changes

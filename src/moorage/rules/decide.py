@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from moorage.model import commands
 from moorage.model.commands import Batch, Command
-from moorage.rules import claims, copies, healing, inventories, names, reshape, trees
+from moorage.rules import claims, copies, healing, inventories, leases, names, reshape, trees
 from moorage.rules.state import Changes, State, Touch
 
 ResultT = TypeVar("ResultT")
@@ -63,6 +63,14 @@ RULES: dict[type[Command[Any]], Rule] = {
     commands.DeleteAllocations: Rule(claims.touch_delete, claims.decide_delete),
     commands.ReleaseClaims: Rule(claims.touch_release, claims.decide_release),
     commands.HealClaim: Rule(healing.touch_heal, healing.decide_heal),
+    commands.GrantLease: Rule(leases.touch_grant, leases.decide_grant),
+    commands.AttachClaim: Rule(leases.touch_attach, leases.decide_attach),
+    commands.DetachClaim: Rule(leases.touch_attach, leases.decide_detach),
+    commands.EndLease: Rule(leases.touch_end, leases.decide_end),
+    commands.ResolveLease: Rule(leases.touch_end, leases.decide_resolve),
+    commands.ExpireLeases: Rule(leases.touch_expire, leases.decide_expire),
+    commands.ReleaseOfLease: Rule(claims.touch_release_of_lease, claims.decide_release_of_lease),
+    commands.QuarantineClaims: Rule(leases.touch_quarantine, leases.decide_quarantine),
     commands.Reshape: Rule(reshape.touch_reshape, reshape.decide_reshape),
     commands.CopyProviders: Rule(copies.touch_providers, copies.decide_providers),
     commands.CopyConsumers: Rule(copies.touch_consumers, copies.decide_consumers),

@@ -73,4 +73,5 @@ def decide_heal(state: State, command: HealClaim) -> Changes[Healed]:
         consumers=changes.consumers,
         held=changes.held,
         origins=changes.origins,
+        attached=changes.attached,
     )

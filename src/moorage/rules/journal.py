@@ -22,6 +22,9 @@ providers
 consumers
     by uuid: ``project_id``, always; of ``user_id``, ``consumer_type`` and ``generation`` the pairs that
     differ. ``held`` has pairs by provider and resource class. A consumer that holds nothing is not there.
+    ``lease`` is a pair: the lease that its claim hangs on.
+leases
+    by uuid: ``project_id`` and ``owner``, always; the pair of its ``state``, if that differs.
 resource_classes, traits
     by name: whether it exists.
 renamed
@@ -59,6 +62,8 @@ def recorded(state: State, changes: Changes[Any], mode: JournalMode) -> Record |
         body["consumers"] = consumers
     if changes.changes_names:
         body |= _names(state, changes)
+    if changes.leases:
+        body["leases"] = _leases(state, changes)
     if mode is JournalMode.REFS:
         body = references(body)
     if changes.reason is not None:
@@ -75,7 +80,7 @@ def record_of(body: Body) -> Record:
 
 def references(body: Body) -> dict[str, Any]:
     """What a body is about, without values."""
-    short = {name: part for name, part in body.items() if name not in ("providers", "consumers")}
+    short = {name: part for name, part in body.items() if name not in ("providers", "consumers", "leases")}
     if "providers" in body:
         short["providers"] = {
             uuid: {name: each[name] for name in ("tree", "root") if name in each}
@@ -85,6 +90,11 @@ def references(body: Body) -> dict[str, Any]:
         short["consumers"] = {
             uuid: {name: each[name] for name in ("project_id",) if name in each}
             for uuid, each in body["consumers"].items()
+        }
+    if "leases" in body:
+        short["leases"] = {
+            uuid: {name: each[name] for name in ("project_id", "owner") if name in each}
+            for uuid, each in body["leases"].items()
         }
     return short
 
@@ -101,13 +111,14 @@ def trees_of(body: Body) -> tuple[str, ...]:
 
 
 def projects_of(body: Body) -> frozenset[str]:
-    """The projects whose consumers a record changes."""
-    return frozenset(
+    """The projects whose consumers or leases a record changes."""
+    found = {
         project
         for each in body.get("consumers", {}).values()
         for project in each["project_id"]
         if project is not None
-    )
+    }
+    return frozenset(found.union([each["project_id"] for each in body.get("leases", {}).values()]))
 
 
 def concerns_everything(body: Body) -> bool:
@@ -210,7 +221,7 @@ def inventory_told(inventory: Inventory) -> dict[str, Any]:
 
 def _consumers(state: State, changes: Changes[Any]) -> dict[str, Any]:
     found = {}
-    for uuid in {**changes.held, **changes.consumers}:
+    for uuid in {**changes.held, **changes.consumers, **changes.attached}:
         had = state.held[uuid]
         has = changes.held.get(uuid, had)
         # A row that was left behind without allocations is no consumer.
@@ -225,7 +236,21 @@ def _consumers(state: State, changes: Changes[Any]) -> dict[str, Any]:
                     held.setdefault(key[0], {})[key[1]] = [before, after]
             if held:
                 parts["held"] = held
+            if uuid in changes.attached:
+                parts["lease"] = [state.attached.get(uuid), changes.attached[uuid]]
             found[uuid] = parts
+    return found
+
+
+def _leases(state: State, changes: Changes[Any]) -> dict[str, Any]:
+    found = {}
+    for uuid, lease in changes.leases.items():
+        was = state.leases[uuid]
+        assert lease is not None, "no command takes a lease away"
+        parts: dict[str, Any] = {"project_id": lease.project_id, "owner": lease.owner}
+        if was is None or was.state is not lease.state:
+            parts["state"] = [None if was is None else was.state.value, lease.state.value]
+        found[uuid] = parts
     return found
 
 
@@ -304,13 +329,20 @@ def is_about(body: Body, wanted: ChangeSelection) -> bool:
 
 
 def as_seen_by(body: Body, project_id: str) -> Body:
-    """What a reader of one project may see: its own consumers, and what they hold by resource class."""
+    """What a reader of one project may see: its own leases, and its own consumers with what they hold by
+    resource class.
+    """
     seen = {name: body[name] for name in ("renamed", "adopted") if name in body}
     consumers = {
         uuid: _own(parts, project_id)
         for uuid, parts in body.get("consumers", {}).items()
         if project_id in parts["project_id"]
     }
+    leases = {
+        uuid: parts for uuid, parts in body.get("leases", {}).items() if parts["project_id"] == project_id
+    }
+    if leases:
+        seen["leases"] = leases
     return {**seen, "consumers": consumers} if consumers else seen
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 from moorage.model.commands import Keep
 from moorage.model.errors import ProviderNotFoundError, ResourceClassNotFoundError, StaleGenerationError
 from moorage.model.keys import RememberedAnswer
+from moorage.model.leases import Lease
 from moorage.model.placing import ClaimOrigin
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory, Provider
@@ -83,6 +84,10 @@ class NameRow:
     renamed_to: str | None = None
 
 
+TICKS: Final = "ticks"
+"""Service time in a state's ``clock``."""
+
+
 @valueclass(frozen=True, slots=True)
 class Touch:
     """What must be read for a command: names and uuids.
@@ -91,7 +96,8 @@ class Touch:
     ``consumers``: their rows, what they hold, and the providers that they hold it of, with their use.
     ``newcomers`` are the consumers that the client takes for new: a hint, which may be wrong.
     ``kept_classes`` must not go before the command's transaction ends. ``keys``: ids of idempotency keys.
-    ``origins``: consumers whose claims have an origin.
+    ``origins``: consumers whose claims have an origin. ``leases`` are locked. ``clock``: ``TICKS``, if
+    service time decides.
     """
 
     providers: frozenset[str] = frozenset()
@@ -110,6 +116,8 @@ class Touch:
     trait_use: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
+    leases: frozenset[str] = frozenset()
+    clock: frozenset[str] = frozenset()
 
     def __or__(self, other: Touch) -> Touch:
         return Touch.union((self, other))
@@ -156,6 +164,11 @@ class AccountParts:
     origins
         what native claims asked for, by consumer; None: no longer. As read: KEEP where there is one. A new
         consumer's is read only if the touch names it.
+    attached
+        the lease that a claim hangs on, by consumer, where there is one; None: no longer. It is read, and
+        kept, with the origin of the claim: without one there is no lease.
+    leases
+        by uuid; None: there is none.
     """
 
     providers: MutableMapping[str, ProviderRow | None] = field(default_factory=dict, metadata=OF_PROVIDER)
@@ -170,6 +183,8 @@ class AccountParts:
     trait_names: MutableMapping[str, NameRow] = field(default_factory=dict)
     keys: MutableMapping[str, RememberedAnswer | None] = field(default_factory=dict)
     origins: MutableMapping[str, ClaimOrigin | Keep | None] = field(default_factory=dict)
+    attached: MutableMapping[str, str | None] = field(default_factory=dict)
+    leases: MutableMapping[str, Lease | None] = field(default_factory=dict)
 
 
 _PARTS = tuple(item.name for item in fields(AccountParts))
@@ -183,12 +198,16 @@ class State(AccountParts):
 
     equal_names, equal_consumers
         from the name of a missing provider, or the uuid of a missing consumer, to an existing one that
-        this database holds equal. A collation may ignore case, accents or spaces at the end. No command
-        changes this.
+        this database holds equal. A collation may ignore case, accents or spaces at the end.
+    clock
+        ``TICKS``: service time.
+
+    No command changes these.
     """
 
     equal_names: MutableMapping[str, str] = field(default_factory=dict)
     equal_consumers: MutableMapping[str, str] = field(default_factory=dict)
+    clock: MutableMapping[str, int] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A state with mappings of its own (their values are immutable)."""
@@ -248,7 +267,13 @@ class Changes(AccountParts, _Decided[ResultT]):
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
         return bool(
-            self.touched_providers() or self.consumers or self.held or self.changes_names or self.keys
+            self.touched_providers()
+            or self.consumers
+            or self.held
+            or self.changes_names
+            or self.keys
+            or self.leases
+            or self.attached
         )
 
     @classmethod

@@ -15,7 +15,7 @@ Parts = dict[str, Any]
 ``generation`` None: it is not there. ``used`` by class and ``held`` by provider and class lack what is 0.
 """
 
-_SUBJECT: Final = frozenset(("tree", "root", "project_id"))
+_SUBJECT: Final = frozenset(("tree", "root", "project_id", "owner"))
 """Parts that a record without values has too."""
 
 
@@ -113,7 +113,7 @@ class Unresolved:
 
 def has_values(body: Body) -> bool:
     """Whether a record says how things were before it, and not only what it is about."""
-    subjects = [*body.get("providers", {}).values(), *body.get("consumers", {}).values()]
+    subjects = [part for name in ("providers", "consumers", "leases") for part in body.get(name, {}).values()]
     return not subjects or any(parts.keys() - _SUBJECT for parts in subjects)
 
 
@@ -165,6 +165,7 @@ def consumer_parts(claim: ListedClaim | None) -> Parts:
         "user_id": claim.user_id,
         "consumer_type": claim.consumer_type,
         "held": {provider: dict(amounts) for provider, amounts in claim.held.items()},
+        "lease": claim.lease,
     }
 
 
@@ -181,6 +182,7 @@ def claim_in(past: Past, consumer: str) -> ListedClaim | None:
         generation=parts["generation"],
         since=None,
         held={provider: amounts for provider, amounts in parts["held"].items() if amounts},
+        lease=parts.get("lease"),
     )
 
 

@@ -536,7 +536,10 @@ def _decided(
         providers = state.take_over(found)
         if providers is not None:
             key = None if ticket.key is None else ticket.key.id
-            writes.append(Write(found.kind, providers, found.changes_names, ticket.requester, key, record))
+            leases = tuple(found.leases)
+            writes.append(
+                Write(found.kind, providers, found.changes_names, ticket.requester, key, record, leases)
+            )
         astray |= each.is_late and providers is None
         decided.append(ticket)
         answers.append((found.result, None, len(writes)))

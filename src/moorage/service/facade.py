@@ -56,6 +56,7 @@ from moorage.search.order.ranking import OrderMemory, best, ordered
 from moorage.service.committer import Committer
 from moorage.service.compactor import Compactor
 from moorage.service.follower import Follower
+from moorage.service.leases import LeaseService
 from moorage.service.live_index import LiveIndex
 from moorage.service.observer import Observer
 from moorage.service.past import PastReader
@@ -163,6 +164,7 @@ class Service:
         self._committer = Committer(store, settings.commit, observer, self._index, placer)
         self.reports = ReportDesk.on(store, self._committer.outcome, settings.audit, observer)
         self._orders = OrderMemory(self._memory)
+        self.leases = LeaseService(store, self._committer.execute, observer)
         self._compactor = Compactor(store, settings.change_log)
         self._follower = Follower(self._index)
         waiting = settings.changes_waiters, ending or threading.Event(), observer, settings.changes_elsewhere
@@ -177,19 +179,17 @@ class Service:
 
     def close(self) -> None:
         """Close the connections to the database."""
-        self._compactor.stop()
-        self._follower.stop()
-        self._markets.stop()
+        for each in (self.leases.keeper, self._compactor, self._follower, self._markets):
+            each.stop()
         if self._unmet is not None:
             self._unmet.stop()
         self._store.close()
 
     def start_upkeep(self) -> None:
-        """Start the background work: compacting the change log, following changes without requests, and
-        explaining searches that found nothing."""
-        self._compactor.start()
-        self._follower.start()
-        self._markets.start()
+        """Start the background work: keeping service time, compacting the change log, following changes
+        without requests, and explaining searches that found nothing."""
+        for each in (self.leases.keeper, self._compactor, self._follower, self._markets):
+            each.start()
         if self._unmet is not None:
             self._unmet.start()
 

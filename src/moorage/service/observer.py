@@ -68,3 +68,11 @@ class Observer(Protocol):
     def watcher_dropped(self) -> None:
         """A client that waited for changes read them too slowly, and was dropped."""
         ...
+
+    def leases_renewed(self, count: int) -> None:
+        """A request has renewed so many leases."""
+        ...
+
+    def leases_expired(self, count: int) -> None:
+        """The time of so many leases has come: they have expired, or their grace has passed."""
+        ...

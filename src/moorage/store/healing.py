@@ -15,6 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from moorage.model.errors import SchemaError
+from moorage.model.leases import LeaseState
 from moorage.model.values import Requester
 from moorage.rules.journal import EMPTY
 from moorage.store.changes import changelog
@@ -26,6 +27,7 @@ from moorage.store.tables import (
     consumer_types,
     consumers,
     inventories,
+    leases,
     projects,
     provider_aggregates,
     provider_traits,
@@ -275,6 +277,9 @@ def _without_orphans(connection: sa.Connection) -> dict[str, int]:
     # Placement deletes consumers, and leaves what it does not know.
     left = claims.delete().where(_absent(claims.c.consumer_uuid, consumers.c.uuid))
     healed["origins of claims of consumers that do not exist (removed)"] = _count(connection, left)
+    running = sa.exists().where(leases.c.uuid == claims.c.lease, leases.c.state != LeaseState.RELEASED.value)
+    hanging = claims.update().where(claims.c.lease.is_not(None), ~running).values(lease=None)
+    healed["claims that hung on a lease that has ended (taken off it)"] = _count(connection, hanging)
     return healed
 
 

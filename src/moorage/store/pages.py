@@ -19,6 +19,7 @@ from moorage.store.sql.statements import batches
 from moorage.store.tables import (
     allocations,
     changes,
+    claims,
     consumer_types,
     consumers,
     projects,
@@ -62,8 +63,8 @@ _held = (
 def claim_page(connection: sa.Connection, wanted: ClaimSelection) -> ClaimPage:
     """The first claims of a selection, by consumer. Raises ProviderNotFoundError."""
     rows = connection.execute(_selected(connection, wanted).limit(wanted.limit + 1)).all()
-    claims = _listed(connection, rows[: wanted.limit])
-    return ClaimPage(tuple(claims), has_more=len(rows) > wanted.limit)
+    listed = _listed(connection, rows[: wanted.limit])
+    return ClaimPage(tuple(listed), has_more=len(rows) > wanted.limit)
 
 
 def claim_of(connection: sa.Connection, consumer: str) -> ListedClaim | None:
@@ -71,7 +72,10 @@ def claim_of(connection: sa.Connection, consumer: str) -> ListedClaim | None:
     rows = connection.execute(_consumers.where(_holds, consumers.c.uuid == consumer)).all()
     # A collation may find a consumer that is called otherwise.
     found = _listed(connection, [row for row in rows if row.uuid == consumer])
-    return replace(found[0], origin=origin_of(connection, consumer)) if found else None
+    if not found:
+        return None
+    origin, lease = origin_of(connection, consumer)
+    return replace(found[0], origin=origin, lease=lease)
 
 
 def claims_named(connection: sa.Connection, wanted: Collection[str]) -> Iterator[tuple[int, ListedClaim]]:
@@ -145,6 +149,9 @@ def _selected(connection: sa.Connection, wanted: ClaimSelection) -> sa.Select[An
         query = _consumers.where(consumers.c.uuid.in_(of_provider))
     else:
         query = _consumers.where(_holds)
+    if wanted.lease is not None:
+        hanging = sa.select(claims.c.consumer_uuid).where(claims.c.lease == wanted.lease)
+        query = query.where(consumers.c.uuid.in_(hanging))
     if wanted.after:
         query = query.where(consumers.c.uuid > wanted.after)
     if wanted.project_id is not None:

@@ -252,7 +252,40 @@ claims = sa.Table(
     sa.Column("labels", sa.Text),
     sa.Column("decided_at", sa.BigInteger),
     sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
+    sa.Column("lease", sa.String(36)),
+    sa.Index("moorage_claims_lease_idx", "lease"),
     comment="What native claims asked for, by consumer, with the revision on which their places were chosen.",
+)
+
+clock = sa.Table(
+    "moorage_clock",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("ticks", sa.BigInteger, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("keeper", sa.String(36), nullable=False),
+    comment="One row: service time in milliseconds, and the process that counts it, in which term.",
+)
+
+leases = sa.Table(
+    "moorage_leases",
+    metadata,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("owner", sa.String(255), nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("ttl_ms", sa.BigInteger, nullable=False),
+    sa.Column("grace_ms", sa.BigInteger, nullable=False),
+    sa.Column("on_expiry", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("due_tick", sa.BigInteger, nullable=False),
+    sa.Column("end_tick", sa.BigInteger),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger),
+    sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
+    sa.Index("moorage_leases_state_due_tick_idx", "state", "due_tick"),
+    comment="Leases. fence is the revision of the grant, revision that of the last change after it, if there "
+    "was one. due_tick is when a lease leaves its state, or came to it.",
 )
 
 mixes = sa.Table(

@@ -24,10 +24,12 @@ from moorage.store.changes import changelog
 from moorage.store.changes.news import CLAIM_KINDS, OwnClaims
 from moorage.store.nouns import consumers, order, providers
 from moorage.store.nouns.keys import plan_keys
+from moorage.store.nouns.leases import plan_leases, plan_left_claims
 from moorage.store.nouns.noun import GroupWork, NotNewError
 from moorage.store.nouns.origins import plan_origins
 from moorage.store.sql import statements
 from moorage.store.sql.errors import DRIVER_ERRORS, translate
+from moorage.store.sql.statements import Planned
 from moorage.store.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ LOG = logging.getLogger(__name__)
 class Write:
     """One command's part of a transaction, for the change log. ``key``: id of its idempotency key.
 
-    ``record``: what the journal keeps of it.
+    ``record``: what the journal keeps of it. ``leases``: those that it changes.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Write:
     requester: Requester
     key: str | None = None
     record: Record | None = None
+    leases: tuple[str, ...] = ()
 
 
 @valueclass(frozen=True, slots=True)
@@ -158,13 +161,17 @@ class WriteTransaction:
             used = consumers.plan(work, before, after)
             if after.origins:
                 work.planned += plan_origins(before, after)
+            leased: list[Planned] = []
+            if after.leases:
+                work.planned += plan_left_claims(before, after)
+                leased = plan_leases(before, after, [write.leases for write in writes])
             providers.plan_generations(work, before, after)
             counting, *logging_ = changelog.plan(
                 [self._entry(after, write) for write in writes], transaction_id
             )
             remembering = plan_keys(after, [write.key for write in writes]) if after.keys else []
             place = len(work.planned)
-            work.planned += (counting, *remembering, *logging_)
+            work.planned += (counting, *leased, *remembering, *logging_)
             counted = statements.send(self._connection, work.planned)[place]
             revision: int | None = None
             if work.locks:

@@ -68,6 +68,8 @@ class Instruments:
         self._actions = kept[table.FINDING_ACTIONS]
         self._watchers = kept[table.CHANGES_WATCHERS]
         self._dropped = kept[table.CHANGES_DROPPED]
+        self._renewals = kept[table.LEASE_RENEWALS]
+        self._expiries = kept[table.LEASE_EXPIRIES]
         self._setbacks = {reason: kept[table.SETBACKS].labels(reason.value) for reason in Setback}
 
     def request_begun(self, request_id: str, environ: Mapping[str, Any]) -> None:
@@ -130,3 +132,11 @@ class Instruments:
     def watcher_dropped(self) -> None:
         """See ``service.observer.Observer``."""
         self._dropped.inc()
+
+    def leases_renewed(self, count: int) -> None:
+        """See ``service.observer.Observer``."""
+        self._renewals.inc(count)
+
+    def leases_expired(self, count: int) -> None:
+        """See ``service.observer.Observer``."""
+        self._expiries.inc(count)

@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 import moorage
 from moorage.model.errors import MoorageError
+from moorage.model.leases import LeaseState
 from moorage.model.reports import KINDS
 from moorage.model.values import ClassTotal
 from moorage.telemetry import table
@@ -60,6 +61,7 @@ class Sampler:
         try:
             revision, totals = self._sources.revision(), self._known_totals()
             reported = self._sources.reports()
+            leases = self._sources.leases()
         except MoorageError as error:
             _log.warning("Metrics are incomplete: %s", error)
             yield _family(table.DATABASE_UP, [((), 0)])
@@ -69,6 +71,11 @@ class Sampler:
         yield _family(table.CLASS_PROVIDERS, [((total.name,), total.providers) for total in totals])
         yield _family(table.CLASS_CAPACITY, [((total.name,), total.capacity) for total in totals])
         yield _family(table.CLASS_USED, [((total.name,), total.used) for total in totals])
+        yield _family(table.LEASES, [((state.value,), leases.states.get(state, 0)) for state in LeaseState])
+        yield _family(table.SERVICE_TIME, [((), leases.ticks / 1000)])
+        yield _family(table.SERVICE_TIME_TERM, [((), leases.term)])
+        lag = 0 if leases.due is None else max(0, leases.ticks - leases.due)
+        yield _family(table.LEASE_LAG, [((), lag / 1000)])
 
         kinds = [((each.source, kind), each.findings.get(kind, 0)) for each in reported for kind in KINDS]
         yield _family(table.FINDINGS, kinds)

@@ -62,3 +62,13 @@ class Several:
         """See ``Observer``."""
         for observer in self._observers:
             observer.watcher_dropped()
+
+    def leases_renewed(self, count: int) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.leases_renewed(count)
+
+    def leases_expired(self, count: int) -> None:
+        """See ``Observer``."""
+        for observer in self._observers:
+            observer.leases_expired(count)

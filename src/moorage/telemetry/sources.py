@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from moorage.model.leases import LeaseCounts
 from moorage.model.reports import SourceFigures
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ClassTotal
@@ -16,3 +17,4 @@ class Sources:
     revision: Callable[[], int]
     totals: Callable[[], Sequence[ClassTotal]]
     reports: Callable[[], Sequence[SourceFigures]]
+    leases: Callable[[], LeaseCounts]

@@ -162,6 +162,15 @@ CHANGES_DROPPED: Final = Metric(
     MetricKind.COUNTER,
     "Streams of changes that ended because the client read too slowly.",
 )
+LEASE_RENEWALS: Final = Metric(
+    "moorage_lease_renewals_total", MetricKind.COUNTER, "Leases that were renewed."
+)
+LEASE_EXPIRIES: Final = Metric(
+    "moorage_lease_expiries_total",
+    MetricKind.COUNTER,
+    "Leases whose time has come: their ttl has passed without a renewal, or their grace after it, or they "
+    "have reached their end.",
+)
 BUILD_INFO: Final = Metric(
     "moorage_build_info", MetricKind.SAMPLED, "Always 1; the version is in its label.", ("version",)
 )
@@ -190,6 +199,29 @@ CLASS_USED: Final = Metric(
     "Amount of a resource class that claims hold.",
     ("resource_class",),
 )
+LEASES: Final = Metric(
+    "moorage_leases",
+    MetricKind.SAMPLED,
+    "Leases by state: `active`, `expired` (nothing is taken away yet), `quarantined` (an operator decides), "
+    "`releasing` (claims are being taken away), `released` (known for a day of service time).",
+    ("state",),
+)
+SERVICE_TIME: Final = Metric(
+    "moorage_service_time_seconds",
+    MetricKind.SAMPLED,
+    "Service time. It grows by a second each second while a lease is active or expired, and stands still "
+    "otherwise, and while no process counts it.",
+)
+SERVICE_TIME_TERM: Final = Metric(
+    "moorage_service_time_term",
+    MetricKind.SAMPLED,
+    "How often a process has begun to count service time in place of another one.",
+)
+LEASE_LAG: Final = Metric(
+    "moorage_lease_expiry_lag_seconds",
+    MetricKind.SAMPLED,
+    "Service time by which the oldest lease is late that should have left its state; 0 if none is late.",
+)
 PROCESS_RESIDENT_BYTES: Final = Metric(
     "moorage_process_resident_bytes", MetricKind.SAMPLED, "Memory of a worker process (Linux).", ("pid",)
 )
@@ -210,6 +242,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     FINDING_ACTIONS,
     CHANGES_WATCHERS,
     CHANGES_DROPPED,
+    LEASE_RENEWALS,
+    LEASE_EXPIRIES,
     BUILD_INFO,
     DATABASE_UP,
     REVISION,
@@ -219,5 +253,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     FINDINGS,
     REPORT_AGE_SECONDS,
     SUSPECT_TREES,
+    LEASES,
+    SERVICE_TIME,
+    SERVICE_TIME_TERM,
+    LEASE_LAG,
     PROCESS_RESIDENT_BYTES,
 )

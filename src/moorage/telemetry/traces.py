@@ -108,6 +108,12 @@ class Traces:
     def finding_acted_on(self, kind: str, action: str, *, done: bool) -> None:
         """See ``service.observer.Observer``."""
 
+    def leases_renewed(self, count: int) -> None:
+        """Nothing: the request says how many."""
+
+    def leases_expired(self, count: int) -> None:
+        """Nothing: no request ends leases."""
+
     def search_unmet(self, verdict: str) -> None:
         """Nothing: the explanation of a search comes after its request."""
 

@@ -17,6 +17,7 @@ from moorage.model.valueclass import valueclass
 from moorage.service.facade import Service
 from moorage.service.observer import Observer
 from moorage.service.watching import Following, Watch
+from moorage.store.leases import LeaseTable
 from moorage.store.reports import ReportTable
 from moorage.store.store import Store
 from moorage.telemetry.health import nothing
@@ -93,7 +94,7 @@ def build_changes(settings: Settings) -> ChangesParts:
     front = telemetry.front(
         nothing,
         store.check_ready,
-        Sources(store.revision, store.totals, ReportTable(store).figures),
+        Sources(store.revision, store.totals, ReportTable(store).figures, LeaseTable(store).counts),
         listens=False,
         below={ROOT: behind_proxy(with_cors(heads, settings.conf), settings.conf)},
     )

@@ -23,6 +23,7 @@ from moorage.api.placement.query import newest_request
 from moorage.api.placement.settings import ApiSettings
 from moorage.model.errors import MissingFileError
 from moorage.service.facade import Service
+from moorage.store.leases import LeaseTable
 from moorage.store.reports import ReportTable
 from moorage.store.store import Store
 from moorage.store.waiting import explained
@@ -187,7 +188,7 @@ def build_application(
     def reachable(application: WsgiApplication) -> WsgiApplication:
         return behind_proxy(with_cors(application, settings.conf), settings.conf)
 
-    sources = Sources(service.revision, service.totals, service.reports.figures)
+    sources = Sources(service.revision, service.totals, service.reports.figures, service.leases.counts)
     below = {ROOT: reachable(native)}
     at: dict[str, WsgiApplication] = {}
     placed = reachable(placement)
@@ -208,6 +209,6 @@ def serve_metrics_of_workers(settings: Settings) -> dict[str, str]:
         return {}
     directory = shared_directory(os.environ)
     store = Store(replace(settings.store, max_pool_size=1))
-    sources = Sources(store.revision, store.totals, ReportTable(store).figures)
+    sources = Sources(store.revision, store.totals, ReportTable(store).figures, LeaseTable(store).counts)
     serve_metrics(settings.telemetry, directory, store.check_ready, sources)
     return {DIRECTORY_VARIABLE: str(directory)}

@@ -26,6 +26,8 @@ class Document:
         """What is said of one method of a path, which may have a query string."""
         bare = path.partition("?")[0]
         found = [template for template, pattern in self._paths.items() if pattern.fullmatch(bare)]
+        # A path without fields comes before one with fields (OpenAPI 3.1, "Path templating").
+        found = [bare] if bare in found else found
         assert len(found) == 1, (path, found)
         operation: Mapping[str, Any] = self.content["paths"][found[0]][method.lower()]
         return operation

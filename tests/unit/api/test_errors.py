@@ -67,6 +67,10 @@ UNFORESEEN = {
     model.ReportFaultError,
     model.KeyReusedError,
     model.ConsumerTakenError,
+    # Only the native API has leases.
+    model.LeaseNotFoundError,
+    model.AttachmentNotFoundError,
+    model.LeaseGoneError,
     # Only the native API has a history.
     model.BusyError,
     model.CompactedError,

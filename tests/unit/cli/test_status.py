@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from moorage.api.front import Dispatcher
 from moorage.cli.main import main
 from moorage.cli.status import address
+from moorage.model.leases import LeaseCounts
 from moorage.store import tables
 from moorage.telemetry.instruments import Instruments
 from moorage.telemetry.listener import listening
@@ -64,7 +65,8 @@ def metrics_url() -> Iterator[str]:
     """A service that is at revision 7, and tells so."""
     registry = CollectorRegistry()
     Instruments(registry).index_changed(7, 2)
-    app = Dispatcher(inner, {"/metrics": Scrape(Sources(lambda: 9, list, list), registry)})
+    sources = Sources(lambda: 9, list, list, lambda: LeaseCounts({}, 0, 0, None))
+    app = Dispatcher(inner, {"/metrics": Scrape(sources, registry)})
     server = listening(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

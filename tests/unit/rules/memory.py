@@ -15,8 +15,10 @@ from itertools import count
 from operator import or_
 from typing import Any, TypeVar
 
-from moorage.model.commands import Command
+from moorage.model.commands import KEEP, Command
 from moorage.model.errors import MoorageError
+from moorage.model.leases import Lease, LeaseState
+from moorage.model.placing import ClaimOrigin
 from moorage.model.values import Inventory
 from moorage.rules.decide import decide, touch
 from moorage.rules.state import (
@@ -46,6 +48,10 @@ class Memory:
         self.held: dict[str, dict[tuple[str, str], int]] = {}
         self.class_names = set(STANDARD_CLASSES)
         self.trait_names = set(STANDARD_TRAITS)
+        self.origins: dict[str, ClaimOrigin] = {}
+        self.attached: dict[str, str] = {}
+        self.leases: dict[str, Lease] = {}
+        self.ticks = 0
         self.writes = 0
         self._ids = count(1)
 
@@ -118,7 +124,15 @@ class Memory:
                 name: NameRow(name in self.trait_names, name in wanted.trait_use & had)
                 for name in wanted.trait_names
             },
+            origins={uuid: KEEP for uuid in self._known(wanted) if uuid in self.origins},
+            attached={uuid: self.attached[uuid] for uuid in self._known(wanted) if uuid in self.attached},
+            leases={uuid: self.leases.get(uuid) for uuid in wanted.leases},
+            clock=dict.fromkeys(wanted.clock, self.ticks),
         )
+
+    @staticmethod
+    def _known(wanted: Touch) -> frozenset[str]:
+        return (wanted.consumers - wanted.newcomers) | wanted.origins
 
     def _present(self, uuids: Iterable[str]) -> list[str]:
         return [uuid for uuid in uuids if uuid in self.providers]
@@ -153,7 +167,25 @@ class Memory:
                 self.consumers.pop(consumer, None)
             else:
                 self.consumers[consumer] = owner if owner.id else replace(owner, id=next(self._ids))
+        self._write_leases(changes)
         self._check(changes)
+
+    def _write_leases(self, changes: Changes[Any]) -> None:
+        for consumer, origin in changes.origins.items():
+            if isinstance(origin, ClaimOrigin):
+                self.origins[consumer] = origin
+            else:
+                self.origins.pop(consumer, None)
+        for consumer, lease in changes.attached.items():
+            if lease is None:
+                self.attached.pop(consumer, None)
+            else:
+                self.attached[consumer] = lease
+        for uuid, now in changes.leases.items():
+            assert now is not None
+            self.leases[uuid] = now
+            if now.state is LeaseState.RELEASED:
+                self.attached = {each: lease for each, lease in self.attached.items() if lease != uuid}
 
     def _rename_class(self, name: str, new_name: str) -> None:
         for inventories in self.inventories.values():
@@ -174,6 +206,9 @@ class Memory:
             assert names.get(name) == owner, f"the owner of the name {name} was told wrongly"
         for consumer in changes.held:
             assert bool(self.held[consumer]) == (consumer in self.consumers), "a holder without a row"
+        for consumer in self.attached:
+            assert consumer in self.consumers, "nothing hangs on a lease"
+            assert consumer in self.origins, "a lease is kept with an origin"
 
 
 def _after(names: set[str], changed: Mapping[str, NameRow]) -> set[str]:

@@ -10,6 +10,7 @@ from moorage.model import commands
 from moorage.model.commands import (
     KEEP,
     AddInventory,
+    AttachClaim,
     Batch,
     Claim,
     Command,
@@ -24,14 +25,21 @@ from moorage.model.commands import (
     DeleteProvider,
     DeleteResourceClass,
     DeleteTrait,
+    DetachClaim,
+    EndLease,
+    ExpireLeases,
     GrantClaims,
+    GrantLease,
     HealClaim,
     NewInventories,
     ProviderCopy,
+    QuarantineClaims,
     ReleaseClaims,
+    ReleaseOfLease,
     RenameResourceClass,
     ReplaceAllocations,
     Reshape,
+    ResolveLease,
     SetAggregates,
     SetInventories,
     SetTraits,
@@ -47,6 +55,7 @@ from moorage.model.errors import (
     StaleGenerationError,
     TraitInUseError,
 )
+from moorage.model.leases import Resolution
 from moorage.model.reports import MISSING, OPEN, ClaimOwner, ReportFinding
 from moorage.model.values import Inventory, Provider, ProviderInventories
 from moorage.rules.decide import decide, must_stand_alone, touch
@@ -96,6 +105,16 @@ SAMPLES: tuple[Command[Any], ...] = (
     ReleaseClaims(("boat", "raft")),
     HealClaim("f1", MISSING_RAFT),
     GrantClaims((Claim("raft", {"pier": {"VCPU": 1}}, "p", "u"),), 1),
+    GrantLease("lease", "agent", "p", "u", 1000, 0),
+    AttachClaim("held", "boat"),
+    DetachClaim("held", "boat"),
+    EndLease("held", keeps_claims=True),
+    EndLease("held", keeps_claims=False),
+    ResolveLease("kept", Resolution.RELEASE),
+    ResolveLease("kept", Resolution.RESTORE),
+    ExpireLeases(("held",)),
+    ReleaseOfLease("ended", ("boat",), is_all=True),
+    QuarantineClaims("new", "finding", "p", "u", ("boat",)),
     Reshape({"pier": NewInventories(2, {"VCPU": VCPU})}, (ONE_CLAIM,)),
     CopyProviders(
         (
@@ -118,6 +137,9 @@ def memory() -> Memory:
         CreateProvider("pier", "Pier", "host"),
         SetInventories("pier", 0, {"VCPU": VCPU}),
         ReplaceAllocations((Claim("boat", {"pier": {"VCPU": 1}}, "p", "u"),)),
+        *(GrantLease(uuid, "agent", "p", "u", 1000, 0) for uuid in ("held", "ended")),
+        EndLease("ended", keeps_claims=False),
+        AttachClaim("held", "boat"),
     )
 
 

@@ -66,7 +66,7 @@ def test_a_change_by_placement_leaves_it() -> None:
 
 def test_one_without_a_consumer_is_found() -> None:
     facts = Facts(
-        origins=frozenset({"consumer", "gone"}), consumers=[ConsumerFact("consumer", 1, 1, 1, None)]
+        origins={"consumer": None, "gone": None}, consumers=[ConsumerFact("consumer", 1, 1, 1, None)]
     )
     found = [str(each) for each in check_consumers(facts)]
     assert any("origin of the claim of gone" in each for each in found)

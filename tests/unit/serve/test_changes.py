@@ -161,6 +161,12 @@ class Counting:
     def watcher_dropped(self) -> None:
         self.dropped += 1
 
+    def leases_renewed(self, count: int) -> None:
+        pass
+
+    def leases_expired(self, count: int) -> None:
+        pass
+
 
 class Loop:
     """An event loop's parts, and its clients."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from moorage.model.errors import UnavailableError
 from moorage.service.facade import Service
 from moorage.store import names
 from moorage.store.settings import StoreSettings
+from moorage.store.sql.engines import WRITERS
 from moorage.store.sql.errors import ConnectionLostError, ConstraintError, WriteConflictError
 from moorage.store.store import Store
 from moorage.store.transaction import WriteTransaction
@@ -141,13 +143,11 @@ def test_a_transaction_that_is_left_without_commit_leaves_nothing(
 
 def test_no_free_connection_is_told_as_unavailable(sqlite_template: Path) -> None:
     store = Store(StoreSettings(f"sqlite:///{sqlite_template}", pool_timeout_seconds=0))
-    with (
-        WriteTransaction(store),
-        WriteTransaction(store),
-        WriteTransaction(store),
-        pytest.raises(UnavailableError, match="no database connection was free"),
-    ):
-        WriteTransaction(store).__enter__()
+    with ExitStack() as taken:
+        for _ in range(WRITERS):
+            taken.enter_context(WriteTransaction(store))
+        with pytest.raises(UnavailableError, match="no database connection was free"):
+            WriteTransaction(store).__enter__()
     store.close()
 
 

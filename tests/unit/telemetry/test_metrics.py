@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from moorage.api.placement import application
 from moorage.model.errors import UnavailableError
+from moorage.model.leases import LeaseCounts, LeaseState
 from moorage.model.reports import SourceFigures
 from moorage.model.values import ClassTotal
 from moorage.service.observer import Setback, Stage
@@ -27,10 +28,12 @@ from moorage.telemetry.sources import Sources
 from tests.unit.api.fake import UUID, FakeService
 from tests.unit.telemetry.calls import Told, get
 
+COUNTS = LeaseCounts({LeaseState.ACTIVE: 3}, ticks=61_500, term=2, due=60_000)
 SOURCES = Sources(
     lambda: 7,
     lambda: [ClassTotal("VCPU", 2, 16, 20)],
     lambda: [SourceFigures("nova", 0, {"leaked": 3}, 2)],
+    lambda: COUNTS,
 )
 
 
@@ -130,7 +133,7 @@ def test_sums_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> Non
 
     now = [100.0]
     monkeypatch.setattr("moorage.telemetry.scrape.time.monotonic", lambda: now[0])
-    app = Scrape(Sources(lambda: 1, totals, list), CollectorRegistry())
+    app = Scrape(Sources(lambda: 1, totals, list, lambda: COUNTS), CollectorRegistry())
     get(app, "/metrics")
     get(app, "/metrics")
     assert len(asked) == 1
@@ -143,7 +146,7 @@ def test_metrics_are_answered_while_the_database_is_away() -> None:
     def away() -> int:
         raise UnavailableError("it is away")
 
-    told = get(Scrape(Sources(away, list, list), CollectorRegistry()), "/metrics")
+    told = get(Scrape(Sources(away, list, list, lambda: COUNTS), CollectorRegistry()), "/metrics")
     assert told.status == 200
     assert value(told, "moorage_database_up") == 0
     assert value(told, "moorage_revision") is None

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from moorage.model.errors import ConfigurationError
+from moorage.model.leases import LeaseCounts
 from moorage.telemetry.scrape import Scrape
 from moorage.telemetry.sources import Sources
 from moorage.wiring.options import read_options, value_of
@@ -31,7 +32,7 @@ from tests.servers.ports import free_port
 from tests.unit.telemetry.calls import get
 from tests.unit.telemetry.test_health import inner
 
-SOURCES = Sources(lambda: 7, list, list)
+SOURCES = Sources(lambda: 7, list, list, lambda: LeaseCounts({}, 0, 0, None))
 
 
 def settings(**options: str) -> TelemetrySettings:

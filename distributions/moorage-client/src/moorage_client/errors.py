@@ -174,6 +174,12 @@ class CannotHealError(ProblemError):
     code = "cannot_heal"
 
 
+class LeaseGoneError(ProblemError):
+    """The lease has expired, is quarantined or released, or is not known."""
+
+    code = "lease_gone"
+
+
 class InUseError(ProblemError):
     """The request removes something that is still in use."""
 

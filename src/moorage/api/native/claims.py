@@ -31,6 +31,7 @@ def list_(call: NativeCall) -> Answer:
         project_id=call.query.get("project_id", call.own_project),
         provider=call.query.get("provider"),
         consumer_type=call.query.get("type"),
+        lease=call.query.get("lease"),
     )
     revision, page = call.service.claim_page(wanted)
     last = page.claims[-1].consumer if page.has_more else None
@@ -49,7 +50,8 @@ def show(call: NativeCall) -> Answer:
             return at_revision(revision, {**_NOTHING, "consumer": consumer})
     if claim is None or not call.reaches(claim.project_id):
         raise problems.refusal(NOT_FOUND, str(AllocationsNotFoundError(consumer)), revision=revision)
-    return at_revision(revision, {**_shown(claim), **_origin(claim.origin or ClaimOrigin())})
+    origin = _origin(claim.origin or ClaimOrigin())
+    return at_revision(revision, {**_shown(claim), **origin, "lease": claim.lease})
 
 
 def release(call: NativeCall) -> Answer:
@@ -109,6 +111,7 @@ _NOTHING: Final[Mapping[str, object]] = {
     "resources": {},
     "providers": {},
     **_origin(ClaimOrigin()),
+    "lease": None,
 }
 """What is shown of a consumer that held nothing."""
 
@@ -154,6 +157,7 @@ ENDPOINTS: Final = (
             Parameter("project_id", "Claims of this project.", _TEXT),
             Parameter("provider", "Claims that hold something of the provider with this UUID.", pages.UUID),
             Parameter("type", "Claims of consumers of this type; `unknown` for those without one.", _TEXT),
+            Parameter("lease", "Claims that hang on the lease with this UUID.", pages.UUID),
             pages.LIMIT,
             pages.AFTER,
         ),
@@ -174,7 +178,8 @@ ENDPOINTS: Final = (
         summary="Show what a consumer holds",
         rule="moorage:claims:show",
         about=(
-            "As one item of the list, with what a claim over this API asked for, and its `labels`. Both stay "
+            "As one item of the list, with the `lease` that it hangs on, null if there is none. A claim over "
+            "this API also has what it asked for, and its `labels`. These two stay "
             "until the consumer is moved or holds nothing, also if a client of Placement changes what it "
             "holds. A consumer that holds nothing is not found; with `at` it is shown with null in place of "
             "its owner. An ask and `labels` that were replaced since `at` are not known. For a client that "
@@ -192,6 +197,7 @@ ENDPOINTS: Final = (
                         "profile": nullable(TEXT),
                         "labels": mapping(TEXT),
                         "decided_at": nullable(INTEGER),
+                        "lease": nullable(TEXT),
                     }
                 ),
             ]

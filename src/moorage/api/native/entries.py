@@ -124,6 +124,11 @@ ENTRY: Final[Schema] = {
             **orders.SCHEMA,
             "description": "What makes one place better than another. Without it the first place is taken.",
         },
+        "lease": _about(
+            "UUID of an active lease that each claim of the entry hangs on from now on. A move without "
+            "`lease` keeps the one that there is.",
+            _nullable(CONSUMER),
+        ),
         "labels": _about(
             "Notes of the client, which are kept with each claim of the entry and shown with it. A move "
             "without `labels` keeps them.",
@@ -391,4 +396,5 @@ def _claim(
         entry.get("consumer_type", usual_type),
         origin,
         only_own,
+        None if entry.get("lease") is None else canonical(entry["lease"]),
     )

@@ -26,6 +26,7 @@ TOKEN: Final = "token"  # noqa: S105 - the name of a scheme
 PATH_FIELDS: Final[Mapping[str, str]] = {
     "uuid": "UUID of a provider.",
     "consumer": "UUID of a consumer.",
+    "lease": "UUID of a lease.",
     "code": "Code of a problem, with hyphens or underscores.",
     "source": "Name of a source of reports.",
     "id": "Id of a finding.",

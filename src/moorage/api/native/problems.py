@@ -179,6 +179,16 @@ PROBLEMS: Final = (
         "missing. Or ignore the finding.",
     ),
     ProblemType(
+        "lease_gone",
+        409,
+        "Lease gone",
+        "The lease is not in a state that allows the request: it has expired, is quarantined or released, or "
+        "is not known.",
+        "Show the lease. A renewal revives one that has expired. Otherwise stop what the lease stood for, "
+        "and ask for a new one.",
+        Again.STATE_CHANGES,
+    ),
+    ProblemType(
         "in_use",
         409,
         "In use",
@@ -294,6 +304,7 @@ NO_ROOM: Final = BY_CODE["no_room"]
 NEVER_FITS: Final = BY_CODE["never_fits"]
 GENERATION_CONFLICT: Final = BY_CODE["generation_conflict"]
 CANNOT_HEAL: Final = BY_CODE["cannot_heal"]
+LEASE_GONE: Final = BY_CODE["lease_gone"]
 ALREADY_HOLDS: Final = BY_CODE["already_holds"]
 KEY_REUSED: Final = BY_CODE["key_reused"]
 TOO_HARD: Final = BY_CODE["too_hard"]
@@ -325,6 +336,7 @@ _OF_MODEL: Final[Mapping[type[model.MoorageError], ProblemType]] = {
     model.EqualNameError: ALREADY_HOLDS,
     model.FindingChangedError: GENERATION_CONFLICT,
     model.CannotHealError: CANNOT_HEAL,
+    model.LeaseGoneError: LEASE_GONE,
     model.UnavailableError: UNAVAILABLE,
     model.OutcomeUnknownError: OUTCOME_UNKNOWN,
     model.BusyError: BUSY,

@@ -5,12 +5,13 @@ Clients must ignore fields of an answer that they do not know, so objects are op
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from moorage.api.http.validation import Schema
 from moorage.api.native.problems import PROBLEMS, REVISION, Again, Effect
 from moorage.model.explanations import CUT_SHORT, FITS, NEVER_FITS, NO_ROOM, NOBODY_OFFERS
+from moorage.model.leases import LeaseState, OnExpiry
 from moorage.model.reports import KINDS, STATES
 
 COMPONENTS_PATH: Final = "#/components/schemas/"
@@ -36,9 +37,14 @@ def record(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
     }
 
 
-def written(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
-    """As ``record``, of the answer to a write."""
-    more = {"replayed": {"type": "boolean"}, "state_now": {"enum": ["held", "changed", "released"]}}
+def written(
+    properties: Schema,
+    *,
+    optional: tuple[str, ...] = (),
+    now: Sequence[str] = ("held", "changed", "released"),
+) -> Schema:
+    """As ``record``, of the answer to a write. ``now``: what has become of it once it is repeated."""
+    more = {"replayed": {"type": "boolean"}, "state_now": {"enum": list(now)}}
     return record({**properties, **more}, optional=(*optional, "state_now"))
 
 
@@ -56,6 +62,9 @@ def nullable(schema: Schema) -> Schema:
     """This, or null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
+
+LEASE_STATES: Final = [each.value for each in LeaseState if each is not LeaseState.RELEASING]
+"""States of leases as clients see them."""
 
 VERDICTS: Final = (FITS, NOBODY_OFFERS, NEVER_FITS, NO_ROOM, CUT_SHORT)
 
@@ -120,6 +129,20 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "reason": mapping({}),
         },
         optional=("providers", "consumers", "resource_classes", "traits", "renamed", "adopted", "reason"),
+    ),
+    "Lease": record(
+        {
+            "lease": TEXT,
+            "owner": TEXT,
+            "project_id": TEXT,
+            "user_id": TEXT,
+            "state": {"enum": LEASE_STATES},
+            "remaining": TEXT,
+            "ttl": TEXT,
+            "grace": TEXT,
+            "on_expiry": {"enum": [each.value for each in OnExpiry]},
+            "ends_in": nullable(TEXT),
+        }
     ),
     "Claim": record(
         {

@@ -31,6 +31,9 @@ STATE_NOW: Final = "state_now"
 DECIDED_AT: Final = "decided_at"
 """Field of an answer. What is remembered of it are two numbers, since the revision is not known by then."""
 
+FENCE: Final = "fence"
+"""Field of an answer: the revision of its write, which is not known by the time that it is remembered."""
+
 HELD: Final = "held"
 CHANGED: Final = "changed"
 RELEASED: Final = "released"
@@ -42,6 +45,7 @@ ResultT = TypeVar("ResultT")
 
 Form = Callable[[ResultT], Mapping[str, object]]
 Left = Callable[[Mapping[str, Any]], Mapping[str, int]]
+StateNow = Callable[[NativeCall, Mapping[str, Any]], str]
 
 
 def key_in(header: str) -> str:
@@ -80,24 +84,28 @@ def carried_out(
     call: NativeCall,
     command: Command[ResultT],
     form: Form[ResultT],
-    left: Left,
+    left: Left | None,
     refused: Callable[[WriteOutcome[ResultT]], Exception] | None = None,
     status: int = 200,
     perform: Callable[[Any, Requester, IdempotencyKey | None], WriteOutcome[ResultT]] | None = None,
     more: Callable[[ResultT, dict[str, Any]], dict[str, Any]] | None = None,
+    state_now: StateNow | None = None,
 ) -> Answer:
     """The answer to a write: ``form`` makes it of the result.
 
     ``more`` adds to it what is not remembered.
 
     ``left`` says what an answer has left behind: generations of consumers by UUID, 0 for one that should hold
-    nothing. ``refused`` makes the exception to raise for a refusal. ``perform`` carries the command out, in
-    place of ``Service.outcome``.
+    nothing. Without it ``state_now`` says what has become of what a remembered answer tells. ``refused``
+    makes the exception to raise for a refusal. ``perform`` carries the command out, in place of
+    ``Service.outcome``.
     """
     outcome = (perform or call.service.outcome)(command, call.requester, _key_of(call, form))
     if outcome.replayed is not None:
         body = orjson.loads(outcome.replayed)
-        again = {**_decided(outcome.revision, body), REPLAYED: True, STATE_NOW: _state_now(call, left(body))}
+        now = "" if state_now is None else state_now(call, body)
+        now = now if left is None else _state_now(call, left(body))
+        again = {**_decided(outcome.revision, body), REPLAYED: True, STATE_NOW: now}
         answer = at_revision(outcome.revision, again, status)
         return answer._replace(headers={**answer.headers, REPLAYED_HEADER: "true"})
     if outcome.error is not None or outcome.result is None:
@@ -118,6 +126,8 @@ def _decided(revision: int, body: Mapping[str, Any]) -> dict[str, Any]:
     That is the one before, unless other processes have written since the index was asked.
     """
     shown = dict(body)
+    if FENCE in shown:
+        shown[FENCE] = revision
     decision = shown.pop(DECIDED_AT, None)
     if decision is None:
         return shown

@@ -67,6 +67,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "already_holds": (
         "'moorage claim show CONSUMER' shows what it holds, and 'moorage claim move CONSUMER' replaces that."
     ),
+    "lease_gone": "The lease has ended, or has expired. Get a new one, or renew it in time.",
     "compacted": (
         "The journal begins later. 'moorage changes' without --after begins with the newest changes."
     ),

@@ -17,6 +17,7 @@ from moorage.rules.journal import EMPTY, Record
 from moorage.store.changes import journal
 from moorage.store.changes.counter import CURRENT, THE_ROW
 from moorage.store.changes.journal import NAME_LENGTH, REQUEST_ID_LENGTH
+from moorage.store.changes.news import CLAIM_KINDS
 from moorage.store.sql.errors import WriteConflictError
 from moorage.store.sql.literals import number
 from moorage.store.sql.statements import Insertion, Planned, Single, fetched, send
@@ -109,8 +110,10 @@ def missed_since(connection: sa.Connection, revision: int) -> Missed | None:
     row = connection.execute(sa.select(revisions.c.revision, revisions.c.compacted)).one()
     if row.compacted > revision or row.revision < revision:
         return None
+    # Of a lease's row no index knows anything.
+    is_seen = sa.or_(changes.c.root_provider_id.is_not(None), changes.c.kind.not_in(CLAIM_KINDS))
     rows = connection.execute(
-        sa.select(changes.c.root_provider_id).where(changes.c.revision > revision).distinct()
+        sa.select(changes.c.root_provider_id).where(changes.c.revision > revision, is_seen).distinct()
     ).scalars()
     roots = set(rows)
     return Missed(row.revision, frozenset(root for root in roots if root is not None), None in roots)

@@ -19,8 +19,19 @@ from moorage.store.sql.direct import DirectQuery
 from moorage.store.sql.literals import number
 from moorage.store.tables import allocations, changes, resource_classes, resource_providers, revisions
 
-CLAIM_KINDS: Final = ("allocations.replace", "allocations.delete", "allocations.heal")
-"""Kinds of commands in the change log that change only the use and generation of a provider."""
+CLAIM_KINDS: Final = (
+    "allocations.replace",
+    "allocations.delete",
+    "allocations.heal",
+    "leases.grant",
+    "leases.attach",
+    "leases.detach",
+    "leases.expire",
+    "leases.release",
+    "leases.restore",
+    "leases.quarantine",
+)
+"""Kinds of commands in the change log that change nothing of a provider but its use and generation."""
 
 AHEAD: Final = 64
 """How many revisions beyond the known one the statement covers as well. Other processes may commit between
@@ -130,9 +141,9 @@ def _read(rows: list[tuple[Any, ...]], revision: int, last: int) -> UsageNews | 
                 used[first][name] = int(amount)
         elif sort == _COUNTERS:
             present, compacted = first, second
-        elif first is None or not second:
+        elif not second:
             return None
-        else:
+        elif first is not None:
             root_ids.append(first)
     if compacted > revision or not revision <= present <= last or len(root_ids) >= MOST_TREES:
         return None

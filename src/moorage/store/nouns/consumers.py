@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import sqlalchemy as sa
 
 from moorage.model.cache import MIB, Cache
-from moorage.model.commands import KEEP
+from moorage.model.commands import KEEP, Keep
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
 from moorage.rules.audit import AllocationFact, ConsumerFact, UsedFact
@@ -194,6 +194,9 @@ _INVENTORY, _CONSUMER, _HELD, _USED, _REVISION, _ORIGIN = range(6)
 _UUID = 1
 """Place of a consumer's uuid in a row."""
 
+UUID_LENGTH: Final = 36
+"""Characters of a lease's uuid."""
+
 # Without a type, so that a ratio keeps its own type in the union. A number would give it more digits.
 _no_ratio: sa.ColumnElement[Any] = sa.null()
 _no_text = sa.literal_column("''", sa.String)
@@ -238,7 +241,14 @@ _used = _row(
 
 _revision = _row(_REVISION, revisions.c.revision, number(0), _no_ratio, _no_text)
 
-_origins = _row(_ORIGIN, number(0), _no_ratio, claims.c.consumer_uuid)
+# A claim's lease comes in the same text, for the others have one text only. Its uuid has a fixed length.
+_leased = claims.c.lease.is_not(None)
+_origins = _row(
+    _ORIGIN,
+    sa.case((_leased, number(1)), else_=number(0)),
+    _no_ratio,
+    sa.case((_leased, claims.c.consumer_uuid.concat(claims.c.lease)), else_=claims.c.consumer_uuid),
+)
 
 FACTS = Selections(
     # The first part has the ratio, from which the others take its type.
@@ -250,7 +260,8 @@ FACTS = Selections(
     Part(_origins, claims.c.consumer_uuid, "origins", ""),
 )
 """What decides claims, in one statement: inventories, consumers that are not locked, what consumers hold,
-how much of inventories is used, the revision at which all this holds, and which consumers have an origin."""
+how much of inventories is used, the revision at which all this holds. Also which consumers have an origin,
+and which leases their claims hang on."""
 
 
 def providers_held(work: GroupWork, wanted: Iterable[str]) -> set[str]:
@@ -284,7 +295,7 @@ def read(work: GroupWork, memory: UsageMemory, state: State, touch: Touch, holde
         revision=[THE_ROW] if used_ids else [],
         origins=sorted((touch.consumers - touch.newcomers) | touch.origins),
     )
-    state.origins.update({consumer: KEEP for *_, consumer in sorts[_ORIGIN] if consumer in touch.consumers})
+    _take_origins(state, touch, sorts[_ORIGIN])
     if sorts[_REVISION]:
         work.revision = revision = sorts[_REVISION][0][0]
         if recalled and not memory.holds(revision):
@@ -311,6 +322,19 @@ def read(work: GroupWork, memory: UsageMemory, state: State, touch: Touch, holde
         if class_id in names:
             used[provider_id][names[class_id]] = amount
     state.used.update({used_ids[id_]: items for id_, items in used.items()})
+
+
+def _take_origins(state: State, touch: Touch, rows: Iterable[Sequence[Any]]) -> None:
+    found: dict[str, Keep | None] = {}
+    attached: dict[str, str | None] = {}
+    for leased, *_, text in rows:
+        consumer = text[:-UUID_LENGTH] if leased else text
+        if consumer in touch.consumers:
+            found[consumer] = KEEP
+            if leased:
+                attached[consumer] = text[-UUID_LENGTH:]
+    state.origins.update(found)
+    state.attached.update(attached)
 
 
 def _generation(state: State, uuid: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 from moorage.api.http.exchange import JSON
 from moorage.api.native.kept_explanations import KeptForms
 from moorage.api.native.openapi import EVERYTHING, document, problems_of
-from moorage.model.commands import CreateProvider, SetInventories
+from moorage.model.commands import AttachClaim, CreateProvider, GrantLease, QuarantineClaims, SetInventories
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import Requester
 from moorage.rules.reports import finding_id
@@ -62,8 +62,20 @@ def keep_one_unmet(service: Service) -> str:
     return request_id
 
 
+def leased(service: Service, provider: str, *, quarantined: bool) -> tuple[str, str]:
+    """A lease, and a consumer whose claim hangs on it."""
+    lease, consumer = new_uuid(), new_uuid()
+    order(service, claim(consumer, {provider: {"VCPU": 1}}, None, "INSTANCE", "p1"))
+    if quarantined:
+        order(service, QuarantineClaims(lease, "finding", "p1", "u1", (consumer,)))
+    else:
+        order(service, GrantLease(lease, "agent", "p1", "u1", 60_000, 0))
+        order(service, AttachClaim(lease, consumer))
+    return lease, consumer
+
+
 def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite_service: Service) -> None:
-    root = add_provider(sqlite_service, "host-1", None, ("HW_CPU_X86_AVX2",), (AGGREGATE,), VCPU=8)
+    root = add_provider(sqlite_service, "host-1", None, ("HW_CPU_X86_AVX2",), (AGGREGATE,), VCPU=32)
     add_provider(sqlite_service, "device", root, PGPU=2)
     # Examples of claims name it.
     order(sqlite_service, CreateProvider("7d3c0a52-52b5-4a0c-9f6f-0c0ffee00009", "named in examples"))
@@ -74,6 +86,8 @@ def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite
     # The example of a report makes this finding.
     reported, tree = "0b9f1c4e-3f5b-4a52-9d38-1f8f6f0c2a11", "7d3c0a52-52b5-4a0c-9f6f-0c0ffee00009"
     fields |= {"{source}": "nova", "{id}": finding_id("nova", reported, tree)}
+    # Another example releases what the consumer holds.
+    _, holder = leased(sqlite_service, root, quarantined=False)
     client = NativeClient(sqlite_service)
     asked = 0
     for each in EVERYTHING:
@@ -84,6 +98,11 @@ def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite
         for example in each.examples or ("",):
             query = example if isinstance(example, str) else ""
             bare = each.path
+            if "{lease}" in bare:
+                lease, hanging = leased(sqlite_service, root, quarantined="resolution" in bare)
+                attached = bare.replace("{lease}", lease).replace("{consumer}", hanging)
+                bare = attached if each.method == "DELETE" else bare.replace("{lease}", lease)
+                bare = bare.replace("{consumer}", holder)
             for field, value in fields.items():
                 bare = bare.replace(field, value)
             path = f"{bare}?{query}" if query else bare

@@ -1,0 +1,97 @@
+"""Leases as clients ask for them: renewals that wait together are carried out together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from moorage.model.commands import ReleaseOfLease
+from moorage.model.leases import Gone, LeaseAt, LeaseCounts, LeasePage, LeaseSelection, Renewed
+from moorage.model.values import Requester
+from moorage.service.keeper import TOGETHER, Execute, TimeKeeper
+from moorage.service.observer import Observer
+from moorage.store.leases import LeaseTable
+from moorage.store.store import Store
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A request for renewals, and its answer."""
+
+    wanted: Collection[str]
+    revision: int = 0
+    found: dict[str, Renewed | Gone] = field(default_factory=dict)
+    error: Exception | None = None
+    answered: bool = False
+
+
+class LeaseService:
+    """Safe for use by several threads. Every method may raise UnavailableError.
+
+    ``keeper`` ends leases whose time has come, once it is started.
+    """
+
+    def __init__(self, store: Store, execute: Execute, observer: Observer | None = None) -> None:
+        """``execute`` carries out commands: see ``Committer.execute``."""
+        self._table = LeaseTable(store)
+        self.keeper = TimeKeeper(self._table, self, execute, observer)
+        self._execute = execute
+        self._observer = observer
+        self._waiting: list[_Waiting] = []
+        self._turn = threading.Lock()
+
+    def lease(self, uuid: str) -> tuple[int, LeaseAt]:
+        """Revision and lease. Raises LeaseNotFoundError."""
+        return self._table.lease(uuid)
+
+    def page(self, wanted: LeaseSelection) -> tuple[int, LeasePage]:
+        """Revision and a page of leases."""
+        return self._table.page(wanted)
+
+    def counts(self) -> LeaseCounts:
+        """How many leases are in each state, with service time."""
+        return self._table.counts()
+
+    def renew(self, wanted: Collection[str]) -> tuple[int, list[Renewed | Gone]]:
+        """Renew leases; revision and what became of each, in their order.
+
+        Requests that come while a transaction is on its way share the next one.
+        """
+        mine = _Waiting(tuple(dict.fromkeys(wanted)))
+        self._waiting.append(mine)
+        with self._turn:
+            if not mine.answered:
+                taken, self._waiting = self._waiting, []
+                self._renew(taken)
+        if mine.error is not None:
+            raise mine.error
+        if self._observer is not None:
+            self._observer.leases_renewed(sum(isinstance(each, Renewed) for each in mine.found.values()))
+        return mine.revision, [mine.found[uuid] for uuid in mine.wanted]
+
+    def _renew(self, taken: list[_Waiting]) -> None:
+        together = {uuid for each in taken for uuid in each.wanted}
+        try:
+            revision, found = self._table.renew(together)
+        except Exception as error:  # noqa: BLE001 - each request raises it
+            for each in taken:
+                each.error, each.answered = error, True
+            return
+        for each in taken:
+            each.revision, each.found, each.answered = revision, found, True
+
+    def take_away(self, uuid: str, requester: Requester) -> int:
+        """Take away the claims of a lease that has ended; returns how many. Safe to repeat."""
+        taken, is_all = 0, False
+        while not is_all:
+            count, is_all = self.take_some(uuid, requester)
+            taken += count
+        return taken
+
+    def take_some(self, uuid: str, requester: Requester) -> tuple[int, bool]:
+        """As ``take_away``, at most ``TOGETHER``; how many, and whether none is left."""
+        consumers = self._table.claims_of(uuid, TOGETHER + 1)
+        is_all = len(consumers) <= TOGETHER
+        command = ReleaseOfLease(uuid, tuple(consumers[:TOGETHER]), is_all)
+        return len(self._execute(command, requester).released), is_all
