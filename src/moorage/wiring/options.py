@@ -215,8 +215,9 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
     cfg.BoolOpt(
         "console_writes",
         default=False,
-        help="The page Search of the console offers to claim what it finds. The policy decides as for any "
-        "client. With noauth2, each client that reaches the service may claim.",
+        help="The page Search of the console offers to claim what it finds, and others to decide about what "
+        "they show. The policy decides as for any client. With noauth2, each client that reaches the service "
+        "may do so.",
     ),
     cfg.BoolOpt(
         "self_service",
