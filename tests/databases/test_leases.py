@@ -214,6 +214,16 @@ def test_a_renewal_tells_of_each_lease(store: Store, service: Service) -> None:
     assert service.leases.renew([late])[1] == [Renewed(late, 4_000, revived=False)]
 
 
+def test_leases_of_other_projects_are_not_known_to_a_client_of_one(service: Service) -> None:
+    lease = grant(service)
+    assert isinstance(service.leases.renew([lease], "p1")[1][0], Renewed)
+    _, found = service.leases.renew([lease, "unknown", lease], "p2")
+    assert found == [Gone(lease), Gone("unknown")]
+    _, found = service.leases.renew(["unknown", lease], "p1")
+    assert found[0] == Gone("unknown")
+    assert isinstance(found[1], Renewed)
+
+
 def test_the_keeper_ends_what_is_due_in_batches(store: Store, service: Service) -> None:
     count = 2 * TOGETHER + 3
     provider = add_provider(service, VCPU=1_000)

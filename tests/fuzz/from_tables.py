@@ -34,6 +34,8 @@ HELD_FOR = frozenset({"wait"})
 
 SUFFIXES = ("", "_A", "_B", "1")
 
+AMOUNTS = ("1", "5m")
+
 
 @dataclass(frozen=True)
 class Pools:
@@ -222,19 +224,18 @@ class Maker:
         return found[: schema["maxLength"]] if "maxLength" in schema else found
 
     def matching(self, pattern: str) -> str:
-        """A name that matches a pattern, if the pools have one."""
+        """A name that matches a pattern, if the pools have one. UUIDs are for patterns of these only."""
+        pools: list[Sequence[str]] = [
+            self.pools.texts,
+            self.pools.classes,
+            self.pools.traits,
+            SUFFIXES,
+            AMOUNTS,
+        ]
+        if "0-9a-f" in pattern:
+            pools = [self.pools.uuids]
         for _ in range(20):
-            pool = self.any(
-                [
-                    self.pools.uuids,
-                    self.pools.texts,
-                    self.pools.classes,
-                    self.pools.traits,
-                    SUFFIXES,
-                    ["1", "5m"],
-                ]
-            )
-            found = str(self.any(pool))
+            found = str(self.any(self.any(pools)))
             if re.search(pattern, found):
                 return found
         return "x"

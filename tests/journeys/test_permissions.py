@@ -37,6 +37,7 @@ OF_A_PROJECT = {
     ("GET", "/usages"): "?project_id=%s",
     ("GET", "/moorage/v1/changes"): "?after=now&project_id=%s",
     ("GET", "/moorage/v1/claims"): "?project_id=%s",
+    ("GET", "/moorage/v1/leases"): "?project_id=%s",
     ("POST", "/moorage/v1/explanations"): "",
     ("POST", "/moorage/v1/claims"): "",
 }

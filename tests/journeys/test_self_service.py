@@ -55,6 +55,20 @@ class Lab:
         consumer: str = told.json["claims"][0]["consumer"]
         return consumer
 
+    def lease(self) -> str:
+        """A new lease of ``mine``."""
+        told = self.ask("member", "POST", "/moorage/v1/leases", {"owner": "agent", "ttl": "24h"})
+        assert told.status == 201, told
+        lease: str = told.json["lease"]
+        return lease
+
+    def leased(self) -> str:
+        """The path of a claim of ``mine`` on a lease, from the lease on."""
+        lease, consumer = self.lease(), self.claim()
+        path = f"{lease}/claims/{consumer}"
+        assert self.ask("member", "PUT", f"/moorage/v1/leases/{path}").status == 200
+        return path
+
     @cached_property
     def refused(self) -> str:
         """The id of a request of ``mine`` that found no room."""
@@ -96,6 +110,12 @@ WALK: Mapping[str, Callable[[Lab], tuple[str, object]]] = {
     "GET /moorage/v1/explanations/{request_id}": lambda lab: (lab.refused, None),
     "POST /moorage/v1/candidates": lambda _: ("", {"ask": ASK}),
     "GET /moorage/v1/trees/{uuid}": lambda lab: (lab.claim() and lab.host, None),
+    "POST /moorage/v1/leases/renewals": lambda lab: ("", {"leases": [lab.lease()]}),
+    "GET /moorage/v1/leases": lambda _: ("?project_id=mine", None),
+    "GET /moorage/v1/leases/{lease}": lambda lab: (lab.lease(), None),
+    "DELETE /moorage/v1/leases/{lease}": lambda lab: (lab.lease(), None),
+    "PUT /moorage/v1/leases/{lease}/claims/{consumer}": lambda lab: (lab.leased(), None),
+    "DELETE /moorage/v1/leases/{lease}/claims/{consumer}": lambda lab: (lab.leased(), None),
     "GET /usages": lambda _: ("?project_id=mine", None),
 }
 """By request: what makes it. What stands in its path, or its query; and its body."""
@@ -118,6 +138,12 @@ ALLOWED = (200, 201)
         ("GET /moorage/v1/explanations/{request_id}", 403, 404),
         ("POST /moorage/v1/candidates", 403, 200),
         ("GET /moorage/v1/trees/{uuid}", 403, 404),
+        ("POST /moorage/v1/leases/renewals", 403, 200),
+        ("GET /moorage/v1/leases", 403, 403),
+        ("GET /moorage/v1/leases/{lease}", 403, 404),
+        ("DELETE /moorage/v1/leases/{lease}", 403, 404),
+        ("PUT /moorage/v1/leases/{lease}/claims/{consumer}", 403, 404),
+        ("DELETE /moorage/v1/leases/{lease}/claims/{consumer}", 403, 404),
         ("GET /usages", 200, 403),
     ],
 )
@@ -128,11 +154,15 @@ def test_what_belongs_to_a_project_is_there_for_its_members_and_for_administrato
     found = {}
     for role in ROLES:
         made, body = WALK[name](lab)
-        whole = path.partition("{")[0] + made + path.partition("}")[2] if "{" in path else path + made
+        begin, _, rest = path.partition("{")
+        # The fields of a path, and all between them, are made together.
+        whole = begin + made + (rest.rpartition("}")[2])
         told = lab.ask(role, method, whole, body)
         found[role] = told.status
         if role == "another" and told.status == 200 and method == "POST" and "releases" in path:
             assert (told.json["released"], told.json["absent"]) == ([], body["consumers"])  # type: ignore[index]
+        if role == "another" and path.endswith("renewals"):
+            assert told.json["renewed"] == []
         if role == "another" and path.endswith("history"):
             assert told.json["changes"] == []
     # Placement's own path asks for the role reader, as it always has.
@@ -144,4 +174,6 @@ def test_what_belongs_to_a_project_is_there_for_its_members_and_for_administrato
 
 def test_the_walk_has_every_endpoint_of_things_of_projects() -> None:
     owned = {each.name for each in ENDPOINTS if each.owned}
-    assert owned <= WALK.keys()
+    # That is for operators.
+    operators = {"POST /moorage/v1/leases/{lease}/resolution"}
+    assert owned - operators <= WALK.keys()

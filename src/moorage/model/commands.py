@@ -331,10 +331,14 @@ class GrantLease(Command[LeaseAt]):
 
 @valueclass(frozen=True, slots=True)
 class AttachClaim(Command[LeaseAt]):
-    """Hang what a consumer holds on an active lease, in place of any other one. Result: ``LeaseAt``."""
+    """Hang what a consumer holds on an active lease, in place of any other one. Result: ``LeaseAt``.
+
+    With ``project_id``, as in the next commands, leases and consumers of other projects are not there.
+    """
 
     lease: str
     consumer: str
+    project_id: str | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -343,6 +347,7 @@ class DetachClaim(Command[LeaseAt]):
 
     lease: str
     consumer: str
+    project_id: str | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -354,6 +359,7 @@ class EndLease(Command[LeaseAt]):
 
     uuid: str
     keeps_claims: bool
+    project_id: str | None = None
 
 
 @valueclass(frozen=True, slots=True)
@@ -362,6 +368,7 @@ class ResolveLease(Command[LeaseAt]):
 
     uuid: str
     resolution: Resolution
+    project_id: str | None = None
 
 
 @valueclass(frozen=True, slots=True)

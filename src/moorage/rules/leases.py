@@ -82,8 +82,10 @@ def touch_attach(command: AttachClaim | DetachClaim) -> Touch:
 
 def decide_attach(state: State, command: AttachClaim) -> Changes[LeaseAt]:
     """Raises LeaseNotFoundError, LeaseGoneError, AllocationsNotFoundError."""
-    lease = existing_lease(state, command.lease)
-    if not state.held[command.consumer]:
+    lease = existing_lease(state, command.lease, command.project_id)
+    row = state.consumers[command.consumer]
+    is_own = command.project_id is None or (row is not None and row.project_id == command.project_id)
+    if not state.held[command.consumer] or not is_own:
         raise AllocationsNotFoundError(command.consumer)
     changes = Changes(LeaseAt(lease, state.clock[TICKS]), "leases.attach")
     hang_claim(state, changes, command.lease, command.consumer)
@@ -115,7 +117,7 @@ def _hang(state: State, changes: Changes[Any], lease: str, consumer: str) -> Non
 
 def decide_detach(state: State, command: DetachClaim) -> Changes[LeaseAt]:
     """Raises LeaseNotFoundError, LeaseGoneError, AttachmentNotFoundError."""
-    lease = _running(state, command.lease)
+    lease = _running(state, command.lease, command.project_id)
     if state.attached.get(command.consumer) != command.lease:
         raise AttachmentNotFoundError(command.lease, command.consumer)
     changes = Changes(LeaseAt(lease, state.clock[TICKS]), "leases.detach")
@@ -130,7 +132,7 @@ def touch_end(command: EndLease | ResolveLease) -> Touch:
 
 def decide_end(state: State, command: EndLease) -> Changes[LeaseAt]:
     """Raises LeaseNotFoundError, LeaseGoneError."""
-    lease, ticks = _running(state, command.uuid), state.clock[TICKS]
+    lease, ticks = _running(state, command.uuid, command.project_id), state.clock[TICKS]
     becomes = LeaseState.RELEASED if command.keeps_claims else LeaseState.RELEASING
     return _changed(_in_state(lease, becomes, ticks), ticks, "leases.release")
 
@@ -140,7 +142,7 @@ def decide_resolve(state: State, command: ResolveLease) -> Changes[LeaseAt]:
 
     Its claims stay without it. Raises LeaseNotFoundError, LeaseGoneError.
     """
-    lease, ticks = existing_lease(state, command.uuid), state.clock[TICKS]
+    lease, ticks = existing_lease(state, command.uuid, command.project_id), state.clock[TICKS]
     if lease.state is not LeaseState.QUARANTINED:
         raise LeaseGoneError(lease.uuid, lease.state.value)
     if command.resolution is Resolution.RELEASE:
@@ -211,16 +213,16 @@ def decide_quarantine(state: State, command: QuarantineClaims) -> Changes[Releas
     return changes
 
 
-def existing_lease(state: State, uuid: str) -> Lease:
-    """Raises LeaseNotFoundError."""
+def existing_lease(state: State, uuid: str, project_id: str | None = None) -> Lease:
+    """With ``project_id`` leases of other projects are not there. Raises LeaseNotFoundError."""
     lease = state.leases[uuid]
-    if lease is None:
+    if lease is None or project_id not in (None, lease.project_id):
         raise LeaseNotFoundError(uuid)
     return lease
 
 
-def _running(state: State, uuid: str) -> Lease:
-    lease = existing_lease(state, uuid)
+def _running(state: State, uuid: str, project_id: str | None) -> Lease:
+    lease = existing_lease(state, uuid, project_id)
     if lease.state in ENDED:
         raise LeaseGoneError(uuid, LeaseState.RELEASED.value)
     return lease

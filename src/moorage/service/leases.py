@@ -53,12 +53,17 @@ class LeaseService:
         """How many leases are in each state, with service time."""
         return self._table.counts()
 
-    def renew(self, wanted: Collection[str]) -> tuple[int, list[Renewed | Gone]]:
+    def renew(
+        self, wanted: Collection[str], project_id: str | None = None
+    ) -> tuple[int, list[Renewed | Gone]]:
         """Renew leases; revision and what became of each, in their order.
 
-        Requests that come while a transaction is on its way share the next one.
+        With ``project_id`` leases of other projects are not known. Requests that come while a transaction is
+        on its way share the next one.
         """
-        mine = _Waiting(tuple(dict.fromkeys(wanted)))
+        # A lease never changes its project.
+        own = wanted if project_id is None else self._table.of_project(wanted, project_id)
+        mine = _Waiting(tuple(dict.fromkeys(own)))
         self._waiting.append(mine)
         with self._turn:
             if not mine.answered:
@@ -68,7 +73,7 @@ class LeaseService:
             raise mine.error
         if self._observer is not None:
             self._observer.leases_renewed(sum(isinstance(each, Renewed) for each in mine.found.values()))
-        return mine.revision, [mine.found[uuid] for uuid in mine.wanted]
+        return mine.revision, [mine.found.get(uuid) or Gone(uuid) for uuid in dict.fromkeys(wanted)]
 
     def _renew(self, taken: list[_Waiting]) -> None:
         together = {uuid for each in taken for uuid in each.wanted}

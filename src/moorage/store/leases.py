@@ -31,7 +31,7 @@ from moorage.store.changes.counter import THE_ROW
 from moorage.store.nouns.leases import COLUMNS, LOCKED_LEASES, NOW, lease_of
 from moorage.store.sql.errors import ConnectionLostError, WriteConflictError, translated
 from moorage.store.sql.literals import number
-from moorage.store.sql.statements import Selection
+from moorage.store.sql.statements import Selection, batches
 from moorage.store.store import Store
 from moorage.store.tables import claims, clock, leases
 
@@ -117,6 +117,19 @@ class LeaseTable:
             rows = connection.execute(query).all()
             found = tuple([_shown(row) for row in rows[: wanted.limit]])
             return changelog.current(connection), LeasePage(found, len(rows) > wanted.limit)
+
+        return self._store.read(question)
+
+    def of_project(self, wanted: Collection[str], project_id: str) -> list[str]:
+        """Those of some leases that clients of a project were granted."""
+
+        def question(connection: sa.Connection) -> list[str]:
+            own = sa.select(leases.c.uuid).where(leases.c.project_id == project_id)
+            return [
+                uuid
+                for batch in batches(sorted(set(wanted)))
+                for uuid in connection.execute(own.where(leases.c.uuid.in_(batch))).scalars()
+            ]
 
         return self._store.read(question)
 

@@ -204,6 +204,12 @@ def test_a_claim_is_attached_and_detached(memory: Memory) -> None:
         (DetachClaim("lease", "raft"), AttachmentNotFoundError("lease", "raft")),
         (DetachClaim("ended", "raft"), LeaseGoneError("ended", "released")),
         (AttachClaim("ended", "boat"), LeaseGoneError("ended", "releasing")),
+        (AttachClaim("lease", "boat", "another"), LeaseNotFoundError("lease")),
+        (AttachClaim("theirs", "boat", "another"), AllocationsNotFoundError("boat")),
+        (AttachClaim("lease", "ghost", "p"), AllocationsNotFoundError("ghost")),
+        (DetachClaim("lease", "boat", "another"), LeaseNotFoundError("lease")),
+        (EndLease("lease", keeps_claims=True, project_id="another"), LeaseNotFoundError("lease")),
+        (ResolveLease("lease", Resolution.RELEASE, "another"), LeaseNotFoundError("lease")),
         (EndLease("unknown", keeps_claims=True), LeaseNotFoundError("unknown")),
         (EndLease("ended", keeps_claims=True), LeaseGoneError("ended", "released")),
         (ResolveLease("lease", Resolution.RELEASE), LeaseGoneError("lease", "active")),
@@ -215,9 +221,19 @@ def test_what_does_not_fit_the_state_of_a_lease_is_refused(
     memory: Memory, command: EndLease, error: MoorageError
 ) -> None:
     memory.execute(grant("ended"))
+    memory.execute(replace(grant("theirs"), project_id="another"))
     memory.execute(EndLease("ended", keeps_claims=False))
     memory.execute(holding("raft"))
     assert str(refusal(memory, command)) == str(error)
+
+
+def test_a_client_of_one_project_uses_its_own_leases(memory: Memory) -> None:
+    memory.execute(holding("raft"))
+    memory.execute(AttachClaim("lease", "raft", "p"))
+    assert memory.attached["raft"] == "lease"
+    memory.execute(DetachClaim("lease", "raft", "p"))
+    memory.execute(EndLease("lease", keeps_claims=True, project_id="p"))
+    assert state_of(memory) is LeaseState.RELEASED
 
 
 def test_a_lease_ends_without_its_claims(memory: Memory) -> None:

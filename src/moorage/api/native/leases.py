@@ -68,7 +68,8 @@ def create(call: NativeCall) -> Answer:
 
 def renew(call: NativeCall) -> Answer:
     """Renew leases."""
-    revision, found = call.service.leases.renew([canonical(each) for each in call.body["leases"]])
+    wanted = [canonical(each) for each in call.body["leases"]]
+    revision, found = call.service.leases.renew(wanted, call.own_project)
     renewed = [
         {"lease": each.uuid, "remaining": durations.seconds(each.remaining_ms), "revived": each.revived}
         for each in found
@@ -93,7 +94,7 @@ def list_(call: NativeCall) -> Answer:
         after=call.query.get(pages.AFTER.name, ""),
         states=_states(call.query.get("state")),
         owner=call.query.get("owner"),
-        project_id=call.query.get("project_id"),
+        project_id=call.query.get("project_id", call.own_project),
     )
     revision, page = call.service.leases.page(wanted)
     last = page.leases[-1].lease.uuid if page.has_more else None
@@ -109,27 +110,29 @@ def _states(word: str | None) -> tuple[LeaseState, ...]:
 def show(call: NativeCall) -> Answer:
     """Show a lease."""
     revision, found = call.service.leases.lease(call.path["lease"])
+    if not call.reaches(found.lease.project_id):
+        raise LeaseNotFoundError(found.lease.uuid)
     return at_revision(revision, _shown(found))
 
 
 def attach(call: NativeCall) -> Answer:
     """Hang a claim on a lease."""
     consumer = call.path["consumer"]
-    command = AttachClaim(call.path["lease"], consumer)
+    command = AttachClaim(call.path["lease"], consumer, call.own_project)
     return writes.carried_out(call, command, _with_consumer(consumer), None, state_now=_state_now)
 
 
 def detach(call: NativeCall) -> Answer:
     """Take a claim off a lease."""
     consumer = call.path["consumer"]
-    command = DetachClaim(call.path["lease"], consumer)
+    command = DetachClaim(call.path["lease"], consumer, call.own_project)
     return writes.carried_out(call, command, _with_consumer(consumer), None, state_now=_state_now)
 
 
 def end(call: NativeCall) -> Answer:
     """End a lease."""
     keeps = call.query.get("claims", KEEP) == KEEP
-    command = EndLease(call.path["lease"], keeps_claims=keeps)
+    command = EndLease(call.path["lease"], keeps, call.own_project)
     return writes.carried_out(
         call, command, _basics, None, perform=None if keeps else _taking_away(call), state_now=_state_now
     )
@@ -138,7 +141,7 @@ def end(call: NativeCall) -> Answer:
 def resolve(call: NativeCall) -> Answer:
     """Decide about a quarantined lease."""
     resolution = Resolution(call.body["action"])
-    command = ResolveLease(call.path["lease"], resolution)
+    command = ResolveLease(call.path["lease"], resolution, call.own_project)
     takes_away = resolution is Resolution.RELEASE
     return writes.carried_out(
         call, command, _basics, None, perform=_taking_away(call) if takes_away else None, state_now=_state_now
@@ -316,6 +319,7 @@ ENDPOINTS: Final = (
         renew,
         summary="Renew leases",
         rule="moorage:leases:renew",
+        owned=True,
         about=(
             "One request renews many leases. A renewal raises no revision and is not in the journal. It may "
             "be sent again at any time, and takes no idempotency key. `revived`: the lease had expired. "
@@ -347,9 +351,12 @@ ENDPOINTS: Final = (
         list_,
         summary="List leases",
         rule="moorage:leases:list",
+        projects=lambda call: (call.query.get("project_id", call.identity.project_id),),
+        owned=True,
         about=(
             "All given parameters must hold. `claims` counts those that hang on the lease; `GET "
-            "/moorage/v1/claims?lease=` lists them. A released lease is known for a day of service time."
+            "/moorage/v1/claims?lease=` lists them. A released lease is known for a day of service time. For "
+            "a client that is confined to its project, leases of other projects are not there."
         ),
         parameters=(
             Parameter("state", "Leases in this state.", _SELECTED),
@@ -373,6 +380,7 @@ ENDPOINTS: Final = (
         show,
         summary="Show a lease",
         rule="moorage:leases:show",
+        owned=True,
         about="As one item of the list. `changed_at` is the revision of its last change but renewals.",
         answer={"allOf": [record({REVISION: INTEGER}), _LEASE, record(_FACTS)]},
         problems=(NOT_FOUND,),
@@ -384,6 +392,7 @@ ENDPOINTS: Final = (
         attach,
         summary="Hang a claim on a lease",
         rule="moorage:leases:update",
+        owned=True,
         about="What the consumer holds ends with the lease from now on, in place of any other lease.",
         writes=True,
         answer=_answer({"consumer": TEXT}),
@@ -396,6 +405,7 @@ ENDPOINTS: Final = (
         detach,
         summary="Take a claim off a lease",
         rule="moorage:leases:update",
+        owned=True,
         about="The claim stays, without a lease.",
         writes=True,
         answer=_answer({"consumer": TEXT}),
@@ -408,6 +418,7 @@ ENDPOINTS: Final = (
         end,
         summary="End a lease",
         rule="moorage:leases:delete",
+        owned=True,
         about=(
             "With `claims` `keep`, the default, its claims stay without it. With `release` they are taken "
             f"away, {TOGETHER} in each commit; the answer comes when all are."
@@ -430,6 +441,7 @@ ENDPOINTS: Final = (
         resolve,
         summary="Decide about a quarantined lease",
         rule="moorage:leases:resolve",
+        owned=True,
         about="`restore` of a lease that the service has made itself ends the lease, and leaves its claims.",
         body=Validator(RESOLUTION, BODY_FORMATS),
         writes=True,

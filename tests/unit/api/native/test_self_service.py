@@ -109,6 +109,74 @@ def test_a_member_claims_shows_moves_and_releases_for_its_own_project(own: Membe
     assert own.post("/moorage/v1/releases", {"consumers": [second]}).json["released"] == [second]
 
 
+LEASE = {"owner": "agent-7", "ttl": "24h"}
+
+
+def test_a_member_holds_leases_of_its_own(own: Member) -> None:
+    lease = own.post("/moorage/v1/leases", LEASE).json["lease"]
+    path = f"/moorage/v1/leases/{lease}"
+    told = own.get(path).json
+    assert (told["project_id"], told["user_id"], told["state"]) == ("mine", "mine-user", "active")
+    assert [each["lease"] for each in own.get("/moorage/v1/leases").json["leases"]] == [lease]
+    consumer = own.claim(lease=lease)["consumer"]
+    second = own.claim()["consumer"]
+    renewed = own.post("/moorage/v1/leases/renewals", {"leases": [lease, new_uuid()]}).json
+    assert [each["lease"] for each in renewed["renewed"]] == [lease]
+    assert own.ask("PUT", f"{path}/claims/{second}").status == 200
+    assert own.ask("DELETE", f"{path}/claims/{second}").status == 200
+    on_it = own.get(f"/moorage/v1/claims?lease={lease}").json["claims"]
+    assert [each["consumer"] for each in on_it] == [consumer]
+    assert own.post(f"{path}/resolution", {"action": "release"}).status == 403
+    assert own.ask("DELETE", f"{path}?claims=release").status == 200
+    assert own.get(f"/moorage/v1/claims/{consumer}").status == 404
+    assert own.get(f"/moorage/v1/claims/{second}").status == 200
+
+
+def of_lease(lease: str, own_lease: str, own_consumer: str, consumer: str) -> list[tuple[str, str, object]]:
+    """Requests that name a lease and a consumer of another project, or ones that there are not."""
+    path = f"/moorage/v1/leases/{lease}"
+    return [
+        ("GET", path, None),
+        ("DELETE", path, None),
+        ("DELETE", f"{path}?claims=release", None),
+        ("PUT", f"{path}/claims/{own_consumer}", None),
+        ("DELETE", f"{path}/claims/{own_consumer}", None),
+        ("PUT", f"{path}/claims/{consumer}", None),
+        ("DELETE", f"{path}/claims/{consumer}", None),
+        ("PUT", f"/moorage/v1/leases/{own_lease}/claims/{consumer}", None),
+        ("DELETE", f"/moorage/v1/leases/{own_lease}/claims/{consumer}", None),
+        ("POST", "/moorage/v1/leases/renewals", {"leases": [lease]}),
+        ("POST", "/moorage/v1/claims", {"claims": [{"ask": ASK, "lease": lease}]}),
+        ("GET", f"/moorage/v1/claims?lease={lease}", None),
+        ("GET", f"/moorage/v1/leases?after={lease}&owner=their-agent", None),
+    ]
+
+
+def test_leases_of_another_project_are_answered_as_ones_that_there_are_not(
+    own: Member, another: Member, service: Service
+) -> None:
+    theirs = another.post("/moorage/v1/leases", {**LEASE, "owner": "their-agent"}).json["lease"]
+    consumer = another.claim(lease=theirs)["consumer"]
+    admin = Member(service, None)
+    before = [admin.get(f"/moorage/v1/{path}").json for path in (f"leases/{theirs}", f"claims/{consumer}")]
+    mine = own.post("/moorage/v1/leases", LEASE).json["lease"]
+    held = own.claim()["consumer"]
+    absent, nothing = new_uuid(), new_uuid()
+    for one, other in zip(
+        of_lease(theirs, mine, held, consumer), of_lease(absent, mine, held, nothing), strict=True
+    ):
+        answers = []
+        for (method, path, value), names in ((one, (theirs, consumer)), (other, (absent, nothing))):
+            answers.append(without_names(own.ask(method, path, value=value), *names))
+        assert answers[0] == answers[1], one
+    assert own.get("/moorage/v1/leases?project_id=theirs").status == 403
+    after = [admin.get(f"/moorage/v1/{path}").json for path in (f"leases/{theirs}", f"claims/{consumer}")]
+    for told in (*before, *after):
+        for name in ("revision", "remaining"):
+            told.pop(name, None)
+    assert after == before
+
+
 def test_a_claim_for_another_project_is_forbidden(own: Member, host: str) -> None:
     entries = [{"ask": ASK}, {"ask": ASK, "project_id": "theirs"}]
     refused = own.post("/moorage/v1/claims", {"claims": entries})
