@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from moorage.model.errors import CapacityExceededError
 from moorage.service.facade import Service
-from moorage.store.sql.statements import Part, Selection, Selections, packs, unpacked
+from moorage.store.sql.packed import packs, unpacked
+from moorage.store.sql.statements import Part, Selection, Selections
 from moorage.store.store import Store
 from moorage.store.tables import allocations, inventories, resource_providers, traits
 from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
