@@ -11,9 +11,10 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from moorage.model.commands import CreateProvider, SetInventories
+from moorage.model.commands import CreateProvider, ResolveLease, SetInventories
 from moorage.model.errors import FindingNotFoundError, ReportFaultError, UnavailableError
 from moorage.model.keys import IdempotencyKey
+from moorage.model.leases import Resolution
 from moorage.model.reports import (
     CLAIM,
     DIFFERS,
@@ -21,6 +22,8 @@ from moorage.model.reports import (
     LEAKED,
     MISSING,
     OPEN,
+    QUARANTINE,
+    QUARANTINED,
     RELEASE,
     Amounts,
     ClaimOwner,
@@ -31,12 +34,15 @@ from moorage.model.reports import (
 )
 from moorage.model.values import Inventory
 from moorage.service.facade import Service
+from moorage.service.keeper import TimeKeeper
 from moorage.service.reports import ReportDesk
 from moorage.service.settings import AuditSettings
+from moorage.store.leases import LeaseTable
 from moorage.store.reports import MS_PER_HOUR, ReportTable
 from moorage.store.sql.errors import WriteConflictError
+from moorage.store.sql.texts import unpacked_text
 from moorage.store.store import Store
-from moorage.store.tables import findings, healings, journal
+from moorage.store.tables import findings, healings, journal, leases
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.prepared import OpenService, OpenStore
 
@@ -115,7 +121,7 @@ def test_what_is_leaked_is_released_by_a_report_after_the_settle_time(world: Wor
     assert (row.finding, row.action, row.revision) == (finding.id, RELEASE, done.revision)
     last = rows(world.store, journal)[-1]
     assert (last.kind, last.path, last.user_id) == ("allocations.heal", "service", ASKER.user_id)
-    reason = orjson.loads(last.body)["reason"]
+    reason = orjson.loads(unpacked_text(last.body))["reason"]
     assert (reason["finding"], reason["kind"], reason["source"]) == (finding.id, LEAKED, "nova")
 
 
@@ -283,6 +289,54 @@ def test_an_operator_heals_at_once_and_a_replay_has_the_same_answer(world: World
     refused = world.desk.heal(finding.id, ASKER, None, over_capacity=False)
     assert isinstance(refused.error, FindingNotFoundError)
     assert len(rows(world.store, healings)) == 1
+
+
+def test_what_is_quarantined_stays_taken_until_an_operator_decides(world: World) -> None:
+    world.desk = world.opened(world.service, world.store, heal={"nova": frozenset({QUARANTINE, RELEASE})})
+    leaks = [new_uuid() for _ in range(2)]
+    for leak in leaks:
+        order(world.service, claim(leak, {world.host: ONE}))
+    world.tell()
+    found = {each.consumer: each for each in world.findings()}
+    done = world.desk.heal(found[leaks[0]].id, ASKER, None, quarantines=True)
+    assert done.error is None
+    (carried,) = world.tell(after=SETTLE).carried
+    assert (carried.action, carried.trouble) == (QUARANTINE, None)
+    assert [each.state for each in world.findings()] == [QUARANTINED] * 2
+    assert all(world.holds(leak) for leak in leaks)
+    assert world.tell(after=2 * SETTLE).carried == ()
+    bodies = [orjson.loads(unpacked_text(row.body)) for row in rows(world.store, journal)]
+    reasons = [body.get("reason") for body in bodies]
+    assert [each["action"] for each in reasons if each] == [QUARANTINE] * 2
+    lease = rows(world.store, leases)[0]
+    assert (lease.state, lease.owner) == ("quarantined", "finding of nova")
+    for row in rows(world.store, leases):
+        order(world.service, ResolveLease(row.uuid, Resolution.RESTORE))
+    assert world.tell(after=2 * SETTLE).carried == (), "an operator has decided that it stays"
+
+
+def test_findings_age_by_service_time_which_runs_while_there_are_some(
+    sqlite_service: Service, sqlite_store: Store
+) -> None:
+    world = World(sqlite_service, sqlite_store)
+    clock, steady = LeaseTable(sqlite_store), [0.0]
+    keeper = TimeKeeper(clock, sqlite_service.leases, sqlite_service.execute, steady=lambda: steady[0])
+    desk = ReportDesk.on(sqlite_store, sqlite_service.outcome, AuditSettings())
+    order(sqlite_service, claim(new_uuid(), {world.host: ONE}))
+    begun = desk.now()
+    assert not keeper.look(), "nothing waits for the time"
+    desk.receive(world.report(dict.fromkeys(world.steady)), ASKER)
+    for _ in range(5):
+        assert keeper.look()
+        steady[0] += 1.25
+    assert desk.now() == begun + 5_000
+    (kept,) = desk.page(FindingSelection(10)).findings
+    assert (desk.now() - kept.finding.since, desk.due_in(kept.finding, desk.now())) == (5_000, None)
+    desk.receive(world.report(accept_shrink=True, consumers={}), ASKER)
+    for each in desk.page(FindingSelection(100)).findings:
+        desk.heal(each.finding.id, ASKER, None)
+    assert not clock.look().has_findings
+    assert not keeper.look()
 
 
 def test_two_processes_with_the_same_report_act_once(

@@ -304,12 +304,14 @@ class HealClaim(Command[Healed]):
     """Let a consumer hold what a finding says, if its claim is still the one that the finding is about.
 
     ``finding`` None: there is none of this ``id``, which refuses the command. ``over_capacity``: it may hold
-    more than there is room for. Result: ``Healed``.
+    more than there is room for. ``lease``: what is leaked is not released, but hangs on this quarantined
+    lease. Result: ``Healed``.
     """
 
     id: str
     finding: ReportFinding | None
     over_capacity: bool = False
+    lease: str | None = None
 
 
 @valueclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class ClockFact:
     """Service time, and what waits for it: ``due`` is the first time at which a lease leaves its state.
 
     ``due`` None: no lease will. ``has_ended``: claims of leases that have ended are still there.
+    ``has_findings``: there are findings of reports, or doubts about reports, which age.
     """
 
     ticks: int
@@ -143,6 +144,7 @@ class ClockFact:
     keeper: str
     due: int | None
     has_ended: bool
+    has_findings: bool = False
 
 
 @valueclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from moorage.model.commands import KEEP, Claim, HealClaim, Healed
+from moorage.model.commands import KEEP, Claim, HealClaim, Healed, QuarantineClaims
 from moorage.model.errors import CannotHealError, FindingChangedError, FindingNotFoundError
-from moorage.model.reports import CLAIM, RELEASE, ReportFinding, claim_version, is_version
+from moorage.model.reports import CLAIM, LEAKED, QUARANTINE, RELEASE, ReportFinding, claim_version, is_version
 from moorage.rules.claims import check_claims, granted, touch_claims
+from moorage.rules.leases import decide_quarantine, touch_quarantine
 from moorage.rules.reports import remedy_of
 from moorage.rules.state import Changes, State, Touch, check_classes_exist
 
 HEALED: Final = "allocations.heal"
 """Kind of the write."""
+
+OWNER: Final = "finding of"
+"""How the owner of a quarantined lease begins; the source follows."""
 
 
 def _claim(finding: ReportFinding) -> Claim:
@@ -30,16 +34,26 @@ def _claim(finding: ReportFinding) -> Claim:
     )
 
 
+def _quarantining(finding: ReportFinding, lease: str) -> QuarantineClaims:
+    owner = finding.owner
+    project_id, user_id = ("", "") if owner is None else (owner.project_id, owner.user_id)
+    return QuarantineClaims(lease, f"{OWNER} {finding.source}", project_id, user_id, (finding.consumer,))
+
+
 def touch_heal(command: HealClaim) -> Touch:
-    """The consumer, and the providers that it must hold something of."""
-    return Touch() if command.finding is None else touch_claims((_claim(command.finding),))
+    """The consumer, and the providers that it must hold something of, or the lease that it must hang on."""
+    if command.finding is None:
+        return Touch()
+    if command.lease is not None:
+        return touch_quarantine(_quarantining(command.finding, command.lease))
+    return touch_claims((_claim(command.finding),))
 
 
 def decide_heal(state: State, command: HealClaim) -> Changes[Healed]:
-    """The claim as ``granted`` decides it, if it is still the one that the report was compared with.
+    """What ``granted`` or ``decide_quarantine`` decide, if the claim is still the one that was compared.
 
-    Raises FindingNotFoundError, CannotHealError, FindingChangedError, and what ``granted`` and
-    ``check_claims`` raise.
+    Raises FindingNotFoundError, CannotHealError, FindingChangedError, and what these and ``check_claims``
+    raise.
     """
     finding = command.finding
     if finding is None:
@@ -53,25 +67,37 @@ def decide_heal(state: State, command: HealClaim) -> Changes[Healed]:
     version = claim_version(row.id, row.generation) if row is not None and state.held[consumer] else None
     if not is_version(finding.version, version):
         raise FindingChangedError(consumer)
+    if command.lease is not None:
+        return _because(finding, QUARANTINE, *_quarantined(state, finding, command.lease))
     claim = _claim(finding)
     check_claims(state, (claim,))
     check_classes_exist(state, sorted({name for amounts in claim.allocations.values() for name in amounts}))
-    changes = granted(state, (claim,), over_capacity=command.over_capacity)
+    changes: Changes[Any] = granted(state, (claim,), over_capacity=command.over_capacity)
+    changes.kind = HEALED
     now = changes.consumers[consumer]
-    return Changes(
-        Healed(consumer, 0 if now is None else now.generation, claim.allocations),
-        HEALED,
-        reason={
-            "finding": finding.id,
-            "kind": finding.kind,
-            "source": finding.source,
-            "action": CLAIM if CLAIM in remedy else RELEASE,
-            "compared_at": finding.revision,
-        },
-        providers=changes.providers,
-        used=changes.used,
-        consumers=changes.consumers,
-        held=changes.held,
-        origins=changes.origins,
-        attached=changes.attached,
-    )
+    healed = Healed(consumer, 0 if now is None else now.generation, claim.allocations)
+    return _because(finding, CLAIM if CLAIM in remedy else RELEASE, changes, healed)
+
+
+def _quarantined(state: State, finding: ReportFinding, lease: str) -> tuple[Changes[Any], Healed]:
+    if finding.kind != LEAKED:
+        raise CannotHealError(finding.id, f"is {finding.kind}, and only what is leaked can be quarantined")
+    changes: Changes[Any] = decide_quarantine(state, _quarantining(finding, lease))
+    if changes.result.absent:
+        raise CannotHealError(finding.id, "is about a claim that hangs on a lease already")
+    row = state.consumers[finding.consumer]
+    assert row is not None, "a claim that hangs on a lease has a consumer"
+    return changes, Healed(finding.consumer, row.generation, {**finding.rest, **finding.held})
+
+
+def _because(finding: ReportFinding, action: str, changes: Changes[Any], result: Healed) -> Changes[Healed]:
+    """The changes with the result, and with the reason for the journal."""
+    changes.result = result
+    changes.reason = {
+        "finding": finding.id,
+        "kind": finding.kind,
+        "source": finding.source,
+        "action": action,
+        "compared_at": finding.revision,
+    }
+    return changes

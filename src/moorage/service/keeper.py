@@ -4,7 +4,7 @@ Service time is one row of the database. One process of all, its keeper, sets it
 by the time that its own steady clock has measured, and at most by ``MOST_ADVANCE_SECONDS``. The statement
 names the term and the time that the keeper knows. So a keeper that was replaced, or was paused, changes
 nothing. A process that has seen the row stand still for ``TAKEOVER_SECONDS`` of its own steady clock begins a
-new term. No wall clock matters. While no lease waits for it, service time stands still.
+new term. No wall clock matters. While neither a lease nor a finding waits for it, service time stands still.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class TimeKeeper:
     def _look(self) -> bool:
         known = self._clock.look()
         now = self._steady()
-        if known.due is None and not known.has_ended:
+        if known.due is None and not known.has_ended and not known.has_findings:
             self._seen = self._counted_to = None
             return False
         if known.keeper == self.name:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, Self, TypeVar
+from uuid import NAMESPACE_OID, uuid5
 
 from moorage.model.commands import HealClaim, Healed, WriteOutcome
 from moorage.model.errors import (
@@ -24,6 +25,7 @@ from moorage.model.reports import (
     CLAIM,
     IGNORED,
     OPEN,
+    QUARANTINE,
     RELEASE,
     Carried,
     FindingPage,
@@ -128,8 +130,9 @@ class ReportDesk:
         trouble: str | None = None
         revision: int | None = None
         try:
+            lease = _lease_of(finding) if finding.action == QUARANTINE else None
             outcome = self._execute(
-                HealClaim(finding.id, finding, over_capacity=self._settings.over_capacity), requester
+                HealClaim(finding.id, finding, self._settings.over_capacity, lease), requester
             )
         except (UnavailableError, OutcomeUnknownError) as error:
             trouble = str(error)
@@ -181,25 +184,40 @@ class ReportDesk:
         return replace(known, finding=replace(known.finding, state=state))
 
     def heal(
-        self, id_: str, requester: Requester, key: IdempotencyKey | None, *, over_capacity: bool
+        self,
+        id_: str,
+        requester: Requester,
+        key: IdempotencyKey | None,
+        *,
+        over_capacity: bool = False,
+        quarantines: bool = False,
     ) -> WriteOutcome[Healed]:
         """Heal a finding now, for an operator: neither the settle time nor the number of actions matters.
+
+        ``quarantines``: what is leaked is not released, but hangs on a quarantined lease.
 
         The outcome may be refused with FindingNotFoundError, CannotHealError, FindingChangedError, and with
         what refuses a claim.
         """
         known = self._table.find(id_)
         finding = None if known is None else known.finding
-        outcome = self._execute(HealClaim(id_, finding, over_capacity=over_capacity), requester, key)
+        lease = _lease_of(finding) if quarantines and finding is not None else None
+        outcome = self._execute(HealClaim(id_, finding, over_capacity, lease), requester, key)
         if finding is not None and outcome.error is None and outcome.replayed is None:
             remedy = remedy_of(finding) or ()
-            done = Carried(finding, CLAIM if CLAIM in remedy else RELEASE, outcome.revision)
+            action = QUARANTINE if quarantines else CLAIM if CLAIM in remedy else RELEASE
+            done = Carried(finding, action, outcome.revision)
             try:
                 _again(lambda: self._table.end(None, done))
             except UnavailableError as error:
                 # The claim is healed. The next report no longer shows the finding.
                 LOG.warning("That finding %s is healed could not be noted: %s", id_, error)
         return outcome
+
+
+def _lease_of(finding: ReportFinding) -> str:
+    """The lease that quarantines what a finding is about: the same one, however often that is tried."""
+    return str(uuid5(NAMESPACE_OID, f"{finding.id} {finding.version}"))
 
 
 def _again(action: Callable[[], ResultT]) -> ResultT:

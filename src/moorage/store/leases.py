@@ -33,7 +33,7 @@ from moorage.store.sql.errors import ConnectionLostError, WriteConflictError, tr
 from moorage.store.sql.literals import number
 from moorage.store.sql.statements import Selection, batches
 from moorage.store.store import Store
-from moorage.store.tables import claims, clock, leases
+from moorage.store.tables import claims, clock, findings, leases, reports
 
 RENEW_ATTEMPTS: Final = 5
 """How often a renewal is repeated. Doing it twice, as after a lost COMMIT, does no harm."""
@@ -56,12 +56,14 @@ RENEW: Final = Selection(
 _due = sa.select(sa.func.min(leases.c.due_tick))
 _first_due = [_due.where(leases.c.state == state.value).scalar_subquery() for state in TIMED]
 _has_ended = sa.exists().where(leases.c.state == LeaseState.RELEASING.value)
+_has_findings = sa.or_(sa.exists(sa.select(findings.c.id)), sa.exists().where(reports.c.doubted.is_not(None)))
 _look = sa.select(
     clock.c.ticks,
     clock.c.term,
     clock.c.keeper,
     *_first_due,
     sa.case((_has_ended, number(1)), else_=number(0)),
+    sa.case((_has_findings, number(1)), else_=number(0)),
 ).where(clock.c.id == number(THE_ROW))
 
 _claims_of = (
@@ -159,7 +161,7 @@ class LeaseTable:
         def question(connection: sa.Connection) -> LeaseCounts:
             counted = sa.select(leases.c.state, sa.func.count()).group_by(leases.c.state)
             states = {LeaseState(state): int(count) for state, count in connection.execute(counted).all()}
-            ticks, term, _, active, expired, _ = tuple(connection.execute(_look).one())
+            ticks, term, _, active, expired, *_ = tuple(connection.execute(_look).one())
             return LeaseCounts(states, ticks, term, _first(active, expired))
 
         return self._store.read(question)
@@ -182,8 +184,8 @@ class LeaseTable:
         """Service time as it is now, and what waits for it."""
         query = _look
         row = self._store.read(lambda connection: tuple(connection.execute(query).one()))
-        ticks, term, keeper, active, expired, has_ended = row
-        return ClockFact(ticks, term, keeper, _first(active, expired), bool(has_ended))
+        ticks, term, keeper, active, expired, has_ended, has_findings = row
+        return ClockFact(ticks, term, keeper, _first(active, expired), bool(has_ended), bool(has_findings))
 
     def advance(self, known: ClockFact, ticks: int) -> bool:
         """Set the clock forward, if it still is as it was ``known``. False: it is not.

@@ -18,6 +18,8 @@ from moorage.model.errors import ReportFaultError
 from moorage.model.reports import (
     ACTING,
     OPEN,
+    QUARANTINE,
+    QUARANTINED,
     Carried,
     ClaimOwner,
     Comparison,
@@ -34,6 +36,7 @@ from moorage.model.reports import (
 )
 from moorage.model.values import ListedClaim
 from moorage.store.changes import changelog
+from moorage.store.nouns.leases import NOW
 from moorage.store.pages import claims_named
 from moorage.store.sql.errors import ConstraintError, translated
 from moorage.store.sql.statements import batches
@@ -63,24 +66,23 @@ class Read(NamedTuple):
     comparison: Comparison
 
 
-def service_time() -> int:
-    """Milliseconds by which findings age."""
-    return time.time_ns() // 1_000_000
-
-
 class ReportTable:
     """Reports and findings of a store. Every method may raise UnavailableError.
 
     Methods that write raise also WriteConflictError, ConnectionLostError.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], int] = service_time) -> None:
+    def __init__(self, store: Store, clock: Callable[[], int] | None = None) -> None:
+        """``clock``: milliseconds by which findings age, in place of the database's service time."""
         self._store = store
         self._clock = clock
 
     def now(self) -> int:
         """The service time in milliseconds."""
-        return self._clock()
+        return self._store.read(self._now)
+
+    def _now(self, connection: sa.Connection) -> int:
+        return int(connection.execute(NOW).scalar_one()) if self._clock is None else self._clock()
 
     def compared(self, report: Report) -> Read:
         """What a report is compared with, of one snapshot. Raises ReportFaultError for unknown trees."""
@@ -107,7 +109,7 @@ class ReportTable:
             next((row.serial for row in known if row.tree == NO_TREE), 0),
             Comparison(
                 revision=changelog.current(connection),
-                now=self._clock(),
+                now=self._now(connection),
                 roots={provider.uuid: provider.root for provider in roots},
                 claims={claim.consumer: _held(id_, claim) for id_, claim in claims},
                 trees={
@@ -152,11 +154,11 @@ class ReportTable:
         """
         if not due or not most_an_hour:
             return []
-        now = self._clock()
         taken: list[tuple[int, ReportFinding]] = []
         with translated(), self._store.engines.write.begin() as connection:
             _lock_actions(connection)
             _lock_source(connection, due[0].source)
+            now = self._now(connection)
             recent = sa.select(sa.func.count()).where(healings.c.begun_at > now - MS_PER_HOUR)
             left = most_an_hour - connection.execute(recent).scalar_one()
             for finding in due:
@@ -177,16 +179,19 @@ class ReportTable:
         with translated(), self._store.engines.write.begin() as connection:
             _lock_source(connection, finding.source)
             if number is None:
-                _note(connection, finding, carried.action, self._clock(), carried.revision)
+                _note(connection, finding, carried.action, self._now(connection), carried.revision)
             else:
                 noted = healings.update().where(healings.c.id == number)
                 connection.execute(noted.values(revision=carried.revision))
-            if carried.trouble is None:
-                connection.execute(findings.delete().where(findings.c.id == finding.id))
+            own = findings.c.id == finding.id
+            if carried.trouble is None and carried.action == QUARANTINE:
+                connection.execute(findings.update().where(own).values(state=QUARANTINED))
+            elif carried.trouble is None:
+                connection.execute(findings.delete().where(own))
             else:
                 left = replace(finding, state=OPEN, trouble=carried.trouble)
                 values = {name: value for name, value in _row(left, 0).items() if name not in ("id", "at")}
-                connection.execute(findings.update().where(findings.c.id == finding.id).values(values))
+                connection.execute(findings.update().where(own).values(values))
 
     def set_state(self, finding: ReportFinding, state: str) -> bool:
         """Answer a finding; False if it is not there any more."""
@@ -218,12 +223,13 @@ class ReportTable:
         query = query.order_by(findings.c.id).limit(wanted.limit + 1)
         count = sa.select(sa.func.count()).select_from(findings).where(*conditions)
 
-        def read(connection: sa.Connection) -> tuple[list[Any], int]:
-            return list(connection.execute(query)), int(connection.execute(count).scalar_one())
+        def read(connection: sa.Connection) -> tuple[list[Any], int, int]:
+            total = int(connection.execute(count).scalar_one())
+            return list(connection.execute(query)), total, self._now(connection)
 
-        rows, total = self._store.read(read)
+        rows, total, now = self._store.read(read)
         found = tuple(KnownFinding(_finding(row), row.at) for row in rows[: wanted.limit])
-        return FindingPage(self._clock(), found, total, has_more=len(rows) > wanted.limit)
+        return FindingPage(now, found, total, has_more=len(rows) > wanted.limit)
 
     def figures(self) -> list[SourceFigures]:
         """All sources that have ever reported."""

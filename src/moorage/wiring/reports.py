@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from oslo_config import cfg, types
 
-from moorage.model.reports import CLAIM, RELEASE
+from moorage.model.reports import ACTIONS
 from moorage.service.settings import AuditSettings
 
 _AUDIT: Final = AuditSettings()
@@ -18,9 +18,7 @@ MOST_ACTIONS: Final = 1_000
 OFF: Final = "off"
 ALSO: Final = "+"
 
-ALLOWED: Final = (RELEASE, CLAIM)
-
-_ONE: Final = "|".join(ALLOWED)
+_ONE: Final = "|".join(ACTIONS)
 _HEAL: Final = rf"^({OFF}|({_ONE})(\+({_ONE}))*)$"
 
 REPORT_OPTIONS: Final[list[cfg.Opt]] = [
@@ -30,8 +28,9 @@ REPORT_OPTIONS: Final[list[cfg.Opt]] = [
         default={},
         help="What the service may do of itself about findings of a source, as SOURCE:ACTIONS, separated by "
         "commas: nova:release,lab-*:release+claim. A name that ends with * stands for all that begin so. "
-        "release gives back what is held and not reported. claim claims what is reported and not held. off, "
-        "and a source that is not named: findings only.",
+        "quarantine hangs what is leaked on a quarantined lease, so that an operator decides. release gives "
+        "back what is held and not reported. claim claims what is reported and not held. off, and a source "
+        "that is not named: findings only.",
     ),
     cfg.IntOpt(
         "audit_settle_seconds",

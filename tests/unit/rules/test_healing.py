@@ -27,6 +27,7 @@ from moorage.model.errors import (
     UnitViolatedError,
 )
 from moorage.model.journal import JournalMode
+from moorage.model.leases import LeaseState
 from moorage.model.reports import DIFFERS, LEAKED, MISSING, OPEN, ClaimOwner, ReportFinding
 from moorage.model.values import Inventory
 from moorage.rules.decide import decide, touch
@@ -157,6 +158,42 @@ def test_a_claim_that_has_changed_since_the_report_is_left_alone(memory: Memory)
     claim(memory, held)
     with pytest.raises(FindingChangedError):
         memory.execute(heal(finding(LEAKED, version=version, held=held)))
+
+
+def test_what_is_quarantined_keeps_what_it_holds_and_hangs_on_a_quarantined_lease(memory: Memory) -> None:
+    version = claim(memory, {HOST: {"VCPU": 2}, FAR: {"DISK_GB": 1}})
+    leaked = finding(LEAKED, version=version, held={HOST: {"VCPU": 2}}, rest={FAR: {"DISK_GB": 1}})
+    command = HealClaim("f1", leaked, lease="l1")
+    changes = memory.decide(command)
+    assert changes.result == Healed("ship", 1, {HOST: {"VCPU": 2}, FAR: {"DISK_GB": 1}})
+    assert changes.attached == {"ship": "l1"}
+    lease = changes.leases["l1"]
+    assert lease is not None
+    assert (lease.state, lease.owner, lease.project_id) == (LeaseState.QUARANTINED, "finding of nova", "p")
+    assert changes.reason is not None
+    assert changes.reason["action"] == "quarantine"
+    assert (changes.held, changes.used) == ({}, {})
+
+
+def test_what_hangs_on_a_lease_already_or_is_not_leaked_is_not_quarantined(memory: Memory) -> None:
+    version = claim(memory, {HOST: {"VCPU": 2}})
+    leaked = finding(LEAKED, version=version, held={HOST: {"VCPU": 2}})
+    memory.execute(HealClaim("f1", leaked, lease="l1"))
+    with pytest.raises(CannotHealError):
+        memory.execute(HealClaim("f1", leaked, lease="l2"))
+    with pytest.raises(FindingChangedError):
+        memory.execute(HealClaim("f1", replace(leaked, version="0.0"), lease="l2"))
+    differs = replace(leaked, kind=DIFFERS, reported={HOST: {"VCPU": 1}})
+    with pytest.raises(CannotHealError):
+        memory.execute(HealClaim("f1", differs, lease="l2"))
+
+
+def test_what_hangs_on_a_lease_leaves_it_when_it_is_released(memory: Memory) -> None:
+    version = claim(memory, {HOST: {"VCPU": 2}})
+    leaked = finding(LEAKED, version=version, held={HOST: {"VCPU": 2}})
+    memory.execute(HealClaim("f1", leaked, lease="l1"))
+    changes = memory.decide(heal(leaked))
+    assert changes.attached == {"ship": None}
 
 
 def test_a_finding_that_is_gone_or_says_too_little_is_refused(memory: Memory) -> None:

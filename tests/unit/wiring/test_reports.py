@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.model.errors import ConfigurationError
-from moorage.model.reports import CLAIM, RELEASE
+from moorage.model.reports import CLAIM, QUARANTINE, RELEASE
 from moorage.service.settings import AuditSettings
 from moorage.wiring.options import MOORAGE_GROUP, read_options, value_of, variable_name
 from moorage.wiring.reports import audit_settings_from
@@ -25,7 +25,7 @@ def test_nothing_is_healed_unless_an_operator_says_so() -> None:
 
 def test_each_source_has_its_actions_and_a_star_stands_for_many() -> None:
     found = settings(
-        audit_heal="nova:release, lab-*:release+claim,lab-7:off,*:claim",
+        audit_heal="nova:release, lab-*:release+claim,lab-7:off,*:claim,farm:quarantine",
         audit_settle_seconds="60",
         audit_max_actions="5",
         audit_allow_overcommit="true",
@@ -34,6 +34,7 @@ def test_each_source_has_its_actions_and_a_star_stands_for_many() -> None:
     assert found.heal_of("nova") == {RELEASE}
     assert found.heal_of("lab-1") == {RELEASE, CLAIM}
     assert found.heal_of("lab-7") == frozenset()
+    assert found.heal_of("farm") == {QUARANTINE}
     assert found.heal_of("other") == {CLAIM}
 
 

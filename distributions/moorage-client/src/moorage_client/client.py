@@ -285,10 +285,11 @@ class Moorage:
     def resolve(
         self, finding: str, action: str, *, allow_overcommit: bool | None = None, key: str | None = None
     ) -> Resolved:
-        """``heal``, ``ignore`` or ``reopen`` a finding, by its id. ``key`` is as in ``claim``.
+        """``heal``, ``quarantine``, ``ignore`` or ``reopen`` a finding, by its id.
 
-        Healing lets the consumer hold what is reported, so that what is leaked is released.
-        ``allow_overcommit`` heals even if there is no room. Raises ``GenerationConflictError`` if the claim
+        ``key`` is as in ``claim``. Healing lets the consumer hold what is reported, so that what is leaked is
+        released. ``quarantine`` hangs it on a quarantined lease instead. ``allow_overcommit`` heals even if
+        there is no room. Raises ``GenerationConflictError`` if the claim
         has changed since the report, ``CannotHealError`` if the finding says too little.
         """
         body = {"action": action, "allow_overcommit": allow_overcommit}

@@ -28,12 +28,13 @@ from moorage.api.native.problems import (
 from moorage.api.native.shapes import AMOUNT, INTEGER, TEXT, array, record, reference, written
 from moorage.model.commands import HealClaim, Healed, WriteOutcome
 from moorage.model.keys import IdempotencyKey
-from moorage.model.reports import KINDS, STATES, FindingSelection, KnownFinding
+from moorage.model.reports import KINDS, QUARANTINED, STATES, FindingSelection, KnownFinding
 from moorage.model.values import Requester
 
 HEAL: Final = "heal"
 IGNORE: Final = "ignore"
 REOPEN: Final = "reopen"
+QUARANTINE: Final = "quarantine"
 
 
 def shown(call: NativeCall, known: KnownFinding, now: int) -> dict[str, object]:
@@ -97,25 +98,27 @@ def resolve(call: NativeCall) -> Answer:
     """Heal, ignore or reopen a finding."""
     id_, action = call.path["id"], call.body["action"]
     over_capacity = call.body.get("allow_overcommit", False)
-    if action != HEAL:
-        if over_capacity:
-            raise refusal(
-                INVALID_REQUEST, "allow_overcommit is for the action heal only.", pointer="/allow_overcommit"
-            )
+    if over_capacity and action != HEAL:
+        detail = "allow_overcommit is for the action heal only."
+        raise refusal(INVALID_REQUEST, detail, pointer="/allow_overcommit")
+    quarantines = action == QUARANTINE
+    if action != HEAL and not quarantines:
         known = call.service.reports.answer(id_, action)
         return at_revision(
             call.service.revision(), {"finding": id_, "state": known.finding.state, writes.REPLAYED: False}
         )
 
     def heal(_: HealClaim, requester: Requester, key: IdempotencyKey | None) -> WriteOutcome[Healed]:
-        return call.service.reports.heal(id_, requester, key, over_capacity=over_capacity)
+        return call.service.reports.heal(
+            id_, requester, key, over_capacity=over_capacity, quarantines=quarantines
+        )
 
     return writes.carried_out(
         call,
         HealClaim(id_, None),
         lambda healed: {
             "finding": id_,
-            "state": "healed",
+            "state": QUARANTINED if quarantines else "healed",
             "consumer": healed.consumer,
             "generation": healed.generation,
             "held": healed.held,
@@ -134,8 +137,8 @@ RESOLUTION: Final[Schema] = {
     "properties": {
         "action": {
             "type": "string",
-            "enum": [HEAL, IGNORE, REOPEN],
-            "description": "`heal`, `ignore` or `reopen`.",
+            "enum": [HEAL, QUARANTINE, IGNORE, REOPEN],
+            "description": "`heal`, `quarantine`, `ignore` or `reopen`.",
         },
         "allow_overcommit": {
             "type": "boolean",
@@ -202,9 +205,10 @@ ENDPOINTS: Final = (
         rule="moorage:findings:resolve",
         about=(
             "`heal` lets the consumer hold what is reported, at once: what is leaked is released, as far as "
-            "the source covers it. The journal has the finding as the reason. A claim that has changed since "
-            "the report is not healed. `ignore` leaves the finding alone as long as claim and report stay as "
-            "they are; `reopen` takes that back."
+            "the source covers it. `quarantine` hangs a leaked claim on a quarantined lease instead: its "
+            "capacity stays taken until an operator releases or restores the lease. The journal has the "
+            "finding as the reason. A claim that has changed since the report is left alone. `ignore` leaves "
+            "the finding alone as long as claim and report stay as they are; `reopen` takes that back."
         ),
         body=Validator(RESOLUTION, BODY_FORMATS),
         writes=True,

@@ -157,6 +157,17 @@ def heal(call: CommandRun, ids: tuple[str, ...], allow_overcommit: bool) -> None
     _resolved(call, ids, body, "{finding} is healed (revision {revision}).")
 
 
+@findings.command(short_help="Keep what is leaked taken until an operator decides.")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@client_command
+def quarantine(call: CommandRun, ids: tuple[str, ...]) -> None:
+    """Hang what is leaked on a quarantined lease, in place of releasing it.
+
+    Its capacity stays taken until an operator releases or restores the lease.
+    """
+    _resolved(call, ids, {"action": "quarantine"}, "{finding} is quarantined (revision {revision}).")
+
+
 @findings.command(short_help="Leave findings alone.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @client_command

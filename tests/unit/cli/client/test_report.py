@@ -92,6 +92,8 @@ def test_findings_are_healed_ignored_and_reopened(host: Terminal, told: Callable
     assert host.does("findings", "ignore", id_) == f"{id_} is ignored.\n"
     assert host.json("findings", "show", id_)["state"] == "ignored"
     assert host.does("findings", "reopen", id_) == f"{id_} is open again.\n"
+    assert host.does("findings", "quarantine", id_).startswith(f"{id_} is quarantined (revision ")
+    assert host.json("findings", "show", id_)["state"] == "quarantined"
     assert host.does("findings", "heal", id_).startswith(f"{id_} is healed (revision ")
     host.does("claim", "show", LEAK, status=3)
     assert "There is no finding" in host.refused("findings", "heal", id_)
