@@ -527,6 +527,11 @@ INVENTORY = {"total": 8, "reserved": 0, "min_unit": 1, "max_unit": 8, "step_size
             {"adopted": {"providers": 2, "resource_classes": 1}},
             "a new history begins with 2 providers, 1 resource classes",
         ),
+        (
+            {"leases": {HOST: {"project_id": "p", "owner": "agent-7", "state": ["active", "expired"]}}},
+            "lease of agent-7: active → expired",
+        ),
+        ({"reason": {"kind": "leaked", "source": "lab"}}, "because of a finding: leaked, lab"),
         ({"consumers": {HOST: {"project_id": ["p", "p"]}}}, f"consumer {HOST[:8]}"),
         ({}, "No value that is shown here"),
     ],

@@ -285,7 +285,7 @@ class ClaimSelection:
 class ListedClaim:
     """All that one consumer holds, by provider uuid and class. ``since`` is when the consumer was made.
 
-    ``origin``, and the ``lease`` that it hangs on, are read for single claims only.
+    ``lease`` is the one that it hangs on. ``origin`` is read for single claims only.
     """
 
     consumer: str

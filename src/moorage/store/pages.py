@@ -38,10 +38,12 @@ _consumers = (
         projects.c.external_id.label("project_id"),
         users.c.external_id.label("user_id"),
         consumer_types.c.name.label("consumer_type"),
+        claims.c.lease,
     )
     .join_from(consumers, projects, consumers.c.project_id == projects.c.id)
     .join(users, consumers.c.user_id == users.c.id)
     .outerjoin(consumer_types, consumers.c.consumer_type_id == consumer_types.c.id)
+    .outerjoin(claims, claims.c.consumer_uuid == consumers.c.uuid)
     .order_by(consumers.c.uuid)
 )
 
@@ -135,6 +137,7 @@ def _listed(connection: sa.Connection, shown: Sequence[Any]) -> list[ListedClaim
             generation=row.generation,
             since=row.created_at,
             held={uuid: dict(amounts) for uuid, amounts in held[row.uuid].items()},
+            lease=row.lease,
         )
         for row in shown
     ]
@@ -150,8 +153,7 @@ def _selected(connection: sa.Connection, wanted: ClaimSelection) -> sa.Select[An
     else:
         query = _consumers.where(_holds)
     if wanted.lease is not None:
-        hanging = sa.select(claims.c.consumer_uuid).where(claims.c.lease == wanted.lease)
-        query = query.where(consumers.c.uuid.in_(hanging))
+        query = query.where(claims.c.lease == wanted.lease)
     if wanted.after:
         query = query.where(consumers.c.uuid > wanted.after)
     if wanted.project_id is not None:

@@ -99,7 +99,7 @@ class Claim:
     """A consumer with what it holds: ``resources`` together, and of each of the ``providers`` by UUID.
 
     ``claim_of`` also has the ``ask`` of a native claim, the ``profile`` and the revision ``decided_at`` that
-    its place was chosen by and on, and its ``labels``.
+    its place was chosen by and on, and its ``labels``. ``lease``: the one that it hangs on.
     """
 
     consumer: str
@@ -114,6 +114,7 @@ class Claim:
     profile: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     decided_at: int | None = None
+    lease: str | None = None
 
     @classmethod
     def of(cls, data: Json) -> Claim:
@@ -131,6 +132,7 @@ class Claim:
             data.get("profile"),
             data.get("labels") or {},
             data.get("decided_at"),
+            data.get("lease"),
         )
 
 

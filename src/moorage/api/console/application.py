@@ -17,7 +17,17 @@ from moorage.api.http.exchange import WsgiApplication
 PATH: Final = "/moorage/console"
 """The path of the console below the service's own address."""
 
-PAGES: Final[Sequence[str]] = ("map", "tree", "search", "classes", "consumer", "changes", "why", "findings")
+PAGES: Final[Sequence[str]] = (
+    "map",
+    "tree",
+    "search",
+    "classes",
+    "consumer",
+    "changes",
+    "why",
+    "leases",
+    "findings",
+)
 """Paths below the console that all show the one document, which reads them."""
 
 DOCUMENT: Final = "index.html"

@@ -50,8 +50,7 @@ def show(call: NativeCall) -> Answer:
             return at_revision(revision, {**_NOTHING, "consumer": consumer})
     if claim is None or not call.reaches(claim.project_id):
         raise problems.refusal(NOT_FOUND, str(AllocationsNotFoundError(consumer)), revision=revision)
-    origin = _origin(claim.origin or ClaimOrigin())
-    return at_revision(revision, {**_shown(claim), **origin, "lease": claim.lease})
+    return at_revision(revision, {**_shown(claim), **_origin(claim.origin or ClaimOrigin())})
 
 
 def release(call: NativeCall) -> Answer:
@@ -94,6 +93,7 @@ def _shown(claim: ListedClaim) -> dict[str, object]:
         "since": moment(claim.since),
         "resources": dict(sorted(resources.items())),
         "providers": claim.held,
+        "lease": claim.lease,
     }
 
 
@@ -148,8 +148,9 @@ ENDPOINTS: Final = (
         rule="moorage:claims:list",
         about=(
             "All given parameters must hold. `resources` adds up what the consumer holds of all `providers`. "
-            "`since` is when the consumer was made, null if that is not known. A client that is confined to "
-            "its project sees the claims of that project."
+            "`since` is when the consumer was made, null if that is not known. `lease` is the one that it "
+            "hangs on, null for none. A client that is confined to its project sees the claims of that "
+            "project."
         ),
         projects=lambda call: (call.query.get("project_id", call.identity.project_id),),
         owned=True,
@@ -178,8 +179,7 @@ ENDPOINTS: Final = (
         summary="Show what a consumer holds",
         rule="moorage:claims:show",
         about=(
-            "As one item of the list, with the `lease` that it hangs on, null if there is none. A claim over "
-            "this API also has what it asked for, and its `labels`. These two stay "
+            "As one item of the list, with what a claim over this API asked for, and its `labels`. Both stay "
             "until the consumer is moved or holds nothing, also if a client of Placement changes what it "
             "holds. A consumer that holds nothing is not found; with `at` it is shown with null in place of "
             "its owner. An ask and `labels` that were replaced since `at` are not known. For a client that "
@@ -197,7 +197,6 @@ ENDPOINTS: Final = (
                         "profile": nullable(TEXT),
                         "labels": mapping(TEXT),
                         "decided_at": nullable(INTEGER),
-                        "lease": nullable(TEXT),
                     }
                 ),
             ]

@@ -154,6 +154,7 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "since": nullable({"type": "string", "format": "date-time"}),
             "resources": mapping(AMOUNT),
             "providers": mapping(mapping(AMOUNT)),
+            "lease": nullable(TEXT),
         }
     ),
     "NoClaim": record(
@@ -166,6 +167,7 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "since": NULL,
             "resources": mapping(AMOUNT),
             "providers": mapping(mapping(AMOUNT)),
+            "lease": NULL,
         }
     ),
     "NewClaim": record(

@@ -150,6 +150,7 @@ def test_claims_show_what_each_consumer_holds_of_which_provider(
         "generation": 1,
         "resources": {"MEMORY_MB": 5, "VCPU": 3},
         "providers": held,
+        "lease": None,
     }
 
 

@@ -11,13 +11,14 @@ import * as changes from "./pages/changes.js";
 import * as classes from "./pages/classes.js";
 import * as consumer from "./pages/consumer.js";
 import * as findings from "./pages/findings.js";
+import * as leases from "./pages/leases.js";
 import * as map from "./pages/map.js";
 import * as search from "./pages/search.js";
 import * as tree from "./pages/tree.js";
 import * as why from "./pages/why.js";
 
-const SHOWS = { map, tree, search, classes, consumer, changes, why, findings };
-const LETTERS = { m: "map", s: "search", c: "classes", o: "consumer", h: "changes", w: "why", f: "findings" };
+const SHOWS = { map, tree, search, classes, consumer, changes, why, leases, findings };
+const LETTERS = { m: "map", s: "search", c: "classes", o: "consumer", h: "changes", w: "why", l: "leases", f: "findings" };
 const KEPT_THEME = "moorage.theme";
 const CHORD_MILLISECONDS = 1200;
 

@@ -2,7 +2,7 @@
 
 const BASE = new URL(".", new URL(location.pathname, location.origin));
 
-export const PAGES = ["map", "tree", "search", "classes", "consumer", "changes", "why", "findings"];
+export const PAGES = ["map", "tree", "search", "classes", "consumer", "changes", "why", "leases", "findings"];
 
 let show = () => {};
 

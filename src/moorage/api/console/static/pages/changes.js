@@ -15,7 +15,7 @@ const TYPING_MILLISECONDS = 400;
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 const KINDS = [
   ["", "all kinds"], ["allocations", "claims"], ["provider", "providers"], ["inventory", "inventories"],
-  ["traits,aggregates", "traits and aggregates of providers"], ["reshape", "reshapes"], ["batch", "several at once"], ["resource_class,trait,names", "names of classes and traits"],
+  ["traits,aggregates", "traits and aggregates of providers"], ["leases", "leases"], ["reshape", "reshapes"], ["batch", "several at once"], ["resource_class,trait,names", "names of classes and traits"],
   ["providers,consumers,rows,history", "copies, repairs, new histories"],
 ];
 const FILTERS = ["kinds", "tree", "consumer", "project"];

@@ -4,6 +4,7 @@ import { namesOf, request } from "../api.js";
 import { ago, amount, count, cut, debounced, fill, h, several, short } from "../dom.js";
 import { into, table } from "../parts/elements.js";
 import { historyPanel, lastChange, lastChangeWords } from "../parts/history.js";
+import { endOf, forgetLeases } from "../parts/lease.js";
 import { held } from "../parts/tree.js";
 import { change, href } from "../router.js";
 
@@ -25,6 +26,7 @@ export function render(main, params) {
 /** One consumer. */
 function one(main, id) {
   const body = h("div", {});
+  forgetLeases();
   fill(main, h("div", { class: "title" }, h("h1", {}, "Consumer"), h("code", { class: "soft" }, id),
     h("a", { class: "push", href: "consumer" }, "All consumers")), body);
   into(body, async () => {
@@ -41,6 +43,7 @@ function one(main, id) {
         h("dt", {}, "Project"), h("dd", {}, h("a", { href: href("consumer", { project: claim.project_id }) }, claim.project_id)),
         h("dt", {}, "User"), h("dd", {}, claim.user_id),
         h("dt", {}, "Since"), h("dd", {}, ago(claim.since)),
+        h("dt", {}, "Ends"), h("dd", {}, endOf(claim.lease)),
         h("dt", {}, "Last change"), last,
         h("dt", {}, "Generation"), h("dd", {}, count(claim.generation)))),
       h("section", { class: "panel" }, h("h2", {}, "Where"), table(

@@ -43,7 +43,7 @@ export async function learnNames(changes) {
 
 /* What changed */
 
-const ROWS = { name: "Name", parent: "Parent", root: "Tree", generation: "Generation" };
+const ROWS = { name: "Name", parent: "Parent", root: "Tree", generation: "Generation", lease: "Lease" };
 const OWNER = { project_id: "Project", user_id: "User", consumer_type: "Type", generation: "Generation" };
 const INVENTORY = { total: "", reserved: "reserved", allocation_ratio: "ratio", min_unit: "least", max_unit: "most", step_size: "step" };
 const USUAL = { reserved: 0, allocation_ratio: 1, min_unit: 1, step_size: 1 };
@@ -149,6 +149,8 @@ function others(change) {
     if (all.length > 3) words.push(`${count(all.length)} ${kind.replace("_", " ")}`);
     else for (const [name, [, is]] of all) words.push(`${word} ${name} ${is ? "created" : "deleted"}`);
   }
+  for (const { owner, state } of Object.values(change.leases ?? {})) words.push(`lease of ${owner}${state ? `: ${state[0] ?? "none"} → ${state[1]}` : ""}`);
+  if (change.reason) words.push(`because of a finding: ${Object.values(change.reason).join(", ")}`);
   for (const [old, now] of Object.entries(change.renamed ?? {})) words.push(`class ${old} renamed to ${now}`);
   if (change.adopted) words.push(`a new history begins with ${Object.entries(change.adopted).map(([name, number]) => `${count(number)} ${name.replaceAll("_", " ")}`).join(", ")}`);
   return words;

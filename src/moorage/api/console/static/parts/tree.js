@@ -5,6 +5,7 @@ import { ago, amount, cut, fill, h, several, short } from "../dom.js";
 import { href } from "../router.js";
 import { amountRow, problem, table, waiting } from "./elements.js";
 import { lastChange } from "./history.js";
+import { endOf, forgetLeases } from "./lease.js";
 
 const SHOWN_AT_ONCE = 6;
 const HOLDERS = 100;
@@ -28,6 +29,7 @@ async function readTree(id, signal) {
 export async function treeView(id, { title, marked = "", known = () => {}, signal } = {}) {
   const { providers, revision } = await readTree(id, signal);
   known(providers);
+  forgetLeases();
   if (!providers.length) return h("p", { class: "soft" }, "There is no provider with this UUID.");
   const children = new Map();
   for (const one of providers) children.set(one.parent, [...(children.get(one.parent) ?? []), one]);
@@ -109,9 +111,9 @@ function holderTable(data, one) {
     h("a", { href: href("consumer", { id: claim.consumer }), class: "mono", title: claim.consumer }, short(claim.consumer)),
     held(claim.providers[one.uuid]?.resources ?? claim.providers[one.uuid] ?? {}),
     h("a", { href: href("consumer", { project: claim.project_id }), title: claim.project_id }, cut(claim.project_id, 14)),
-    ago(claim.since), lastChange("claims", claim.consumer),
+    ago(claim.since), lastChange("claims", claim.consumer), endOf(claim.lease),
   ]);
-  return [table([{ title: "Held by" }, { title: "Amounts" }, { title: "Project" }, { title: "Since" }, { title: "Last change" }], rows),
+  return [table([{ title: "Held by" }, { title: "Amounts" }, { title: "Project" }, { title: "Since" }, { title: "Last change" }, { title: "Ends" }], rows),
     data.next && h("p", { class: "faint" }, `The first ${data.claims.length} are shown.`)];
 }
 
