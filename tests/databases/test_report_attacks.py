@@ -129,7 +129,7 @@ def test_lies_that_last_less_than_the_settle_time_give_nothing_away_that_is_in_u
     seed: int, sqlite_service: Service, sqlite_store: Store
 ) -> None:
     cloud = Cloud(sqlite_service, sqlite_store, seed)
-    for _ in range(8):
+    for _ in range(6):
         cloud.happen()
         cloud.tell(cloud.truth(), cloud.random.uniform(1, 5))
         cloud.check()
@@ -137,8 +137,8 @@ def test_lies_that_last_less_than_the_settle_time_give_nothing_away_that_is_in_u
         for _ in range(cloud.random.randint(0, 3)):
             cloud.tell(cloud.lie(), cloud.random.uniform(0.5, 2.5), complete=cloud.random.random() < 0.8)
             cloud.check()
-    for _ in range(8):
-        cloud.tell(cloud.truth(), 16)
+    for _ in range(6):
+        cloud.tell(cloud.truth(), 31)
         cloud.check()
     assert not any(cloud.service.claim(leak)[1] for leak in cloud.leaks), (
         "what is leaked comes back in the end"
@@ -159,6 +159,7 @@ def test_a_source_that_stays_wiped_or_tells_but_a_part_for_a_day_causes_nothing(
     cloud.check()
 
 
+@pytest.mark.slow
 def test_a_source_that_lies_for_days_gives_away_no_more_than_its_budget(
     sqlite_service: Service, sqlite_store: Store
 ) -> None:

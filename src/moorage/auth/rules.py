@@ -134,6 +134,8 @@ NATIVE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "uuid (in_tree).",
     "moorage:reports:update": "Report what is really there. What is not reported may be given back, if the "
     "settings allow it.",
+    "moorage:reports:list": "List the sources that have reported.",
+    "moorage:reports:delete": "Forget a source with all of its findings.",
     "moorage:findings:list": "List what reports and the account disagree about.",
     "moorage:findings:show": "Show what a report and the account disagree about of one consumer.",
     "moorage:findings:resolve": "Heal or ignore what a report and the account disagree about.",

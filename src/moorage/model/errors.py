@@ -60,6 +60,12 @@ class InventoryNotFoundError(NotFoundError):
 
 
 @dataclass(eq=False)
+class SourceNotFoundError(NotFoundError):
+    source: str
+    template = "There is no source {source}: it never reported, or was forgotten."
+
+
+@dataclass(eq=False)
 class FindingNotFoundError(NotFoundError):
     id: str
     template = "There is no finding {id}: the last report no longer shows it, or there never was one."

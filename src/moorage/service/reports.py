@@ -18,6 +18,7 @@ from moorage.model.errors import (
     FindingNotFoundError,
     OutcomeUnknownError,
     ReportFaultError,
+    SourceNotFoundError,
     UnavailableError,
 )
 from moorage.model.keys import IdempotencyKey
@@ -174,6 +175,11 @@ class ReportDesk:
     def figures(self) -> list[SourceFigures]:
         """All sources that have ever reported."""
         return self._table.figures()
+
+    def forget(self, source: str) -> None:
+        """Forget a source that reports no longer, with its findings. Raises SourceNotFoundError."""
+        if not source or not _again(lambda: self._table.forget(source)):
+            raise SourceNotFoundError(source)
 
     def answer(self, id_: str, answer: str) -> KnownFinding:
         """Ignore a finding as long as it stays as it is, or open it again. Raises FindingNotFoundError."""

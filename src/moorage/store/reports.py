@@ -231,6 +231,13 @@ class ReportTable:
         found = tuple(KnownFinding(_finding(row), row.at) for row in rows[: wanted.limit])
         return FindingPage(now, found, total, has_more=len(rows) > wanted.limit)
 
+    def forget(self, source: str) -> bool:
+        """Forget a source, with its findings and all that it has reported; False if there is none."""
+        with translated(), self._store.engines.write.begin() as connection:
+            _lock_source(connection, source)
+            connection.execute(findings.delete().where(findings.c.source == source))
+            return connection.execute(reports.delete().where(reports.c.source == source)).rowcount > 0
+
     def figures(self) -> list[SourceFigures]:
         """All sources that have ever reported."""
         return self._store.read(_figures)

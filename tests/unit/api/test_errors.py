@@ -65,6 +65,7 @@ UNFORESEEN = {
     model.FindingChangedError,
     model.FindingNotFoundError,
     model.ReportFaultError,
+    model.SourceNotFoundError,
     model.KeyReusedError,
     model.ConsumerTakenError,
     # Only the native API has leases.

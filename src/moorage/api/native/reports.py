@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from moorage.api.http import intake
 from moorage.api.http.exchange import Answer
 from moorage.api.http.validation import BODY_FORMATS, Schema, Validator
 from moorage.api.native import findings
+from moorage.api.native.claims import moment
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.pages import UUID
-from moorage.api.native.problems import INVALID_REQUEST, REVISION, VERSION, refusal
-from moorage.api.native.shapes import AMOUNT, INTEGER, TEXT, array, nullable, record, reference
-from moorage.model.reports import Carried, ClaimOwner, FindingSelection, Report
+from moorage.api.native.problems import INVALID_REQUEST, NOT_FOUND, REVISION, VERSION, refusal
+from moorage.api.native.shapes import AMOUNT, INTEGER, TEXT, array, mapping, nullable, record, reference
+from moorage.model.reports import KINDS, Carried, ClaimOwner, FindingSelection, Report
 from moorage.model.values import MAX_INT
 
 MOST_TREES: Final = 1_000
@@ -24,6 +26,28 @@ MOST_SHOWN: Final = 500
 """Findings in the answer to a report. The list has the rest."""
 
 _SOURCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def list_(call: NativeCall) -> Answer:
+    """List sources."""
+    revision = call.service.revision()
+    sources = [
+        {
+            "source": each.source,
+            "last_at": moment(datetime.fromtimestamp(each.at, UTC).replace(tzinfo=None)),
+            "findings": {kind: each.findings.get(kind, 0) for kind in KINDS},
+            "suspect_trees": each.suspect,
+        }
+        for each in call.service.reports.figures()
+    ]
+    return at_revision(revision, {"sources": sources})
+
+
+def forget(call: NativeCall) -> Answer:
+    """Forget a source."""
+    source = call.path["source"]
+    call.service.reports.forget(source)
+    return at_revision(call.service.revision(), {"source": source})
 
 
 def receive(call: NativeCall) -> Answer:
@@ -184,6 +208,30 @@ _TREE: Final = "7d3c0a52-52b5-4a0c-9f6f-0c0ffee00009"
 
 ENDPOINTS: Final = (
     Endpoint(
+        "GET",
+        f"{VERSION}/reports",
+        list_,
+        summary="List the sources that have reported",
+        rule="moorage:reports:list",
+        about="When each source last reported, its findings by kind, and how many of its trees are suspect.",
+        answer=record(
+            {
+                REVISION: INTEGER,
+                "sources": array(
+                    record(
+                        {
+                            "source": TEXT,
+                            "last_at": {"type": "string", "format": "date-time"},
+                            "findings": mapping(AMOUNT),
+                            "suspect_trees": AMOUNT,
+                        }
+                    )
+                ),
+            }
+        ),
+        examples=("",),
+    ),
+    Endpoint(
         "PUT",
         f"{VERSION}/reports/{{source}}",
         receive,
@@ -242,5 +290,19 @@ ENDPOINTS: Final = (
                 "accept_shrink": False,
             },
         ),
+    ),
+    Endpoint(
+        "DELETE",
+        f"{VERSION}/reports/{{source}}",
+        forget,
+        summary="Forget a source",
+        rule="moorage:reports:delete",
+        about=(
+            "For a source that reports no longer: its findings go, and what it has reported is not compared "
+            "with any more. What was done about findings stays done. It needs no idempotency key."
+        ),
+        answer=record({REVISION: INTEGER, "source": TEXT}),
+        problems=(NOT_FOUND,),
+        examples=("",),
     ),
 )

@@ -255,6 +255,10 @@ def lines(record: Json, names: Mapping[str, str]) -> Iterator[str]:
     if "adopted" in record:
         counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in record["adopted"].items())
         yield f"A new history begins with {counts}."
+    if "reason" in record:
+        reason = record["reason"]
+        finding = f"{reason['finding']} of {reason['source']}"
+        yield f"because of finding {finding}: {reason['kind']}, {reason['action']}"
 
 
 def _consumer(uuid: str, parts: Json, names: Mapping[str, str]) -> Iterator[str]:

@@ -17,9 +17,10 @@ from moorage.cli.client.sources import document as documents
 from moorage.cli.client.sources import host as of_host
 from moorage.cli.client.sources import nova as of_nova
 from moorage.cli.client.sources.document import Place, ReportDocument, UnreadableReportError
-from moorage.cli.shared import output
+from moorage.cli.shared import output, show
 from moorage.cli.shared.groups import Commands
 from moorage.model.errors import MoorageError
+from moorage.model.reports import KINDS
 
 REPORTS: Final = "/moorage/v1/reports"
 REPORTS_FEATURE: Final = "reports"
@@ -108,6 +109,34 @@ def host(call: CommandRun, name: str | None, source: str | None, **options: Any)
     name = name or socket.gethostname()
     document, notes = of_host.report(name)
     _send(call, source or f"host-{name}", document, notes, **options)
+
+
+@report.command(name="list", short_help="List the sources that have reported.")
+@client_command
+def list_sources(call: CommandRun) -> None:
+    """List the sources that have reported, and their findings by kind."""
+    with explained.needed(call.service, REPORTS_FEATURE, LACKS):
+        found = call.service.get(REPORTS)
+    columns = ("source", "last report", *KINDS, "suspect trees")
+    rows = [
+        (each["source"], show.age(each["last_at"]), *each["findings"].values(), each["suspect_trees"])
+        for each in found["sources"]
+    ]
+    call.show(found, lambda: show.table(columns, rows, numbers=columns[2:]))
+
+
+@report.command(short_help="Forget sources that report no longer.")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@client_command
+def forget(call: CommandRun, sources: tuple[str, ...]) -> None:
+    """Forget sources that report no longer, with all of their findings."""
+
+    def one(source: str) -> None:
+        with explained.needed(call.service, REPORTS_FEATURE, LACKS):
+            call.service.delete(f"{REPORTS}/{quote(source, safe='')}")
+        call.done({"source": source}, f"{source} is forgotten.")
+
+    call.each(sources, one)
 
 
 def _send(

@@ -100,6 +100,21 @@ def test_findings_are_listed_and_shown(sqlite_service: Service, client: NativeCl
     assert problem(client.ask("GET", f"{FINDINGS}/nothing"))["code"] == "not_found"
 
 
+def test_sources_are_listed_and_forgotten_with_their_findings(
+    sqlite_service: Service, client: NativeClient, host: str
+) -> None:
+    _, finding = leaked(sqlite_service, client, host)
+    (source,) = told(client, "GET", "/moorage/v1/reports")["sources"]
+    assert source.pop("last_at").endswith("Z")
+    kinds = {"leaked": 1, "missing": 0, "differs": 0, "moved": 0}
+    assert source == {"source": "nova", "findings": kinds, "suspect_trees": 0}
+    assert told(client, "DELETE", REPORT)["source"] == "nova"
+    assert told(client, "GET", "/moorage/v1/reports")["sources"] == []
+    for path in (REPORT, f"{FINDINGS}/{finding['id']}"):
+        method = "DELETE" if path == REPORT else "GET"
+        assert problem(client.ask(method, path))["code"] == "not_found"
+
+
 def test_a_finding_is_healed_once_for_each_key(
     sqlite_service: Service, client: NativeClient, host: str
 ) -> None:

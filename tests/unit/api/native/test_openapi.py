@@ -90,7 +90,9 @@ def test_answers_to_the_examples_are_as_the_document_says(told: Document, sqlite
     _, holder = leased(sqlite_service, root, quarantined=False)
     client = NativeClient(sqlite_service)
     asked = 0
-    for each in EVERYTHING:
+    # Findings go with their source.
+    forgets = "DELETE /moorage/v1/reports/{source}"
+    for each in sorted(EVERYTHING, key=lambda endpoint: endpoint.name == forgets):
         if each.rule is not None:
             assert each.examples, f"{each.name} has no example"
         if JSON not in each.media_types:

@@ -99,6 +99,23 @@ def test_findings_are_healed_ignored_and_reopened(host: Terminal, told: Callable
     assert "There is no finding" in host.refused("findings", "heal", id_)
 
 
+def test_sources_are_listed_and_forgotten(host: Terminal, told: Callable[[Any], str]) -> None:
+    leaking(host, told)
+    assert "lab" in host.does("report", "list")
+    assert host.does("report", "forget", "lab") == "lab is forgotten.\n"
+    assert host.json("report", "list")["sources"] == []
+    assert "There is no source lab" in host.refused("report", "forget", "lab")
+
+
+def test_the_reason_of_a_healed_claim_stands_among_the_changes(
+    host: Terminal, told: Callable[[Any], str]
+) -> None:
+    id_ = leaking(host, told)
+    host.does("findings", "heal", id_)
+    text = host.does("changes", "--kinds", "allocations.heal")
+    assert f"because of finding {id_} of lab: leaked, release" in text
+
+
 def test_a_suspect_report_says_so(host: Terminal, told: Callable[[Any], str]) -> None:
     host.does("allocation", "set", LEAK, "host1:VCPU=4", "--project", "p", "--user", "u")
     text = host.does("report", "apply", "lab", told(report({})))
