@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 import moorage
 from moorage.model.errors import MoorageError
-from moorage.model.leases import LeaseState
+from moorage.model.leases import TIMED, LeaseState
 from moorage.model.reports import KINDS
 from moorage.model.values import ClassTotal
 from moorage.telemetry import table
@@ -72,6 +72,8 @@ class Sampler:
         yield _family(table.CLASS_CAPACITY, [((total.name,), total.capacity) for total in totals])
         yield _family(table.CLASS_USED, [((total.name,), total.used) for total in totals])
         yield _family(table.LEASES, [((state.value,), leases.states.get(state, 0)) for state in LeaseState])
+        waiting = sum(leases.states.get(state, 0) for state in TIMED)
+        yield _family(table.LEASES_WAITING, [((), waiting)])
         yield _family(table.SERVICE_TIME, [((), leases.ticks / 1000)])
         yield _family(table.SERVICE_TIME_TERM, [((), leases.term)])
         lag = 0 if leases.due is None else max(0, leases.ticks - leases.due)

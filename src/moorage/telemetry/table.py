@@ -206,6 +206,11 @@ LEASES: Final = Metric(
     "`releasing` (claims are being taken away), `released` (known for a day of service time).",
     ("state",),
 )
+LEASES_WAITING: Final = Metric(
+    "moorage_leases_waiting",
+    MetricKind.SAMPLED,
+    "Leases that wait for service time: those that are active or expired.",
+)
 SERVICE_TIME: Final = Metric(
     "moorage_service_time_seconds",
     MetricKind.SAMPLED,
@@ -254,6 +259,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     REPORT_AGE_SECONDS,
     SUSPECT_TREES,
     LEASES,
+    LEASES_WAITING,
     SERVICE_TIME,
     SERVICE_TIME_TERM,
     LEASE_LAG,

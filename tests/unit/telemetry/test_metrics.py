@@ -119,6 +119,11 @@ def test_capacity_use_and_memory_are_looked_up() -> None:
     assert value(told, "moorage_class_providers", resource_class="VCPU") == 2
     assert value(told, "moorage_class_capacity", resource_class="VCPU") == 16
     assert value(told, "moorage_class_used", resource_class="VCPU") == 20
+    assert value(told, "moorage_leases", state="active") == value(told, "moorage_leases_waiting") == 3
+    assert value(told, "moorage_leases", state="quarantined") == 0
+    assert value(told, "moorage_service_time_seconds") == 61.5
+    assert value(told, "moorage_service_time_term") == 2
+    assert value(told, "moorage_lease_expiry_lag_seconds") == 1.5
     resident = value(told, "moorage_process_resident_bytes", pid=str(os.getpid()))
     assert resident is not None
     assert resident > 1_000_000
