@@ -104,7 +104,7 @@ def saying(answers: Answers, certificate: tuple[Path, Path] | None = None) -> It
             with suppress(ConnectionError):
                 self.wfile.write(content)
 
-        do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *_: object) -> None:
             """Nothing: pytest shows enough."""

@@ -27,6 +27,7 @@ from moorage_client.errors import (
     InvalidRequestError,
     KeyReusedError,
     LeaseGoneError,
+    LeaseLostError,
     MethodNotAllowedError,
     MirrorError,
     MoorageError,
@@ -62,6 +63,8 @@ from moorage_client.explanation import (
     Relaxation,
     UnmetAsk,
 )
+from moorage_client.keeping import Lease
+from moorage_client.leases import Gone, LeaseShown, Renewals, Renewed
 from moorage_client.mirror import Mirror
 from moorage_client.ranking import RankedCandidate, Ranking
 from moorage_client.reporting import ActionTaken, Finding, Reported, Resolved
@@ -99,6 +102,7 @@ __all__ = [
     "ForbiddenError",
     "FunnelStep",
     "GenerationConflictError",
+    "Gone",
     "Group",
     "HeadersTooLargeError",
     "Holder",
@@ -107,7 +111,10 @@ __all__ = [
     "InvalidRequestError",
     "Inventory",
     "KeyReusedError",
+    "Lease",
     "LeaseGoneError",
+    "LeaseLostError",
+    "LeaseShown",
     "MethodNotAllowedError",
     "Mirror",
     "MirrorError",
@@ -131,6 +138,8 @@ __all__ = [
     "Ranking",
     "Relaxation",
     "Released",
+    "Renewals",
+    "Renewed",
     "Reported",
     "Resolved",
     "Retry",

@@ -23,7 +23,8 @@ class Entry:
     JSON of an Order; without it the first place is taken. With ``consumer`` and its ``generation`` the entry
     replaces what this consumer holds. ``keep_old_as`` is then the UUID of a new consumer that takes that
     over. Project and user are the requester's by default. ``name`` comes back with each claim, and ``labels``
-    are kept with it: ``claim_of`` shows them.
+    are kept with it: ``claim_of`` shows them. ``lease`` is the UUID of an active lease, with which the claim
+    ends.
     """
 
     ask: Question | None = None
@@ -39,6 +40,7 @@ class Entry:
     project_id: str | None = None
     user_id: str | None = None
     labels: Mapping[str, str] | None = None
+    lease: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The entry as the API reads it."""

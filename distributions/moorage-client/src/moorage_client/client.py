@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Callable, TypeVar
 from urllib.parse import quote, urlencode
@@ -17,6 +19,8 @@ from moorage_client.changes import ChangePage, ChangeStream
 from moorage_client.claiming import Claimed, Entry, Released
 from moorage_client.errors import NoNativeApiError
 from moorage_client.explanation import Explanation, UnmetAsk
+from moorage_client.keeping import Keeper, Lease, options_of
+from moorage_client.leases import LeaseShown, Renewals, Span
 from moorage_client.ranking import Ranking
 from moorage_client.reporting import Amounts, Finding, Reported, Resolved
 from moorage_client.transport import OK, Transport
@@ -73,6 +77,7 @@ class Moorage:
             sleep=sleep,
         )
         self._version: Version | None = None
+        self._keeper = Keeper(self._renew_hastily)
 
     @property
     def url(self) -> str:
@@ -316,6 +321,105 @@ class Moorage:
         """One finding, by its id. Raises ``NotFoundError`` if the last report no longer shows it."""
         return Finding.of(self._shown("findings", finding, {}))
 
+    # Leases
+
+    def lease(
+        self,
+        ttl: Span = 60.0,
+        *,
+        grace: Span | None = None,
+        owner: str | None = None,
+        on_expiry: str | None = None,
+        max_life: Span | None = None,
+        at_end: str = "release",
+        through_grace: bool = False,
+    ) -> Lease:
+        """A lease that is held during a ``with`` block, and renewed by a thread meanwhile.
+
+        Durations are seconds, or texts such as ``8h``. It is granted when the block begins. ``at_end`` says
+        what becomes of its claims when the block ends: ``release``, ``keep`` (without a lease), or ``leave``:
+        the lease is not ended, only renewed no more.
+
+        It is lost when ``ttl`` has passed since the last confirmed renewal was sent, by this machine's clock.
+        With ``through_grace`` the client goes on trying until its grace has passed as well, because the
+        service takes nothing away before. ``owner`` is this process by default. For ``on_expiry`` and
+        ``max_life`` see ``grant_lease``. Raises ValueError for a wrong option.
+        """
+        options = options_of(ttl, grace, max_life, owner=owner, on_expiry=on_expiry)
+        return Lease(self, self._keeper, options, at_end=at_end, through_grace=through_grace)
+
+    def grant_lease(
+        self,
+        ttl: Span = 60.0,
+        *,
+        owner: str | None = None,
+        grace: Span | None = None,
+        on_expiry: str | None = None,
+        max_life: Span | None = None,
+        key: str | None = None,
+    ) -> LeaseShown:
+        """A new lease, which nothing renews unless you do.
+
+        Its claims stay for ``ttl`` after its grant and each renewal, and then for ``grace``. After that
+        ``on_expiry`` says what becomes of them: ``quarantine`` (the default) or ``release``. ``max_life``
+        ends it whatever is renewed. ``key`` is as in ``claim``.
+        """
+        owner = owner or f"{socket.gethostname()}:{os.getpid()}"
+        body = options_of(ttl, grace, max_life, owner=owner, on_expiry=on_expiry)
+        return LeaseShown.of(self._written("POST", f"{V1}/leases", body, key))
+
+    def renew_leases(self, leases: Iterable[str]) -> Renewals:
+        """Renew leases in one request."""
+        return Renewals.of(self._json("POST", f"{V1}/leases/renewals", {"leases": list(leases)}))
+
+    def lease_of(self, lease: str) -> LeaseShown:
+        """A lease. Raises ``NotFoundError`` if none with this UUID is known."""
+        return LeaseShown.of(self._shown("leases", lease, {}))
+
+    def leases(
+        self,
+        *,
+        state: str | None = None,
+        owner: str | None = None,
+        project_id: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[LeaseShown]:
+        """Leases, page after page."""
+        wanted = {"state": state, "owner": owner, "project_id": project_id}
+        return _all(lambda after: self.lease_page(limit=page_size, after=after, **wanted))
+
+    def lease_page(self, **parameters: Any) -> Page[LeaseShown]:
+        """One page of leases; ``parameters`` are those of GET /moorage/v1/leases."""
+        return self._page("leases", LeaseShown.of, parameters)
+
+    def end_lease(self, lease: str, *, claims: str = "keep", key: str | None = None) -> LeaseShown:
+        """End a lease. Its ``claims`` stay without it (``keep``), or are taken away (``release``).
+
+        Raises ``LeaseGoneError`` if it has ended already.
+        """
+        path = _path(f"leases/{quote(lease, safe='')}", {"claims": claims})
+        return LeaseShown.of(self._written("DELETE", path, None, key))
+
+    def resolve_lease(self, lease: str, action: str, *, key: str | None = None) -> LeaseShown:
+        """Decide about a quarantined lease: ``release`` its claims, or ``restore`` it with its full ttl."""
+        path = _path(f"leases/{quote(lease, safe='')}/resolution", {})
+        return LeaseShown.of(self._written("POST", path, {"action": action}, key))
+
+    def attach(self, lease: str, consumer: str, *, key: str | None = None) -> LeaseShown:
+        """Let what a consumer holds end with a lease, in place of any other lease."""
+        return LeaseShown.of(self._written("PUT", _claim_path(lease, consumer), None, key))
+
+    def detach(self, lease: str, consumer: str, *, key: str | None = None) -> LeaseShown:
+        """Let what a consumer holds stay without its lease."""
+        return LeaseShown.of(self._written("DELETE", _claim_path(lease, consumer), None, key))
+
+    def _renew_hastily(self, leases: Sequence[str], timeout: float) -> Renewals:
+        transport = self._transport.hasty(timeout)
+        try:
+            return Renewals.of(transport.ask("POST", f"{V1}/leases/renewals", {"leases": list(leases)}))
+        finally:
+            transport.close()
+
     # Questions
 
     def explain(
@@ -389,7 +493,7 @@ class Moorage:
     def _listed(self, noun: str, parameters: Json) -> Json:
         return self._json("GET", _path(noun, parameters))
 
-    def _written(self, method: str, path: str, body: Json, key: str | None) -> Json:
+    def _written(self, method: str, path: str, body: Json | None, key: str | None) -> Json:
         data: Json = self._transport.ask(method, path, body, str(uuid.uuid4()) if key is None else key)
         return data
 
@@ -401,6 +505,10 @@ class Moorage:
 def _path(noun: str, parameters: Json) -> str:
     query = urlencode({name: value for name, value in parameters.items() if value is not None})
     return f"{V1}/{noun}?{query}" if query else f"{V1}/{noun}"
+
+
+def _claim_path(lease: str, consumer: str) -> str:
+    return _path(f"leases/{quote(lease, safe='')}/claims/{quote(consumer, safe='')}", {})
 
 
 def _all(page_after: Callable[[str | None], Page[ItemT]]) -> Iterator[ItemT]:

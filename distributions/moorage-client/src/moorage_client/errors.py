@@ -33,6 +33,10 @@ class NoNativeApiError(UnusableAnswerError):
     """The service has no native API: it is OpenStack Placement, or a Moorage without it."""
 
 
+class LeaseLostError(MoorageError):
+    """A lease may have ended: no renewal was confirmed in time, or the service has said so."""
+
+
 class MirrorError(MoorageError):
     """A mirror has no copy to answer from: it has not begun, has ended, or cannot go on (``__cause__``)."""
 

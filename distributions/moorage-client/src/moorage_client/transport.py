@@ -190,6 +190,18 @@ class Transport:
         self._sleep = sleep
         self._idle: deque[http.client.HTTPConnection] = deque()
 
+    def hasty(self, timeout: float) -> Transport:
+        """Another transport to the same service, which sends each request once. ``timeout`` is in s."""
+        return Transport(
+            self.url,
+            self._auth,
+            timeout=timeout,
+            attempts=1,
+            tls=self._tls,
+            user_agent=self._user_agent,
+            sleep=self._sleep,
+        )
+
     def close(self) -> None:
         """Close all connections that no request uses."""
         while self._idle:
