@@ -27,6 +27,17 @@ ALLOWED = {
         "cli/client/sources/host.py",
         "read_bytes",
     ): "variables of processes, by a command that opens no database",
+    ("cli/client/lease.py", "read_text"): "the file that names a lease, by a command that opens no database",
+    ("cli/client/lease.py", "write_text"): "the same",
+    ("cli/client/supervision/kernel.py", "read_text"): "files of the kernel, by a command without a database",
+    **{
+        (f"cli/client/supervision/{file}.py", f"os.{name}"): "of a command that opens no database"
+        for file, names in {
+            "command": ("pipe", "fork", "close"),
+            "guard": ("pipe", "fork", "close", "closerange"),
+        }.items()
+        for name in names
+    },
     ("cli/config.py", "open"): "a command that opens no database",
     ("serve/signals.py", "open"): "the terminal, before there is a database",
     ("cli/loading.py", "read_bytes"): "the file that a command is to load",

@@ -31,11 +31,13 @@ COMMANDS: Final[Mapping[str, str]] = {
     "history": "client.history:history",
     "import": "import_account:import_account",
     "inventory": "client.inventory:inventory",
+    "lease": "client.lease:lease",
     "load": "load:load",
     "policy": "policy:policy",
     "provider": "client.provider:provider",
     "report": "client.report:report",
     "resource-class": "client.resource_class:resource_class",
+    "run": "client.run:run",
     "serve": "serve:serve",
     "status": "status:status",
     "token": "token:token",  # nosec B105 - where a command stands

@@ -12,9 +12,9 @@ Json = Mapping[str, Any]
 Span = Union[float, str]
 """A duration: a number of seconds, or a text as the API writes it, such as ``90s`` or ``8h``."""
 
-SECONDS_OF = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+SECONDS_OF = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 
 
 def seconds(text: str) -> float:

@@ -26,8 +26,8 @@ from moorage.model.valueclass import valueclass
 T = TypeVar("T")
 
 _CLIENT_COMMAND: Final = re.compile(
-    r"'(moorage (?:aggregate|allocation|candidates|changes|claim|findings|history|inventory|provider|report"
-    r"|unmet|usage|why)\b[^']*)'"
+    r"'(moorage (?:aggregate|allocation|candidates|changes|claim|findings|history|inventory|lease|provider"
+    r"|report|unmet|usage|why)\b[^']*)'"
 )
 
 COMPLETION_SECONDS: Final = 1.0

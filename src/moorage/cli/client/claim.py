@@ -71,7 +71,7 @@ def _key(_context: click.Context, _parameter: click.Parameter, value: str | None
     return value
 
 
-def _labels(
+def labels(
     _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str] | None:
     """Labels by name; None without any. Raises BadParameter."""
@@ -99,7 +99,7 @@ def _place_options(function: Callable[..., None]) -> Callable[..., None]:
             "labels",
             multiple=True,
             metavar="NAME=VALUE",
-            callback=_labels,
+            callback=labels,
             help="Keep this with the claim; 'moorage claim show' shows it. Repeatable.",
         ),
         click.option(
@@ -223,6 +223,7 @@ def _carry_out(
 @click.option("--project", metavar="PROJECT", help="Project of the consumers. Default: that of the token.")
 @click.option("--user", metavar="USER", help="User of the consumers. Default: that of the token.")
 @click.option("--type", "consumer_type", metavar="TYPE", help="Type of the consumers, for example INSTANCE.")
+@click.option("--lease", metavar="LEASE", help="An active lease, with which the claims end.")
 @click.option(
     "--key",
     metavar="KEY",
@@ -245,6 +246,7 @@ def create(
     project: str | None,
     user: str | None,
     consumer_type: str | None,
+    lease: str | None,
 ) -> None:
     """Find a place and claim it, for example
 
@@ -268,6 +270,7 @@ def create(
         "user_id": user,
         "consumer_type": consumer_type,
         "labels": labels,
+        "lease": lease,
     }
 
     def draw(found: Json) -> None:
@@ -371,6 +374,7 @@ def draw_claim(service: ServiceConnection, found: Json) -> None:
             "user": found["user_id"],
             "generation": found["generation"],
             "since": found["since"],
+            "lease": found.get("lease"),
             "labels": ", ".join(f"{name}={text}" for name, text in sorted(found.get("labels", {}).items())),
             "asked for": _asked(found),
         }

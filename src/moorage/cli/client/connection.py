@@ -196,7 +196,21 @@ class ServiceConnection:
     def post_once(
         self, path: str, body: Any, wait: Callable[[float], None] = time.sleep, key: str | None = None
     ) -> Any:
-        """Body of the answer to a native POST, which takes effect once however often it is sent.
+        """Body of the answer to a native POST, which takes effect once: see ``once``."""
+        return self.once("POST", path, body, wait=wait, key=key)
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Query | None = None,
+        wait: Callable[[float], None] = time.sleep,
+        key: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> Any:
+        """Body of the answer to a native write, which takes effect once however often it is sent.
 
         It is sent again with the same idempotency key while no answer comes, and while the service cannot
         carry it out or does not know its outcome (503). Without a ``key`` it gets one of its own.
@@ -206,7 +220,7 @@ class ServiceConnection:
         for _ in range(ONCE_ATTEMPTS - 1):
             named = None
             try:
-                return self.request("POST", path, body, key=key)
+                return self.request(method, path, body, query, key=key, timeout=timeout)
             except NoAnswerError:
                 pass
             except RefusedError as refusal:
@@ -215,7 +229,7 @@ class ServiceConnection:
                 named = (refusal.problem or {}).get("retry", {}).get("after_seconds")
             wait(pause if named is None else named)
             pause *= 2
-        return self.request("POST", path, body, key=key)
+        return self.request(method, path, body, query, key=key, timeout=timeout)
 
     def delete(self, path: str) -> None:
         """Delete what ``path`` names."""
@@ -229,18 +243,30 @@ class ServiceConnection:
         query: Query | None = None,
         minor: int | None = None,
         key: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> Any:
-        """Body of the answer as JSON, None if there is none. ``key`` is an idempotency key."""
-        answer = self._send(method, path, body, query, minor or self.minor, key)
+        """Body of the answer as JSON, None if there is none. ``key`` is an idempotency key.
+
+        ``timeout``: the longest wait for a part of the answer, in seconds.
+        """
+        answer = self._send(method, path, body, query, minor or self.minor, key, timeout)
         if answer.status_code == requests.codes.not_acceptable and self._negotiate(answer):
-            answer = self._send(method, path, body, query, min(minor or self.minor, self.minor), key)
+            minor = min(minor or self.minor, self.minor)
+            answer = self._send(method, path, body, query, minor, key, timeout)
         self._dated = _moment(answer.headers.get("Last-Modified"))
         if answer.ok:
             return self._json(answer) if answer.content else None
         raise self._refusal(answer)
 
     def _send(
-        self, method: str, path: str, body: Any, query: Query | None, minor: int, key: str | None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        query: Query | None,
+        minor: int,
+        key: str | None,
+        timeout: float,
     ) -> requests.Response:
         headers = {"OpenStack-API-Version": f"placement 1.{minor}"}
         if key is not None:
@@ -252,12 +278,10 @@ class ServiceConnection:
                 params=query,
                 json=body,
                 headers=headers,
-                timeout=TIMEOUT_SECONDS,
+                timeout=timeout,
             )
         except requests.Timeout as error:
-            raise NoAnswerError(
-                f"{self.url} has not answered within {TIMEOUT_SECONDS:.0f} seconds."
-            ) from error
+            raise NoAnswerError(f"{self.url} has not answered within {timeout:.3g} seconds.") from error
         except requests.exceptions.SSLError as error:
             raise ServiceError(
                 f"The certificate of {self.url} is not trusted. "

@@ -1,0 +1,136 @@
+"""Waits until a request that found no place may find one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final
+
+import requests
+
+from moorage.cli.client import explained
+from moorage.cli.client.connection import (
+    NoAnswerError,
+    NotAllowedError,
+    RefusedError,
+    ServiceConnection,
+    ServiceError,
+)
+from moorage.cli.client.recorded import CHANGES, FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS
+from moorage.cli.client.spans import written
+from moorage.cli.client.supervision.kernel import boot_clock
+from moorage.model.valueclass import valueclass
+
+Json = Mapping[str, Any]
+Tell = Callable[[str], None]
+
+LONGEST_WAIT_SECONDS: Final = 25.0
+"""How long a service holds an answer without changes: less than usual proxies allow."""
+
+MEMBERS_WAIT_SECONDS: Final = 5.0
+"""The same for a client that sees only that there were changes, and so asks again after any."""
+
+LEAST_BETWEEN_SECONDS: Final = 0.5
+"""Between two attempts, however much changes."""
+
+_OF_CLAIMS: Final = frozenset({"tree", "generation", "used"})
+"""What the record of a claim says of providers."""
+
+SHOWN: Final = 3
+"""So many of the events that make the request fit are shown."""
+
+
+@valueclass(frozen=True, slots=True)
+class Watched:
+    """What may help a request: changes of these classes, in one tree (its root's UUID) if that is given.
+
+    ``project_id`` is the client's own, in case that it may see no other changes.
+    """
+
+    classes: Collection[str]
+    tree: str | None
+    project_id: str
+
+
+def reasons(problem: Json) -> Iterator[str]:
+    """Why there is no place, and what must happen until there is one."""
+    explanation = problem.get("explanation") or {}
+    yield str(explanation.get("summary") or problem["detail"])
+    events = explanation.get("unlocked_by") or ()
+    for each in events[:SHOWN]:
+        yield f"It fits after: {' and '.join(map(explained.event_line, each))}."
+    if len(events) > SHOWN:
+        yield f"It also fits after {len(events) - SHOWN} other events."
+
+
+def changed(
+    service: ServiceConnection,
+    watched: Watched,
+    revision: int,
+    until: float,
+    tell: Tell,
+    wait: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Wait until something that may help has changed since ``revision``; False if ``until`` comes first.
+
+    ``until`` is a time of ``boot_clock``. A service that does not answer meanwhile is asked again. Raises
+    ServiceError if the service has no changes to show.
+    """
+    wait(min(LEAST_BETWEEN_SECONDS, max(0.0, until - boot_clock())))
+    position: dict[str, str] = {"after": str(revision)}
+    sees_all, pause = True, FIRST_PAUSE_SECONDS
+    while (left := until - boot_clock()) > 0:
+        longest = LONGEST_WAIT_SECONDS if sees_all else MEMBERS_WAIT_SECONDS
+        query = {
+            **position,
+            "wait": written(int(min(left, longest)) + 1.0),
+            "tree": watched.tree if sees_all else None,
+            "project_id": None if sees_all else watched.project_id,
+        }
+        try:
+            page = service.get(CHANGES, query)
+        except NotAllowedError:
+            if not sees_all:
+                raise
+            sees_all = False
+            continue
+        except (NoAnswerError, RefusedError) as error:
+            if isinstance(error, RefusedError) and error.status != requests.codes.unavailable:
+                return _is_over(error)
+            tell(f"{str(error).partition('.')[0]}. The next try is in {pause:.0f} s.")
+            wait(min(pause, left))
+            pause = min(2 * pause, MOST_PAUSE_SECONDS)
+            continue
+        pause = FIRST_PAUSE_SECONDS
+        if page["revision"] > revision if not sees_all else _help(page["changes"], watched.classes):
+            return True
+        position = {"after": str(page["next_after"]), "epoch": page["epoch"]}
+    return False
+
+
+def _is_over(refusal: RefusedError) -> bool:
+    """True if the journal does not go on, so that only asking again shows the present state.
+
+    Raises ServiceError for any other refusal.
+    """
+    if refusal.status == requests.codes.gone:
+        return True
+    raise ServiceError(f"The service shows no changes, so --wait cannot wait for them: {refusal}")
+
+
+def _help(records: Collection[Json], classes: Collection[str]) -> bool:
+    return any(may_help(each, classes) for each in records)
+
+
+def may_help(record: Json, classes: Collection[str]) -> bool:
+    """Whether a change frees some of these classes, or is of a provider's own."""
+    if any(parts.keys() - _OF_CLAIMS for parts in record.get("providers", {}).values()):
+        return True
+    if "adopted" in record:
+        return True
+    return any(
+        name in classes and (now or 0) < (before or 0)
+        for parts in record.get("consumers", {}).values()
+        for amounts in parts.get("held", {}).values()
+        for name, (before, now) in amounts.items()
+    )

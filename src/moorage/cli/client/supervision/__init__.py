@@ -1,0 +1,1 @@
+"""Runs a command that must not outlive what it holds."""
