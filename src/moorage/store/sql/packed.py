@@ -1,4 +1,4 @@
-"""WithRows that come as one value, where that is faster than one by one."""
+"""Rows that come as one value, where that is faster than one by one."""
 
 from __future__ import annotations
 
