@@ -13,12 +13,13 @@ from moorage.model.errors import UnavailableError
 from moorage.model.mixes import Shape
 from moorage.model.orders import Order
 from moorage.model.requests import CandidateRequest, RequestGroup
+from moorage.service.facade import Service
 from moorage.store import mixes as of_store
 from moorage.store.mixes import MixTable
 from moorage.store.sql.errors import ConstraintError
 from moorage.store.store import Store
 from moorage.store.tables import mixes
-from tests.databases.orders import ASKER, VCPU, add_provider
+from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.prepared import OpenService, OpenStore
 from tests.databases.test_placing import place
 
@@ -37,6 +38,22 @@ def test_arrivals_of_all_processes_are_added(store: Store, open_store: OpenStore
     assert there.add("m", {SMALL: 1.0, LARGE: 0.5}) == {SMALL: 3.0, LARGE: 0.5}
     assert here.learnt("m") == {SMALL: 3.0, LARGE: 0.5}
     assert here.learnt("other") == {}
+
+
+def test_a_mix_that_is_new_begins_with_the_claims_of_the_journal(
+    service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = add_provider(service, VCPU=100)
+    for amount in (4, 1, 1):
+        order(service, claim(new_uuid(), {host: {VCPU: amount}}, None))
+    table = MixTable(store)
+    assert table.learnt("m") == {SMALL: 2.0, LARGE: 1.0}
+    assert table.add("m", {SMALL: 1.0}) == {SMALL: 3.0, LARGE: 1.0}
+    order(service, claim(new_uuid(), {host: {VCPU: 1}}, None))
+    # What is kept counts from now on.
+    assert table.learnt("m") == {SMALL: 3.0, LARGE: 1.0}
+    monkeypatch.setattr(of_store, "JOURNALLED", 1)
+    assert table.learnt("other") == {SMALL: 1.0}
 
 
 def test_the_latest_mixes_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,13 @@ class Shape:
             tuple(sorted(request.root_forbidden)),
         )
 
+    @staticmethod
+    def of_amounts(amounts: Iterable[tuple[str, int]]) -> Shape:
+        """The shape of a claim that is known by what it holds: an amount by class, for each provider."""
+        alike = Counter(amounts)
+        parts = [ShapePart(name, amount, count) for (name, amount), count in alike.items()]
+        return Shape(tuple(sorted(parts, key=_key_of)))
+
 
 def with_arrivals(learnt: Mapping[Shape, float], arrived: Mapping[Shape, float]) -> dict[Shape, float]:
     """How often each shape has come, once ``arrived`` have come as well: see ``RECENT``, ``MOST_LEARNT``."""

@@ -5,10 +5,11 @@ Undoing the records after a revision, the newest first, leads from the present b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from moorage.model.journal import ChangeSelection, JournalMode
+from moorage.model.mixes import Shape
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
 from moorage.rules.state import Changes, ConsumerRow, Inventories, NameRow, ProviderRow, State, Used
@@ -309,6 +310,19 @@ def names_added(resource_classes: list[str], traits: list[str]) -> Record:
 def adopted(counts: Mapping[str, int]) -> Record:
     """The record that begins a new history, with how many rows of each kind there are."""
     return record_of({"adopted": dict(counts)})
+
+
+def arrivals(bodies: Iterable[Body]) -> dict[Shape, float]:
+    """How many consumers came with each shape of claims. A record without values counts nothing."""
+    found: dict[Shape, float] = {}
+    for body in bodies:
+        for parts in body.get("consumers", {}).values():
+            if parts["project_id"][0] is None and "held" in parts:
+                shape = Shape.of_amounts(
+                    (name, pair[1]) for amounts in parts["held"].values() for name, pair in amounts.items()
+                )
+                found[shape] = found.get(shape, 0.0) + 1.0
+    return found
 
 
 def is_of_kind(kind: str, kinds: frozenset[str] | None) -> bool:

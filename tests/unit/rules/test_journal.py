@@ -24,12 +24,14 @@ from moorage.model.commands import (
     UpdateProvider,
 )
 from moorage.model.journal import ChangeSelection, JournalMode
+from moorage.model.mixes import Shape, ShapePart
 from moorage.model.values import Inventory
 from moorage.rules.decide import decide, touch
 from moorage.rules.journal import (
     EVERYTHING,
     Record,
     adopted,
+    arrivals,
     as_seen_by,
     inventory_told,
     is_about,
@@ -104,6 +106,19 @@ def test_a_claim_a_change_of_its_owner_and_its_release(memory: Memory) -> None:
     assert gone.body["providers"] == {HOST: {"tree": HOST, "used": {"VCPU": [2, 0]}}}
     assert gone.body["consumers"][VM]["project_id"] == ["q", None]
     assert gone.body["consumers"][VM]["held"] == {HOST: {"VCPU": [2, 0]}}
+
+
+def test_consumers_that_come_are_arrivals_by_what_they_hold(memory: Memory) -> None:
+    came = record(memory, claimed(2, None))
+    grew = record(memory, claimed(3, 1))
+    gone = record(memory, DeleteAllocations(VM))
+    held = {HOST: {"VCPU": [0, 4]}, CHILD: {"GPU": [0, 1]}, OTHER: {"GPU": [0, 1]}}
+    several = {"consumers": {OTHER: {"project_id": [None, "p"], "held": held}}}
+    found = arrivals(
+        [came.body, grew.body, gone.body, came.body, several, references(several), {"traits": {}}]
+    )
+    parts = (ShapePart("GPU", 1, 2), ShapePart("VCPU", 4))
+    assert found == {Shape((ShapePart("VCPU", 2),)): 2.0, Shape(parts): 1.0}
 
 
 def test_a_row_without_allocations_is_no_consumer(memory: Memory) -> None:

@@ -196,6 +196,12 @@ def newest_kinds(connection: sa.Connection, most: int) -> list[tuple[str, dateti
     return [(kind, at) for kind, at in connection.execute(query).all()]
 
 
+def newest_bodies(connection: sa.Connection, most: int) -> list[Body]:
+    """What the newest records say."""
+    query = sa.select(journal.c.body).order_by(journal.c.revision.desc()).limit(most)
+    return [orjson.loads(unpacked_text(body)) for body in connection.execute(query).scalars()]
+
+
 FOUND_TOGETHER: Final = 100
 """Gaps, and rows without a record, that an audit is shown."""
 
