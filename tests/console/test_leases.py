@@ -48,7 +48,10 @@ class Served:
 
 @contextmanager
 def served_at(browser: Driven, folder: Path, *, writes: bool = True) -> Iterator[Served]:
-    variables = {"OS_PLACEMENT_MOORAGE__CONSOLE_WRITES": str(writes).lower()}
+    variables = {
+        "OS_PLACEMENT_MOORAGE__CONSOLE_WRITES": str(writes).lower(),
+        "OS_PLACEMENT_MOORAGE__SELF_SERVICE": "true",
+    }
     database = f"sqlite:///{folder}/leases.sqlite"
     with running_service(database, folder, variables=variables) as port, Client(port) as client:
         client.add_provider(HOST, "lab-host", {"VCPU": {"total": 8}})
@@ -120,6 +123,24 @@ def test_a_consumer_and_a_tree_say_when_claims_end(served: Served) -> None:
     page.resize(*WIDE)
     page.until_settled()
     assert page.complaints() == []
+
+
+def test_a_member_of_a_project_sees_its_own_leases(browser: Driven, tmp_path: Path) -> None:
+    """Where every client is trusted, a token USER:PROJECT asks as a member."""
+    with served_at(browser, tmp_path) as served:
+        served.lease("agent-cloud", "24h")
+        served.client.headers = {"X-Auth-Token": "anna:vision", "X-Roles": "member,reader"}
+        served.lease("agent-anna", "24h")
+        page = served.opened.open("leases")
+        page.until_text("2 leases")
+        page.run("sessionStorage.setItem('moorage.token', 'anna:vision')")
+        page = served.opened.open("leases")
+        text = page.until_text("1 lease")
+        assert "agent-anna" in text
+        assert "agent-cloud" not in text
+        page.until_settled()
+        page.run("sessionStorage.clear()")
+    assert browser.complaints() == []
 
 
 def test_a_console_that_only_reads_decides_nothing(browser: Driven, tmp_path: Path) -> None:

@@ -99,6 +99,50 @@ def test_a_reader_sees_the_usages_of_its_own_project_only(
         assert ask(application, "/usages", token, query).status == status
 
 
+def test_a_member_helps_itself_for_its_own_project(
+    keystone: Keystone, configure: Configure, tmp_path: Path
+) -> None:
+    """As Keystone issues the token: the role member, which implies reader."""
+    path = configure()
+    variables = {"OS_PLACEMENT_CONFIG_DIR": str(tmp_path), "OS_PLACEMENT_MOORAGE__SELF_SERVICE": "true"}
+    path.rename(tmp_path / "placement.conf")
+    url = f"sqlite:///{tmp_path}/served.sqlite"
+    service = {
+        "X-Auth-Token": keystone.token("service-of-mine", "mine"),
+        "OpenStack-API-Version": "placement 1.39",
+    }
+    with (
+        running_service(url, tmp_path, variables=variables) as port,
+        Client(port, dict(service)) as client,
+    ):
+        client.add_provider(str(uuid4()), "host", {"VCPU": {"total": 8}})
+        client.headers = {"X-Auth-Token": keystone.token("member-of-mine", "mine")}
+        ask = {"query": "resources=VCPU:1"}
+        told = client.must("POST", "/moorage/v1/claims", {"claims": [{"ask": ask}]}).json
+        consumer = told["claims"][0]["consumer"]
+        shown = client.get(f"/moorage/v1/claims/{consumer}")
+        assert shown["project_id"] == keystone.projects["mine"]
+        another = {"ask": ask, "project_id": keystone.projects["another"]}
+        assert client.request("POST", "/moorage/v1/claims", {"claims": [another]}).status == 403
+        client.headers = {**service, "X-Auth-Token": keystone.token("reader-of-mine", "mine")}
+        assert client.request("GET", f"/moorage/v1/claims/{consumer}").status == 403
+        client.headers = dict(service)
+        client.must(
+            "PUT",
+            f"/allocations/{consumer}",
+            {
+                "allocations": client.get(f"/allocations/{consumer}")["allocations"],
+                "project_id": keystone.projects["another"],
+                "user_id": "other",
+                "consumer_generation": 1,
+                "consumer_type": "JOB",
+            },
+        )
+        client.headers = {"X-Auth-Token": keystone.token("member-of-mine", "mine")}
+        assert client.request("GET", f"/moorage/v1/claims/{consumer}").status == 404
+        assert client.request("DELETE", f"/moorage/v1/claims/{consumer}").status == 404
+
+
 def test_what_is_not_a_project_s_token_is_forbidden(
     keystone: Keystone, configure: Configure, serve: Serve
 ) -> None:

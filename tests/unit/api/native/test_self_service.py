@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
 from moorage.api.http.settings import Limits
 from moorage.api.native.application import create
 from moorage.api.native.kept_explanations import KeptForms
 from moorage.api.placement.query import newest_request
 from moorage.auth.noauth import NoAuth
-from moorage.auth.policy import Policy, default_policy
+from moorage.auth.policy import GROUP, OPTIONS, OsloPolicy, Policy, default_policy
 from moorage.model.orders import Order, Profiles
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
@@ -393,6 +395,36 @@ def test_without_self_service_a_member_may_do_nothing_of_this(service: Service, 
     assert off.post("/moorage/v1/explanations", {"ask": ASK}).status == 403
     assert off.get("/moorage/v1/claims").status == 403
     assert off.get("/moorage/v1/changes?after=now&project_id=mine").status == 200
+
+
+STUDENTS = """
+"moorage:claims:create": "rule:admin_or_service_api or (role:student and project_id:%(project_id)s)"
+"moorage:claims:show": "rule:admin_or_service_api or (role:student and project_id:%(project_id)s)"
+"moorage:claims:delete": "rule:admin_or_service_api or role:student"
+"""
+
+
+def test_a_policy_file_confines_roles_of_an_operator_s_own_in_the_same_way(
+    service: Service, host: str, theirs: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(STUDENTS)
+    conf = cfg.ConfigOpts()
+    conf(args=[], project="placement", default_config_files=[], default_config_dirs=[])
+    conf.register_opts(OPTIONS, group=GROUP)
+    conf.set_override("policy_file", str(path), group=GROUP)
+    conf.set_override("policy_dirs", [], group=GROUP)
+    student = Member(service, "mine", OsloPolicy(conf))
+    student.headers["x-roles"] = "student"
+    consumer = student.claim()["consumer"]
+    assert student.get(f"/moorage/v1/claims/{consumer}").status == 200
+    assert student.get(f"/moorage/v1/claims/{theirs}").status == 404
+    assert (
+        student.post("/moorage/v1/claims", {"claims": [{"ask": ASK, "project_id": "theirs"}]}).status == 403
+    )
+    assert student.get("/moorage/v1/claims").status == 403
+    # A rule that does not ask for the project confines nothing.
+    assert student.ask("DELETE", f"/moorage/v1/claims/{theirs}").status == 200
 
 
 def test_administrators_are_not_confined(service: Service, host: str, theirs: str) -> None:
