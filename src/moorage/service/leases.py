@@ -71,9 +71,10 @@ class LeaseService:
                 self._renew(taken)
         if mine.error is not None:
             raise mine.error
+        became = [mine.found[uuid] for uuid in mine.wanted]
         if self._observer is not None:
-            self._observer.leases_renewed(sum(isinstance(each, Renewed) for each in mine.found.values()))
-        return mine.revision, [mine.found.get(uuid) or Gone(uuid) for uuid in dict.fromkeys(wanted)]
+            self._observer.leases_renewed(sum(isinstance(each, Renewed) for each in became))
+        return mine.revision, became
 
     def _renew(self, taken: list[_Waiting]) -> None:
         together = {uuid for each in taken for uuid in each.wanted}
