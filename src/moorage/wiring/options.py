@@ -223,8 +223,9 @@ _MOORAGE_OPTIONS: Final[list[cfg.Opt]] = [
         "self_service",
         default=False,
         help="Members of a project (role member) may search over the native API, claim for their own "
-        "project, and see, change and release its claims, and nothing of other projects. It changes the "
-        "defaults of policy rules only: a policy file may say otherwise. All processes need the same value.",
+        "project, and hold leases. They may see, change and release its claims, and nothing of other "
+        "projects. It changes the defaults of policy rules only: a policy file may say otherwise. All "
+        "processes need the same value.",
     ),
     *WRITE_OPTIONS,
     *REPORT_OPTIONS,
