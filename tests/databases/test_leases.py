@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -35,9 +36,11 @@ from moorage.model.leases import (
 from moorage.model.placing import ClaimOrigin
 from moorage.service.facade import Service
 from moorage.service.keeper import SERVICE, TOGETHER
-from moorage.store.leases import LeaseTable
+from moorage.store.leases import LeaseTable, _renewed
+from moorage.store.nouns.noun import GroupWork
 from moorage.store.store import Store
 from moorage.store.tables import claims, clock, leases
+from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.sql_watch import watching
 
@@ -336,3 +339,38 @@ def test_verify_finds_nothing_and_a_sync_takes_orphans_off(store: Store, service
     healed = store.heal("p", "u")
     assert healed["claims that hung on a lease that has ended (taken off it)"] == 1
     assert (lease_of(service, first), lease_of(service, second)) == (None, lease)
+
+
+def due_lease(store: Store, service: Service) -> str:
+    lease = grant(service, grace_ms=0)
+    pass_time(store, TTL + SLACK_MS)
+    return lease
+
+
+def test_an_expiry_finds_what_a_renewal_under_way_has_made(store: Store, service: Service) -> None:
+    lease, ended = due_lease(store, service), list[tuple[str, ...]]()
+    thread = threading.Thread(target=lambda: ended.append(service.execute(ExpireLeases((lease,)), SERVICE)))
+    with store.engines.write.begin() as connection:
+        found = _renewed(connection, [lease])[1]
+        # Wherever it is by the time of the COMMIT, it comes second.
+        thread.start()
+    thread.join()
+    assert (found[lease], ended) == (Renewed(lease, TTL, revived=False), [()])
+    assert state_of(service, lease) is LeaseState.ACTIVE
+
+
+def test_a_renewal_finds_what_an_expiry_under_way_has_made(
+    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, renewed = due_lease(store, service), list[Renewed | Gone]()
+    thread = threading.Thread(target=lambda: renewed.extend(service.leases.renew([lease])[1]))
+    real = WriteTransaction.commit
+
+    def commit(transaction: WriteTransaction, work: GroupWork) -> None:
+        thread.start()
+        real(transaction, work)
+
+    monkeypatch.setattr(WriteTransaction, "commit", commit)
+    assert service.execute(ExpireLeases((lease,)), SERVICE) == (lease,)
+    thread.join()
+    assert renewed == [Gone(lease, LeaseState.QUARANTINED, service.revision())]
