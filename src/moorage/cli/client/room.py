@@ -44,12 +44,12 @@ SHOWN: Final = 3
 class Watched:
     """What may help a request: changes of these classes, in one tree (its root's UUID) if that is given.
 
-    ``project_id`` is the client's own, in case that it may see no other changes.
+    ``project_id`` is the client's own, if it is known, in case that it may see no other changes.
     """
 
     classes: Collection[str]
     tree: str | None
-    project_id: str
+    project_id: str | None
 
 
 def reasons(problem: Json) -> Iterator[str]:
@@ -90,8 +90,10 @@ def changed(
         try:
             page = service.get(CHANGES, query)
         except NotAllowedError:
-            if not sees_all:
-                raise
+            if not sees_all or watched.project_id is None:
+                # Nothing shows changes to this client: only asking again does.
+                wait(min(MEMBERS_WAIT_SECONDS, left))
+                return left > MEMBERS_WAIT_SECONDS
             sees_all = False
             continue
         except (NoAnswerError, RefusedError) as error:

@@ -313,7 +313,6 @@ class _Session:
         self._wanted = wanted
         self._variables = variables
         self._lease: Holding | None = None
-        self._project = ""
 
     def run(self, command: Sequence[str], patience: float | None) -> int:
         """The exit status."""
@@ -336,25 +335,37 @@ class _Session:
         until = boot_clock() + (patience or 0.0)
         is_first = True
         while True:
-            try:
-                return self._claim()
-            except RefusedError as refusal:
-                problem = refusal.problem
-                if problem is None or refusal.code not in claim.NO_PLACE:
-                    raise
-                waits = patience is not None and refusal.code == NO_ROOM
-                for number, sentence in enumerate(room.reasons(problem)):
-                    if is_first or number:
-                        _say(sentence)
-                if not waits:
-                    return None
-                if is_first:
-                    _say(f"Waiting for a place, {spans.written(round(until - boot_clock()))} at most.")
-                is_first = False
-                watched = room.Watched(self._wanted.classes, self._wanted.tree, self._project)
-                if not room.changed(self._service, watched, problem["revision"], until, _say):
-                    _say("There was no place in time.")
-                    return None
+            problem = self._refused()
+            if problem is None:
+                try:
+                    return self._claim()
+                except RefusedError as refusal:
+                    if refusal.problem is None or refusal.code not in claim.NO_PLACE:
+                        raise
+                    problem = {"verdict": refusal.code, **refusal.problem}
+            waits = patience is not None and problem["verdict"] == NO_ROOM
+            for number, sentence in enumerate(room.reasons(problem)):
+                if is_first or number:
+                    _say(sentence)
+            if not waits:
+                return None
+            if is_first:
+                _say(f"Waiting for a place, {spans.written(round(until - boot_clock()))} at most.")
+            is_first = False
+            project = self._wanted.entry.get("project_id")
+            watched = room.Watched(self._wanted.classes, self._wanted.tree, project)
+            if not room.changed(self._service, watched, problem["revision"], until, _say):
+                _say("There was no place in time.")
+                return None
+
+    def _refused(self) -> dict[str, Any] | None:
+        """Why there is no place, None if there is one. Such a question takes no lease, and writes nothing."""
+        ask = self._wanted.entry["ask"]
+        with lookup.names_explained(self._service, self._wanted.classes, self._wanted.traits):
+            found = explained.explanation(self._service, ask, nearest=1, relaxations=0, holders=False)
+        if found["verdict"] == explained.FITS:
+            return None
+        return {"verdict": found["verdict"], "revision": found["revision"], "explanation": found}
 
     def _claim(self) -> ClaimOnLease:
         """A new lease, and a claim that hangs on it. Raises RefusedError, ServiceError."""
@@ -362,14 +373,13 @@ class _Session:
         with explained.needed(self._service, LEASES_FEATURE, LACKS):
             granted = self._service.once("POST", LEASES, self._terms.body)
         self._lease = Holding.granted(granted["lease"], sent, spans.seconds(granted["remaining"]))
-        self._project = granted.get("project_id") or ""
         entry = {**self._wanted.entry, "lease": self._lease.lease}
         body = {"claims": [entry], "mode": claim.ALL, "explain": "auto"}
         try:
             with lookup.names_explained(self._service, self._wanted.classes, self._wanted.traits):
                 found = self._service.once("POST", claim.CLAIMS, body)
         except RefusedError:
-            # A lease of its own for each attempt: --for counts from the claim.
+            # --for counts from the claim, so the next attempt gets another lease.
             self._end_lease()
             raise
         [made] = found["claims"]

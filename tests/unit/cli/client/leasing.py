@@ -58,10 +58,8 @@ class Leasing:
             (r"GET /moorage/v1/leases\?.*", lambda: (200, {"leases": [self.lease("active")], "next": None})),
             (r"\w+ /moorage/v1/leases/.*", lambda: (200, self.lease("active"))),
             (r"GET /moorage/v1/claims.*", lambda: (200, {"claims": [{"consumer": CONSUMER}], "next": None})),
-            (
-                r"POST /moorage/v1/claims",
-                lambda: self.refusals.pop(0) if self.refusals else (201, self.claimed()),
-            ),
+            (r"POST /moorage/v1/explanations", self.explain),
+            (r"POST /moorage/v1/claims", lambda: (201, self.claimed())),
             (r"GET /moorage/v1/trees/.*", lambda: (200, {"providers": self.tree()})),
             (r"GET /moorage/v1/changes.*", lambda: self.pages.pop(0)),
             (r"GET /moorage", lambda: (200, {"versions": [{"id": "v1", "features": []}]})),
@@ -70,6 +68,13 @@ class Leasing:
             if re.fullmatch(pattern, f"{method} {path}"):
                 return answer()
         return problem(404, "not_found")
+
+    def explain(self) -> tuple[int, Any]:
+        if not self.refusals:
+            return 200, {"verdict": "fits", "revision": 7}
+        _, refused = self.refusals.pop(0)
+        told = {"summary": "No tree can.", "constraints": [], **refused.get("explanation", {})}
+        return 200, {"verdict": refused["code"], "revision": 7, **told}
 
     def grant(self) -> tuple[int, Any]:
         return (201, self.lease("active")) if self.has_leases else problem(404, "not_found")

@@ -462,7 +462,7 @@ def test_without_a_place_the_reason_is_said_and_the_status_is_3(service: Leasing
     assert (result.returncode, result.stdout) == (3, "")
     assert "moorage: No tree can serve this now." in result.stderr
     assert "It fits after: 1 PGPU freed on host-nvidia0." in result.stderr
-    assert len(service.sent("DELETE", RELEASED)) == 1
+    assert service.sent("POST", "/moorage/v1/leases") == []
 
 
 def test_what_never_fits_is_not_waited_for(service: Leasing) -> None:
@@ -487,16 +487,22 @@ def test_a_place_is_waited_for_by_changes_that_may_help(service: Leasing) -> Non
     asked = [path for path, _ in service.sent("GET", "/moorage/v1/changes")]
     assert all("tree=aaaa" in path for path in asked)
     assert "after=8&epoch=e" in asked[1]
-    # Each attempt has a lease of its own, and none is left over.
-    assert len(service.sent("DELETE", RELEASED)) == 3
+    # Questions take no lease.
+    assert len(service.sent("DELETE", RELEASED)) == 1
 
 
 def test_a_client_that_sees_no_changes_of_others_asks_again_after_any(service: Leasing) -> None:
     service.refusals = [no_room()]
     service.pages = [problem(403, "forbidden"), page(revision=7), page(revision=9)]
-    assert run(service, "--wait", "1h", "--", "true").returncode == 0
+    assert run(service, "--wait", "1h", "--project", "p", "--", "true").returncode == 0
     asked = [path for path, _ in service.sent("GET", "/moorage/v1/changes")]
     assert ["project_id=p" in path for path in asked] == [False, True, True]
+
+
+def test_a_client_that_sees_no_changes_at_all_asks_again_after_a_pause(service: Leasing) -> None:
+    service.refusals = [no_room()]
+    service.pages = [problem(403, "forbidden")]
+    assert run(service, "--wait", "1h", "--", "true").returncode == 0
 
 
 def test_a_journal_that_does_not_go_on_is_a_reason_to_ask_again(service: Leasing) -> None:
