@@ -17,6 +17,7 @@ import pytest
 from moorage.cli.client import holding, spans
 from moorage.cli.client.address import Address
 from moorage.cli.client.holding import Holding
+from moorage.cli.client.lease import lease as lease_group
 from moorage.cli.client.supervision.kernel import boot_clock
 from tests.table import each
 from tests.unit.cli.client.conftest import Terminal
@@ -255,3 +256,11 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 @each(("seconds", "text"), [(0.25, "0.25s"), (60, "60s"), (0, "0s")])
 def test_durations_are_written(seconds: float, text: str) -> None:
     assert spans.written(seconds) == text
+
+
+def test_the_unit_of_the_guide_starts_a_command_line_that_parses() -> None:
+    page = (Path(__file__).parents[4] / "docs/how-to/run-jobs.md").read_text()
+    [line] = re.findall(r"^ExecStart=/usr/bin/moorage lease keep (.*)$", page, re.MULTILINE)
+    assert "Type=notify" in page
+    keep = lease_group.commands["keep"]
+    assert keep.make_context("keep", line.split()).params["ttl"] == 60
