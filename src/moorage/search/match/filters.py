@@ -10,7 +10,7 @@ import numpy as np
 
 from moorage.model.requests import RequestGroup
 from moorage.model.valueclass import valueclass
-from moorage.search.index.block import Block
+from moorage.search.index.block import Block, Trees
 from moorage.search.index.columns import Labels, Mask, may_serve, serving
 from moorage.search.index.index import Snapshot
 
@@ -117,10 +117,13 @@ class InNone(Filter):
 
 @valueclass(frozen=True, slots=True)
 class InTree(Filter):
-    """Is in the tree of a named provider: ``tree`` of ``home``, None if there is no such provider."""
+    """Is in the tree of a named provider: ``tree`` of ``home``, None if there is no such provider.
+
+    All blocks with the same entries have the same trees, whatever is in use in them.
+    """
 
     uuid: str
-    home: Block | None
+    home: Trees | None
     tree: int
 
     @staticmethod
@@ -129,8 +132,8 @@ class InTree(Filter):
         place = snapshot.find_uuid(uuid)
         if place is None:
             return InTree(uuid, None, 0)
-        home = snapshot.blocks[place[0]]
-        return InTree(uuid, home, int(home.trees.tree_of[place[1]]))
+        home = snapshot.blocks[place[0]].trees
+        return InTree(uuid, home, int(home.tree_of[place[1]]))
 
     @property
     def step(self) -> str:
@@ -138,12 +141,12 @@ class InTree(Filter):
 
     def mask(self, block: Block) -> Mask:
         left = no_entry(block)
-        if block is self.home:
+        if block.trees is self.home:
             left[slice(*block.trees.bounds(self.tree))] = True
         return left
 
     def may_hold(self, block: Block) -> bool:
-        return block is self.home
+        return block.trees is self.home
 
 
 def filters_of(group: RequestGroup, trees: Mapping[str, InTree]) -> list[Filter]:

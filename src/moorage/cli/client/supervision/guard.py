@@ -248,7 +248,7 @@ def _become(order: RunOrder, parent: int, told: int) -> NoReturn:
         die_with_parent()
         if os.getppid() != parent:
             os._exit(128 + signal.SIGKILL)
-        os.execvpe(order.command[0], list(order.command), dict(order.environment))  # noqa: S606
+        os.execvpe(order.command[0], list(order.command), dict(order.environment))  # noqa: S606  # nosec B606
     except OSError as error:
         failure = error.errno or failure
     except ValueError:
