@@ -48,11 +48,19 @@ def hosts(draw: st.DrawFn) -> list[ProviderRecord]:
 
 
 asks = st.builds(
-    lambda amounts, required: CandidateRequest(
-        (RequestGroup("", dict(sorted(amounts.items())), (frozenset([TRAITS[0]]),) if required else ()),)
+    lambda amounts, required, tree: CandidateRequest(
+        (
+            RequestGroup(
+                "",
+                dict(sorted(amounts.items())),
+                (frozenset([TRAITS[0]]),) if required else (),
+                in_tree=tree,
+            ),
+        )
     ),
     st.dictionaries(st.sampled_from(CLASSES[1:]), st.integers(1, 4), min_size=1, max_size=2),
     st.sampled_from([False, False, True]),
+    st.sampled_from([None, None, None, "provider-01", "provider-02"]),
 )
 
 mixes = st.lists(st.tuples(asks, st.sampled_from([1.0, 2.0, 5.0])), min_size=1, max_size=3)

@@ -60,6 +60,18 @@ def test_claims_change_what_is_best() -> None:
     assert chosen(board, ask(2)) == "p2"
 
 
+def test_a_named_tree_that_has_become_full_serves_nothing_more() -> None:
+    board = board_of(index_of(*hosts(2, 5)))
+    named = CandidateRequest((group("", {"VCPU": 2}, in_tree="p2"),))
+    assert chosen(board, named) == "p2"
+    board.claim({"p2": {"VCPU": 3}})
+    assert chosen(board, named) is None
+    board.claim({"p2": {"VCPU": -1}})
+    assert chosen(board, named) is None
+    board.claim({"p2": {"VCPU": -1}})
+    assert chosen(board, named) == "p2"
+
+
 def test_what_is_taken_back_has_not_happened() -> None:
     board = board_of(index_of(*hosts(2, 5)))
     before = board.snapshot
