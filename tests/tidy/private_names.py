@@ -16,8 +16,8 @@ from importlib import import_module
 
 from tests.tidy.sources import tree_of
 
-PUBLIC = {"_mapping", "_asdict", "_replace", "_fields", "_make"}
-"""Documented in spite of their underscore: of rows and named tuples."""
+PUBLIC = {"_mapping", "_asdict", "_replace", "_fields", "_make", "_exit"}
+"""Documented in spite of their underscore: of rows, of named tuples and of ``os``."""
 
 OWN = "moorage"
 

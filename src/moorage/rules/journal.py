@@ -248,10 +248,9 @@ def _leases(state: State, changes: Changes[Any]) -> dict[str, Any]:
     for uuid, lease in changes.leases.items():
         was = state.leases[uuid]
         assert lease is not None, "no command takes a lease away"
-        parts: dict[str, Any] = {"project_id": lease.project_id, "owner": lease.owner}
-        if was is None or was.state is not lease.state:
-            parts["state"] = [None if was is None else was.state.value, lease.state.value]
-        found[uuid] = parts
+        # Commands change a lease by its state only.
+        states = [None if was is None else was.state.value, lease.state.value]
+        found[uuid] = {"project_id": lease.project_id, "owner": lease.owner, "state": states}
     return found
 
 

@@ -63,7 +63,7 @@ class LeaseService:
         """
         # A lease never changes its project.
         own = wanted if project_id is None else self._table.of_project(wanted, project_id)
-        mine = _Waiting(tuple(dict.fromkeys(own)))
+        mine = _Waiting(frozenset(own))
         self._waiting.append(mine)
         with self._turn:
             if not mine.answered:
@@ -71,7 +71,8 @@ class LeaseService:
                 self._renew(taken)
         if mine.error is not None:
             raise mine.error
-        became = [mine.found[uuid] for uuid in mine.wanted]
+        # What is found is of all requests together.
+        became = [mine.found[uuid] if uuid in mine.wanted else Gone(uuid) for uuid in dict.fromkeys(wanted)]
         if self._observer is not None:
             self._observer.leases_renewed(sum(isinstance(each, Renewed) for each in became))
         return mine.revision, became

@@ -17,7 +17,7 @@ LONGEST_MS: Final = 3_660 * 86_400_000
 PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)$"
 SCHEMA: Final[Schema] = {"type": "string", "pattern": PATTERN}
 
-_DURATION: Final = re.compile(r"([0-9.]+)([a-z]+)")
+_DURATION: Final = re.compile(r"([0-9.]{1,16})([a-z]{1,2})")
 
 
 def milliseconds(text: str, *place: object, least: int = 0) -> int:

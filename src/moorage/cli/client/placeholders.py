@@ -21,7 +21,7 @@ CUDA_ORDER: Final = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PART: Final = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
 _PLACEHOLDER: Final = re.compile(r"\{([A-Z][A-Z0-9_]*)\.([a-z]+)\}")
-_NUMBER_AT_END: Final = re.compile(r"\d+\Z")
+_NUMBER_AT_END: Final = re.compile(r"(?<!\d)\d{1,9}\Z")
 
 
 @valueclass(frozen=True, slots=True)

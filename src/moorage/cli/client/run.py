@@ -362,7 +362,11 @@ class _Session:
         """Why there is no place, None if there is one. Such a question takes no lease, and writes nothing."""
         ask = self._wanted.entry["ask"]
         with lookup.names_explained(self._service, self._wanted.classes, self._wanted.traits):
-            found = explained.explanation(self._service, ask, nearest=1, relaxations=0, holders=False)
+            try:
+                found = explained.explanation(self._service, ask, nearest=1, relaxations=0, holders=False)
+            except NotAllowedError:
+                # Members may not ask about a named tree. The refusal of their claim has the reasons.
+                return None
         if found["verdict"] == explained.FITS:
             return None
         return {"verdict": found["verdict"], "revision": found["revision"], "explanation": found}

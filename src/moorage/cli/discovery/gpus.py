@@ -24,7 +24,7 @@ INTEL: Final = "8086"
 VENDORS: Final = {NVIDIA: "nvidia", AMD: "amd", INTEL: "intel"}
 """Makers of GPUs that compute. The display adapters of others, on boards of servers, only show a console."""
 
-INTEL_INTEGRATED: Final = re.compile(r".*:00:02\.\d")
+INTEL_INTEGRATED: Final = re.compile(r"[0-9a-f]{1,8}:00:02\.\d")
 """The address of the GPU within Intel's processors."""
 
 ACCELERATORS: Final = "12"

@@ -16,8 +16,8 @@ PROCESSOR_LIMIT: Final = "/sys/fs/cgroup/cpu.max"
 KB_OF_A_MB: Final = 1024
 
 _NODE: Final = re.compile(r"node(\d{1,6})")
-_KB: Final = re.compile(r"(\d+) kB")
-_NODE_TOTAL: Final = re.compile(r"MemTotal:\s*(\d+) kB")
+_KB: Final = re.compile(r"(\d{1,18}) kB")
+_NODE_TOTAL: Final = re.compile(r"MemTotal:\s{0,32}(\d{1,18}) kB")
 
 
 @valueclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ _STATE: Final = "OS-EXT-STS:vm_state"
 _OVERRIDE: Final = re.compile(r"resources:([A-Z0-9_]+)")
 
 _OTHER_PLACES: Final = (
-    re.compile(r"resources\D*[A-Za-z0-9_-]+:"),
+    re.compile(r"resources[^:]{1,64}:"),
     re.compile(r"(hw:(cpu_policy|mem_encryption|pmem|cpu_dedicated_mask|numa_)|pci_passthrough:|accel:)"),
 )
 """Extra specs of servers that hold something of other providers than their host, or other classes."""
