@@ -39,7 +39,7 @@ from moorage.service.keeper import SERVICE, TOGETHER
 from moorage.store.leases import LeaseTable, _renewed
 from moorage.store.nouns.noun import GroupWork
 from moorage.store.store import Store
-from moorage.store.tables import claims, clock, leases
+from moorage.store.tables import allocations, claims, clock, consumers, leases
 from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.sql_watch import watching
@@ -177,6 +177,47 @@ def test_what_placement_clients_take_away_hangs_on_no_lease(service: Service, st
     with store.engines.single.connect() as connection:
         assert connection.execute(sa.select(claims.c.consumer_uuid)).all() == []
     assert shown(service, lease).claims == 0
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_new_consumer_does_not_hang_on_what_an_earlier_one_of_its_uuid_did(
+    service: Service, store: Store, native: bool
+) -> None:
+    provider, lease = add_provider(service, VCPU=8), grant(service)
+    [consumer] = hold(service, provider, lease, origin=ClaimOrigin("{}"))
+    # As the real Placement takes a claim away, which knows nothing of leases.
+    with store.engines.write.begin() as connection:
+        connection.execute(allocations.delete().where(allocations.c.consumer_id == consumer))
+        connection.execute(consumers.delete().where(consumers.c.uuid == consumer))
+    service.warm_up()
+    again = claim(consumer, {provider: {VCPU: 1}}, None, project_id="p2")
+    order(service, GrantClaims(again.claims, 1) if native else again)
+    assert claim_row(store, consumer) is None
+    order(service, EndLease(lease, keeps_claims=False))
+    assert service.leases.take_away(lease, ASKER) == 0
+    assert service.claim(consumer)[1] is not None
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_claim_that_comes_to_another_project_stays_when_its_lease_ends(
+    service: Service, store: Store, native: bool
+) -> None:
+    provider, lease = add_provider(service, VCPU=8), grant(service)
+    first, second = hold(service, provider, lease, 2, ClaimOrigin("{}"))
+    moved = claim(first, {provider: {VCPU: 1}}, 1, project_id="p2")
+    order(service, GrantClaims(moved.claims, 1) if native else moved)
+    assert claim_row(store, first) == ("{}", None)
+    order(service, EndLease(lease, keeps_claims=False))
+    assert service.leases.take_away(lease, ASKER) == 1
+    assert service.claim(second)[1] is None
+    assert service.claim(first)[1] is not None
+
+
+def claim_row(store: Store, consumer: str) -> tuple[str, str | None] | None:
+    with store.engines.single.connect() as connection:
+        query = sa.select(claims.c.ask, claims.c.lease).where(claims.c.consumer_uuid == consumer)
+        row = connection.execute(query).first()
+    return None if row is None else (row.ask, row.lease)
 
 
 def test_an_expiry_is_a_revision_and_a_renewal_is_none(store: Store, service: Service) -> None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from moorage.model.commands import (
     KEEP,
@@ -60,9 +60,6 @@ def touch_claims(claims: Iterable[Claim]) -> Touch:
     claims = tuple(claims)
     providers = frozenset(provider for claim in claims for provider in claim.allocations)
     return Touch(
-        origins=frozenset(
-            claim.consumer for claim in claims if claim.origin is not None or claim.lease is not None
-        ),
         leases=frozenset(claim.lease for claim in claims if claim.lease is not None),
         providers=providers,
         inventories=providers,
@@ -234,11 +231,8 @@ def granted(state: State, claims: Iterable[Claim], *, over_capacity: bool = Fals
             bumped_providers[provider] = None
         _add(state, used, held, over_capacity=over_capacity)
         changes.held[claim.consumer] = held
-        if not held and state.origins.get(claim.consumer) is not None:
-            changes.origins[claim.consumer] = None
-            if state.attached.get(claim.consumer) is not None:
-                changes.attached[claim.consumer] = None
-        changes.consumers[claim.consumer] = _consumer(state, claim) if held else None
+        now = changes.consumers[claim.consumer] = _consumer(state, claim) if held else None
+        unbind(state, changes, claim.consumer, now)
     changes.used.update(used)
     changes.providers.update(all_bumped(state, bumped_providers))
     return changes
@@ -293,6 +287,25 @@ def _consumer(state: State, claim: Claim) -> ConsumerRow:
     )
 
 
+def unbind(state: State, changes: Changes[Any], consumer: str, now: ConsumerRow | None) -> None:
+    """Take off a claim what does not outlive a write that leaves the consumer as ``now``.
+
+    What a claim asked for, and its lease, go with what the consumer held. So if it held nothing, they are of
+    an earlier consumer, whose end a service that knows nothing of them has written. A claim that comes to
+    another project hangs on no lease any more: the holder of the lease must not end what others hold.
+    """
+    stays = now is not None and bool(state.held[consumer])
+    if not stays and state.origins.get(consumer) is not None:
+        changes.origins[consumer] = None
+    if state.attached.get(consumer) is not None and not (stays and _has_same_owner(state, now)):
+        changes.attached[consumer] = None
+
+
+def _has_same_owner(state: State, now: ConsumerRow | None) -> bool:
+    was = None if now is None else state.consumers[now.uuid]
+    return was is None or now is None or was.project_id == now.project_id
+
+
 def touch_delete(command: DeleteAllocations) -> Touch:
     """The consumer, and what it holds."""
     return Touch(consumers=frozenset((command.consumer,)))
@@ -336,15 +349,16 @@ def _is_in_reach(state: State, consumer: str, project_id: str | None) -> bool:
 
 
 def _released(state: State, consumers: Collection[str], result: ResultT) -> Changes[ResultT]:
-    return Changes(
+    changes = Changes(
         result,
         "allocations.delete",
         used=dict(_used_without(state, consumers)),
         consumers=dict.fromkeys(consumers),
         held={consumer: {} for consumer in consumers},
-        origins={consumer: None for consumer in consumers if state.origins.get(consumer) is not None},
-        attached={consumer: None for consumer in consumers if state.attached.get(consumer) is not None},
     )
+    for consumer in consumers:
+        unbind(state, changes, consumer, None)
+    return changes
 
 
 def touch_release_of_lease(command: ReleaseOfLease) -> Touch:

@@ -16,6 +16,7 @@ from moorage.model.errors import (
     NoInventoryError,
     TraitNotFoundError,
 )
+from moorage.rules.claims import unbind
 from moorage.rules.state import (
     Changes,
     ConsumerRow,
@@ -113,6 +114,7 @@ def decide_consumers(state: State, command: CopyConsumers) -> Changes[None]:
             consumer_type=copy.consumer_type,
             generation=copy.generation,
         )
+        unbind(state, changes, copy.uuid, changes.consumers[copy.uuid])
     changes.used.update(used)
     return changes
 

@@ -238,7 +238,10 @@ def _consumers(state: State, changes: Changes[Any]) -> dict[str, Any]:
             if held:
                 parts["held"] = held
             if uuid in changes.attached:
-                parts["lease"] = [state.attached.get(uuid), changes.attached[uuid]]
+                # A consumer that was not there hung on no lease, whatever was left of an earlier one.
+                leases = [None if was is None else state.attached.get(uuid), changes.attached[uuid]]
+                if leases[0] != leases[1]:
+                    parts["lease"] = leases
             found[uuid] = parts
     return found
 

@@ -96,8 +96,7 @@ class Touch:
     ``consumers``: their rows, what they hold, and the providers that they hold it of, with their use.
     ``newcomers`` are the consumers that the client takes for new: a hint, which may be wrong.
     ``kept_classes`` must not go before the command's transaction ends. ``keys``: ids of idempotency keys.
-    ``origins``: consumers whose claims have an origin. ``leases`` are locked. ``clock``: ``TICKS``, if
-    service time decides.
+    ``leases`` are locked. ``clock``: ``TICKS``, if service time decides.
     """
 
     providers: frozenset[str] = frozenset()
@@ -115,7 +114,6 @@ class Touch:
     trait_names: frozenset[str] = frozenset()
     trait_use: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
-    origins: frozenset[str] = frozenset()
     leases: frozenset[str] = frozenset()
     clock: frozenset[str] = frozenset()
 
@@ -163,7 +161,7 @@ class AccountParts:
         what is remembered under idempotency keys, by their ids; None: nothing.
     origins
         what native claims asked for, by consumer; None: no longer. As read: KEEP where there is one. A new
-        consumer's is read only if the touch names it.
+        consumer may find that of an earlier one.
     attached
         the lease that a claim hangs on, by consumer, where there is one; None: no longer. It is read, and
         kept, with the origin of the claim: without one there is no lease.

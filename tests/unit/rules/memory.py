@@ -124,15 +124,11 @@ class Memory:
                 name: NameRow(name in self.trait_names, name in wanted.trait_use & had)
                 for name in wanted.trait_names
             },
-            origins={uuid: KEEP for uuid in self._known(wanted) if uuid in self.origins},
-            attached={uuid: self.attached[uuid] for uuid in self._known(wanted) if uuid in self.attached},
+            origins={uuid: KEEP for uuid in wanted.consumers if uuid in self.origins},
+            attached={uuid: self.attached[uuid] for uuid in wanted.consumers if uuid in self.attached},
             leases={uuid: self.leases.get(uuid) for uuid in wanted.leases},
             clock=dict.fromkeys(wanted.clock, self.ticks),
         )
-
-    @staticmethod
-    def _known(wanted: Touch) -> frozenset[str]:
-        return (wanted.consumers - wanted.newcomers) | wanted.origins
 
     def _present(self, uuids: Iterable[str]) -> list[str]:
         return [uuid for uuid in uuids if uuid in self.providers]

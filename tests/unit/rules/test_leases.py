@@ -87,6 +87,42 @@ def test_a_lease_is_due_after_its_ttl_and_what_ticks_may_be_late(memory: Memory)
     assert renewed_until(2_000, TTL, 3_000) == 3_000
 
 
+def moved(project_id: str, lease: str | None = None) -> tuple[ReplaceAllocations, GrantClaims]:
+    """The boat becomes another project's, over Placement's API and over the native one."""
+    claim = Claim("boat", {"pier": {"VCPU": 2}}, project_id, "u", 1, lease=lease)
+    return ReplaceAllocations((claim,)), GrantClaims((claim,), 1)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_claim_that_comes_to_another_project_hangs_on_no_lease_any_more(
+    memory: Memory, native: bool
+) -> None:
+    command = moved("q")[native]
+    state = memory.read(touch(command))
+    record = recorded(state, memory.decide(command), JournalMode.FULL)
+    assert record is not None
+    assert record.body["consumers"]["boat"]["lease"] == ["lease", None]
+    assert as_seen_by(record.body, "p")["consumers"]["boat"]["lease"] == ["lease", None]
+    assert as_seen_by(record.body, "q")["consumers"]["boat"]["lease"] == [None, None]
+    memory.execute(command)
+    assert memory.attached == {}
+    assert "boat" in memory.origins
+    memory.execute(EndLease("lease", keeps_claims=False))
+    assert memory.execute(ReleaseOfLease("lease", ("boat",), is_all=True)) == Released((), ("boat",))
+    assert memory.consumers["boat"].project_id == "q"
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_claim_that_stays_in_its_project_keeps_its_lease(memory: Memory, native: bool) -> None:
+    memory.execute(moved("p")[native])
+    assert memory.attached == {"boat": "lease"}
+
+
+def test_a_claim_that_comes_to_another_project_may_name_its_lease(memory: Memory) -> None:
+    memory.execute(moved("q", "lease")[1])
+    assert memory.attached == {"boat": "lease"}
+
+
 def test_a_lease_is_granted_once(memory: Memory) -> None:
     assert isinstance(refusal(memory, grant()), EqualNameError)
 

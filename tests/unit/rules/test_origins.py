@@ -6,11 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from moorage.model.commands import KEEP, Claim, Command, DeleteAllocations, GrantClaims, ReplaceAllocations
+from moorage.model.commands import (
+    KEEP,
+    Claim,
+    Command,
+    ConsumerCopy,
+    CopyConsumers,
+    DeleteAllocations,
+    GrantClaims,
+    ReplaceAllocations,
+)
+from moorage.model.journal import JournalMode
 from moorage.model.placing import Choice, ChosenOn, ClaimOrigin
 from moorage.model.values import Inventory
 from moorage.rules.audit import ConsumerFact, Facts, check_consumers
-from moorage.rules.decide import decide, touch
+from moorage.rules.decide import decide
+from moorage.rules.journal import recorded
 from moorage.rules.state import ConsumerRow, NameRow, ProviderRow, State
 
 ASKED = ClaimOrigin("{}", None, {"job": "42"})
@@ -39,15 +50,39 @@ def test_a_granted_claim_has_it_with_where_it_was_decided(
     place: Choice | None, decision: ChosenOn | None, decided_at: int | None
 ) -> None:
     command = GrantClaims((CLAIM,), 1, (place,), decision)
-    assert touch(command).origins == {"consumer"}
     changes = decide(state(), command)
     assert changes.origins == {"consumer": replace(ASKED, decided_at=decided_at)}
 
 
-def test_a_claim_without_it_touches_none() -> None:
+def test_a_claim_without_it_writes_none() -> None:
     command = GrantClaims((replace(CLAIM, origin=None),), 1)
-    assert touch(command).origins == frozenset()
     assert decide(state(), command).origins == {}
+
+
+PLACED = ReplaceAllocations((replace(CLAIM, origin=None),))
+COPIED = CopyConsumers((ConsumerCopy("consumer", "p", "u", None, 5, {"host": {"VCPU": 1}}),))
+
+
+@pytest.mark.parametrize("command", [PLACED, GrantClaims((replace(CLAIM, origin=None),), 1), COPIED])
+@pytest.mark.parametrize("left", [None, "lease"])
+def test_a_new_consumer_has_nothing_of_an_earlier_one_of_its_uuid(
+    command: Command[object], left: str | None
+) -> None:
+    before = state(noted=True)
+    before.attached.update({} if left is None else {"consumer": left})
+    changes = decide(before, command)
+    assert changes.origins == {"consumer": None}
+    assert changes.attached == ({} if left is None else {"consumer": None})
+    record = recorded(before, changes, JournalMode.FULL)
+    assert record is not None
+    assert "lease" not in record.body["consumers"]["consumer"]
+
+
+def test_a_new_claim_with_an_origin_does_not_hang_on_an_earlier_ones_lease() -> None:
+    before = state(noted=True)
+    before.attached["consumer"] = "lease"
+    changes = decide(before, GrantClaims((CLAIM,), 1))
+    assert (changes.origins, changes.attached) == ({"consumer": ASKED}, {"consumer": None})
 
 
 EMPTIED = ReplaceAllocations((Claim("consumer", {}, "p", "u", 1),))

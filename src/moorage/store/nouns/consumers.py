@@ -293,7 +293,7 @@ def read(work: GroupWork, memory: UsageMemory, state: State, touch: Touch, holde
         holders=sorted(touch.consumers),
         used=sorted(used_ids.keys() - recalled.keys()),
         revision=[THE_ROW] if used_ids else [],
-        origins=sorted((touch.consumers - touch.newcomers) | touch.origins),
+        origins=sorted(touch.consumers),
     )
     _take_origins(state, touch, sorts[_ORIGIN])
     if sorts[_REVISION]:

@@ -8,12 +8,14 @@ from uuid import uuid4
 import pytest
 
 from moorage.api.native import durations
+from moorage.api.placement import application
 from moorage.model.commands import ExpireLeases
 from moorage.model.leases import SLACK_MS
 from moorage.service.facade import Service
 from moorage.service.keeper import SERVICE
 from moorage.store.leases import LeaseTable
 from tests.databases.orders import add_provider, new_uuid
+from tests.unit.api.fake import Client, usual_policy
 from tests.unit.api.native.client import NativeClient, problem
 
 LEASES = "/moorage/v1/leases"
@@ -233,6 +235,27 @@ def test_a_quarantine_is_resolved(
     assert sqlite_service.provider_usages(provider).usages["VCPU"] == left
     found = refused(client, "POST", f"{LEASES}/{lease}/resolution", {"action": action})
     assert found["code"] == "lease_gone"
+
+
+@pytest.mark.parametrize(("to", "hangs"), [("p1", True), ("p2", False)])
+def test_a_placement_client_takes_a_claim_off_its_lease_by_another_project(
+    client: NativeClient, sqlite_service: Service, to: str, hangs: bool
+) -> None:
+    provider, lease = add_provider(sqlite_service, VCPU=8), granted(client)["lease"]
+    consumer = claimed(client, provider, lease, user_id="u")
+    placement = Client.__new__(Client)
+    placement.app = application.create(sqlite_service, policy=usual_policy())
+    body = {
+        "allocations": {provider: {"resources": {"VCPU": 2}}},
+        "project_id": to,
+        "user_id": "u",
+        "consumer_generation": 1,
+        "consumer_type": "INSTANCE",
+    }
+    assert placement.ask("PUT", f"/allocations/{consumer}", 39, body).status == 204
+    assert told(client, "GET", f"/moorage/v1/claims/{consumer}")["lease"] == (lease if hangs else None)
+    told(client, "DELETE", f"{LEASES}/{lease}?claims=release")
+    assert client.get(f"/moorage/v1/claims/{consumer}").status == (404 if hangs else 200)
 
 
 def test_the_journal_shows_leases(client: NativeClient, sqlite_service: Service) -> None:
