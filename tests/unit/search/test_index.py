@@ -260,17 +260,20 @@ def test_a_parent_that_is_in_another_tree_is_not_shown() -> None:
     assert [(summary.uuid, summary.parent_uuid) for summary in summaries] == [("p1", None), ("p2", None)]
 
 
-def test_what_readers_keep_with_an_entry_goes_when_it_changes() -> None:
+def test_what_readers_keep_with_a_tree_goes_when_it_changes() -> None:
     trees = [provider(number, {"VCPU": 4}) for number in (1, 3, 5)]
     child = provider(2, {"VF": 4}, below=trees[0])
     index = index_of(*trees, child)
-    index.snapshot().blocks[0].kept["form"] = [b"1", b"2", b"3", b"5"]
+    index.snapshot().blocks[0].kept["form"] = [b"1", b"3", b"5"]
     index.replace_trees([3], [provider(3, {"VCPU": 4}, used={"VCPU": 1})])
-    assert index.snapshot().blocks[0].kept == {"form": [b"1", b"2", None, b"5"]}
+    assert index.snapshot().blocks[0].kept == {"form": [b"1", None, b"5"]}
+    index.change_used({2: {"VF": 1}})
+    assert index.snapshot().blocks[0].kept == {"form": [None, None, b"5"]}
+    index.snapshot().blocks[0].kept["form"] = [b"1", b"3", b"5"]
     index.replace_trees([1], [trees[0], replace(child, traits=("RED",))])
-    assert index.snapshot().blocks[0].kept == {"form": [None, None, None, b"5"]}
+    assert index.snapshot().blocks[0].kept == {"form": [None, b"3", b"5"]}
     index.replace_trees([1], [])
-    assert index.snapshot().blocks[0].kept == {"form": [None, b"5"]}
+    assert index.snapshot().blocks[0].kept == {"form": [b"3", b"5"]}
 
 
 def test_use_that_is_as_it_was_leaves_a_block_as_it_is() -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.model.requests import CandidateRequest, KeptSummaries, ProviderSummary
+from moorage.model.requests import CandidateRequest, KeptSummaries, ProviderSummary, SearchSettings
+from moorage.model.values import ProviderRecord
 from moorage.search.index.index import Index
 from moorage.search.match import answers as found
+from tests.table import each
 from tests.unit.search.builders import group, index_of, provider, search
 
 
@@ -36,6 +38,48 @@ def test_what_is_written_of_a_provider_is_kept_until_it_changes() -> None:
     assert writer.written == ["p1", "p2", "p3", "p2"]
     assert again[1] == b"<p2 {'VCPU': (4, 1)}>"
     assert [again[0], again[2]] == [first[0], first[2]]
+
+
+@each("limit", [None, 2, 3])
+@each("randomize", [False, True])
+def test_only_a_tree_that_has_changed_is_written_again(limit: int | None, randomize: bool) -> None:
+    trees: list[ProviderRecord] = []
+    for number in (10, 20, 30):
+        root = provider(number, {"VCPU": 4})
+        trees += [root, provider(number + 1, {"VF": 2}, below=root), provider(number + 2, below=root)]
+    index, writer = index_of(*trees), Writer()
+    wanted = CandidateRequest((group("", {"VCPU": 1, "VF": 1}),), limit=limit)
+    settings = SearchSettings(randomize=randomize)
+
+    def written() -> bytes:
+        found = search(index, wanted, settings, seed=3).summaries
+        assert isinstance(found, KeptSummaries)
+        text = b"".join(found.rendered("text", writer))
+        assert text == b"".join([f"<{item.uuid} {item.resources}>".encode() for item in found])
+        return text
+
+    first = written()
+    shown = len(writer.written)
+    assert shown == 3 * min(limit or 3, 3)
+    assert written() == first
+    assert len(writer.written) == shown
+    for changed in (11, 21, 31):
+        index.change_used({changed: {"VF": 1}})
+        written()
+    # Each tree that is shown was written again once, whole.
+    assert len(writer.written) == 2 * shown
+
+
+def test_providers_that_are_shown_without_their_trees_are_written_each_time() -> None:
+    root = provider(1, {"VCPU": 4})
+    index, writer = index_of(root, provider(2, {"VF": 2}, below=root)), Writer()
+    wanted = CandidateRequest((group("", {"VCPU": 1}),), one_provider_per_tree=True)
+    for times in (1, 2):
+        found = search(index, wanted).summaries
+        assert isinstance(found, KeptSummaries)
+        assert found.rendered("text", writer) == [b"<p1 {'VCPU': (4, 0)}>"]
+        assert (len(found), [item.uuid for item in found]) == (1, ["p1"])
+        assert writer.written == times * ["p1"]
 
 
 def test_each_form_is_kept_for_itself() -> None:

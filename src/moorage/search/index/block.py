@@ -139,8 +139,8 @@ class Block:
     """Entries by (root id, id), each a provider; ``columns`` has inventories by class.
 
     A change makes a new block, which shares the unchanged columns. A search in progress is not affected,
-    because it goes on with the old blocks. ``kept`` holds texts that encoders have made of entries: by form,
-    then by offset. A new block takes over the texts of unchanged entries. ``findings`` holds what requests
+    because it goes on with the old blocks. ``kept`` holds texts that encoders have made of trees: by form,
+    then by tree. A new block takes over the texts of unchanged trees. ``findings`` holds what requests
     have found in the block (see ``plan``). ``standings`` holds what orders have found
     (see ``standing``); a new block has none of either. ``facts`` depend on no amount (see ``facts``): blocks
     that differ in amounts only share them.
@@ -434,16 +434,17 @@ class Block:
         block.facts = self.facts
         return block
 
-    def _with_columns(self, columns: Mapping[str, ClassColumn], changed: Iterable[int]) -> Block:
+    def _with_columns(self, columns: Mapping[str, ClassColumn], changed: Collection[int]) -> Block:
         """A block with the same entries and new ``columns``, which differ only at the offsets ``changed``."""
         block = self._of_columns({**self.columns, **columns})
         block._full_uuids = self._full_uuids
         block._show_steps = self._show_steps
         block._show_ends = self._show_ends
+        trees: list[int] = self.trees.tree_of[[*changed]].tolist() if self.kept else []
         for form, made in self.kept.items():
             copy = made.copy()
-            for offset in changed:
-                copy[offset] = None
+            for tree in trees:
+                copy[tree] = None
             block.kept[form] = copy
         return block
 
@@ -474,14 +475,15 @@ class Block:
             self.classes.merged(kept, added.classes, order),
             columns,
         )
-        # The text of an entry names its parent and its root: a change of a tree invalidates all its texts.
+        # The text of a tree has all of its entries, each with its parent and its root.
         changed = np.isin(self.root_ids, np.concatenate([self.root_ids[~stays], added.root_ids]))
-        known = np.flatnonzero(~changed).tolist()
-        new_places = own_places.tolist()
+        firsts = self.trees.starts[:-1]
+        known = np.flatnonzero(~changed[firsts])
+        new_trees: list[int] = block.trees.tree_of[own_places[firsts[known]]].tolist()
         for form, made in self.kept.items():
-            taken: list[bytes | None] = [None] * len(block)
-            for offset in known:
-                taken[new_places[offset]] = made[offset]
+            taken: list[bytes | None] = [None] * block.trees.count
+            for tree, new_tree in zip(known.tolist(), new_trees, strict=True):
+                taken[new_tree] = made[tree]
             block.kept[form] = taken
         return block
 

@@ -1,6 +1,7 @@
 """Answers: collected while a search finds candidates, and kept for equal requests until the data changes.
 
-Candidates are held as runs of the same sort, and summaries as spans of blocks.
+Candidates are held as runs of the same sort, and summaries as trees of blocks. A block keeps one text for
+each tree: a thousand trees are a thousand pieces of an answer, however many providers they have.
 
 A client that starts a hundred servers of one flavor sends the same request a hundred times. With many
 clients, several of these requests arrive between two writes. A snapshot never changes, so equal requests have
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, cast
 
 import numpy as np
@@ -46,81 +48,118 @@ texts are dropped, and made again when needed."""
 TEXT_BYTES: Final = 64
 """Bytes of a text besides its characters."""
 
-SPAN_BYTES: Final = 160
-OFFSET_BYTES: Final = 40
+SHOWN_BYTES: Final = 300
 
-FEW_SHOWN: Final = 16
-"""Up to so many entries of a block are sorted faster without an array."""
+FEW_ENTRIES: Final = 3
+"""Summaries of up to so many entries are made faster one by one."""
 
-Span = tuple[Block, Sequence[int]]
-"""Entries of a block: a range of offsets, or single ones."""
+Render = Callable[[ProviderSummary], bytes]
 
-ENTRIES_PER_RANGE: Final = 4
-"""Where ranges are shorter than this on average, going through single entries is faster."""
+
+@valueclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What is shown of a block: the trees with these ``numbers``, or single entries unless ``whole``.
+
+    The numbers ascend, and there is at least one.
+    """
+
+    block: Block
+    numbers: IntArray
+    whole: bool = True
+
+    @property
+    def count(self) -> int:
+        """How many providers it shows."""
+        starts = self.block.trees.starts
+        return (
+            int((starts[self.numbers + 1] - starts[self.numbers]).sum()) if self.whole else len(self.numbers)
+        )
+
+    def summaries(self) -> Iterator[ProviderSummary]:
+        """The summaries, in order."""
+        for first, last in _stretches(self.numbers):
+            if self.whole:
+                yield from _summaries(
+                    self.block, self.block.trees.bounds(first)[0], self.block.trees.bounds(last)[1]
+                )
+            else:
+                yield from _summaries(self.block, first, last + 1)
+
+    def texts(self, form: str, render: Render) -> tuple[list[bytes], int]:
+        """The text of each tree under ``form``, which its block keeps from now on. These are ``whole``.
+
+        The second value is the bytes of texts that the block has not kept before.
+        """
+        block = self.block
+        kept = block.kept.get(form)
+        if kept is None:
+            kept = block.kept.setdefault(form, [None] * block.trees.count)
+        first, last = int(self.numbers[0]), int(self.numbers[-1])
+        if last - first < len(self.numbers):
+            texts = kept[first : last + 1]
+        else:
+            texts = [kept[tree] for tree in self.numbers.tolist()]
+        fresh = 0
+        if not all(texts):
+            # No text is empty, so that only a missing one is false.
+            missing = [place for place, text in enumerate(texts) if text is None]
+            trees = self.numbers[missing]
+            for place, tree, text in zip(
+                missing, trees.tolist(), _texts_of(block, trees, render), strict=True
+            ):
+                texts[place] = kept[tree] = text
+                fresh += TEXT_BYTES + len(text)
+        return cast("list[bytes]", texts), fresh
+
+
+def _texts_of(block: Block, trees: IntArray, render: Render) -> Iterator[bytes]:
+    """The text of each of ``trees``: those of its providers, joined."""
+    bounds = block.trees.bounds
+    for first, last in _stretches(trees):
+        found = _summaries(block, bounds(first)[0], bounds(last)[1])
+        for tree in range(first, last + 1):
+            start, stop = bounds(tree)
+            texts = [render(summary) for summary in islice(found, stop - start)]
+            yield texts[0] if len(texts) == 1 else b"".join(texts)
+
+
+def _summaries(block: Block, start: int, stop: int) -> Iterator[ProviderSummary]:
+    """Summaries of all entries from ``start`` up to ``stop``."""
+    return (
+        map(block.summary, range(start, stop))
+        if stop - start <= FEW_ENTRIES
+        else block.summaries(start, stop)
+    )
 
 
 class Summaries(KeptSummaries):
     """Entries of some blocks, by (root id, id)."""
 
-    def __init__(self, snapshot: Snapshot, spans: Sequence[Span]) -> None:
+    def __init__(self, snapshot: Snapshot, spans: Sequence[Shown]) -> None:
         self._snapshot = snapshot
         self._spans = spans
 
     def made(self) -> Sequence[ProviderSummary]:
-        found: list[ProviderSummary] = []
-        for block, offsets in self._spans:
-            if isinstance(offsets, range):
-                found += block.summaries(offsets.start, offsets.stop)
-            else:
-                found += map(block.summary, offsets)
-        return found
+        return [summary for span in self._spans for summary in span.summaries()]
 
     @property
     def size(self) -> int:
-        single = sum([len(offsets) for _, offsets in self._spans if not isinstance(offsets, range)])
-        return SPAN_BYTES * len(self._spans) + OFFSET_BYTES * single
+        return sum([SHOWN_BYTES + span.numbers.nbytes for span in self._spans])
 
     def __len__(self) -> int:
-        return sum([len(offsets) for _, offsets in self._spans])
+        return sum([span.count for span in self._spans])
 
-    def rendered(self, form: str, render: Callable[[ProviderSummary], bytes]) -> list[bytes]:
+    def rendered(self, form: str, render: Render) -> list[bytes]:
         found: list[bytes] = []
-        for block, offsets in self._spans:
-            kept = block.kept.get(form)
-            if kept is None:
-                kept = block.kept.setdefault(form, [None] * len(block))
-            if not isinstance(offsets, range):
-                found += self._completed(block, offsets, [kept[offset] for offset in offsets], kept, render)
+        for span in self._spans:
+            if not span.whole:
+                found += map(render, span.summaries())
                 continue
-            start, stop = offsets.start, offsets.stop
-            texts = kept[start:stop]
-            # No text is empty, so that only a missing one is false.
-            if any(texts):
-                found += self._completed(block, offsets, texts, kept, render)
-            else:
-                fresh = [render(summary) for summary in block.summaries(start, stop)]
-                kept[start:stop] = fresh
-                self._snapshot.note_kept(TEXT_BYTES * len(fresh) + sum(map(len, fresh)), KEPT_BYTES)
-                found += fresh
+            texts, fresh = span.texts(form, render)
+            if fresh:
+                self._snapshot.note_kept(fresh, KEPT_BYTES)
+            found += texts
         return found
-
-    def _completed(
-        self,
-        block: Block,
-        offsets: Sequence[int],
-        texts: list[bytes | None],
-        kept: list[bytes | None],
-        render: Callable[[ProviderSummary], bytes],
-    ) -> list[bytes]:
-        """``texts`` of the entries at ``offsets``, with those that are missing."""
-        if not all(texts):
-            fresh = 0
-            for place, (offset, text) in enumerate(zip(offsets, texts, strict=True)):
-                if text is None:
-                    text = texts[place] = kept[offset] = render(block.summary(offset))
-                    fresh += TEXT_BYTES + len(text)
-            self._snapshot.note_kept(fresh, KEPT_BYTES)
-        return cast("list[bytes]", texts)
 
 
 class LoneRun(Run):
@@ -439,38 +478,28 @@ class Collector:
             found_nothing=not self._runs,
         )
 
-    def _spans(self) -> list[Span]:
-        """The entries to show, in order."""
-        found: list[Span] = []
+    def _spans(self) -> list[Shown]:
+        """What is shown, in order."""
+        found: list[Shown] = []
         for number in sorted(self._shown.keys() | self._shown_at_once.keys()):
             block = self._plan.snapshot.blocks[number]
-            entries = self._only_giving or block.trees.lone
-            some, at_once = self._shown[number], self._shown_at_once[number]
-            if entries and not at_once and len(some) <= FEW_SHOWN:
-                found.append((block, sorted(some)))
-                continue
-            numbers = _in_order(some, at_once)
-            stretches = _stretches(numbers)
-            if entries and len(numbers) < ENTRIES_PER_RANGE * len(stretches):
-                found.append((block, numbers.tolist()))
-                continue
-            for first, last in stretches:
-                start = first if entries else block.trees.bounds(first)[0]
-                stop = last + 1 if entries else block.trees.bounds(last)[1]
-                found.append((block, range(start, stop)))
+            numbers = _in_order(self._shown[number], self._shown_at_once[number])
+            if len(numbers):
+                found.append(Shown(block, numbers, whole=block.trees.lone or not self._only_giving))
         return found
 
 
-def _in_order(some: set[int], at_once: list[IntArray | list[int]]) -> IntArray:
+def _in_order(some: Iterable[int], at_once: Sequence[IntArray | list[int]]) -> IntArray:
     """The numbers of ``some`` and of ``at_once``, in ascending order, each once.
 
-    No number is in two lists of ``at_once``, or twice in one of them.
+    No number is twice in ``some``, in two lists of ``at_once``, or twice in one of these.
     """
+    ordered = np.array(sorted(some), dtype=np.int64)
     if not at_once:
-        return np.array(sorted(some), dtype=np.int64)
+        return ordered
     parts = [np.asarray(part) for part in at_once]
-    if some:
-        return np.unique(np.concatenate([np.array([*some]), *parts]))
+    if len(ordered):
+        return np.unique(np.concatenate([ordered, *parts]))
     numbers = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return numbers if (numbers[1:] > numbers[:-1]).all() else np.sort(numbers)
 

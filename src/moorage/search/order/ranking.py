@@ -25,7 +25,7 @@ from moorage.model.valueclass import valueclass
 from moorage.search.index.block import UUID_LENGTH
 from moorage.search.index.columns import FloatArray, IntArray
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.answers import MANY, FoundCandidates, Span, Summaries
+from moorage.search.match.answers import MANY, FoundCandidates, Shown, Summaries
 from moorage.search.match.candidates import Search, bound_of
 from moorage.search.match.outcomes import Kind, Knowledge, Memory, Outcome, Shape
 from moorage.search.match.plan import NO_BOUND, OutOfStepsError, Survey, Work
@@ -227,13 +227,14 @@ class _Ranker:
 
     def _summaries(self, found: Sequence[_Found]) -> Summaries:
         """Summaries of all trees that candidates take from."""
-        offsets: dict[int, list[int]] = {}
+        shown: dict[int, list[int]] = {}
         for number, tree in sorted({tree for each in found for tree in each.trees}):
-            block = self._snapshot.blocks[number]
-            self._work.spend(block.steps_to_show([tree]))
-            offsets.setdefault(number, []).extend(range(*block.trees.bounds(tree)))
-        spans: list[Span] = [(self._snapshot.blocks[number], some) for number, some in offsets.items()]
-        return Summaries(self._snapshot, spans)
+            self._work.spend(self._snapshot.blocks[number].steps_to_show([tree]))
+            shown.setdefault(number, []).append(tree)
+        blocks = self._snapshot.blocks
+        return Summaries(
+            self._snapshot, [Shown(blocks[number], np.array(trees)) for number, trees in shown.items()]
+        )
 
     def _draw(self, found: _Found) -> int:
         uuid = np.array([found.root], dtype=f"S{UUID_LENGTH}")
