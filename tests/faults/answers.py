@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from moorage.api.placement import errors
@@ -9,6 +10,7 @@ from moorage.api.placement.routes import BY_NAME
 from moorage.model.errors import MoorageError
 from moorage.model.values import Inventory, ProviderRecord
 from tests.faults.history import Operation, Reading
+from tests.faults.leased import LeasedAccount
 from tests.faults.wire import inventory_body, request_of
 from tests.oracle.account import Account
 from tests.oracle.candidates import Oracle, canonical
@@ -37,7 +39,7 @@ def records_of(account: Account) -> list[ProviderRecord]:
     return records
 
 
-def misread(account: Account, reading: Reading) -> str | None:
+def misread(account: LeasedAccount, reading: Reading) -> str | None:
     """Why an answer is not true of ``account``; None if it is."""
     kind, subject = reading.question
     return _JUDGES[kind](account, subject, reading)
@@ -59,6 +61,14 @@ def _consumer(account: Account, uuid: str, reading: Reading) -> str | None:
             "consumer_type": items.consumer_type,
         }
     return _compared(expected, reading)
+
+
+def _hanging(account: LeasedAccount, lease: str, reading: Reading) -> str | None:
+    if reading.status != 200:
+        return f"there is no reason to refuse it with {reading.status}"
+    expected = sorted(consumer for consumer, of in account.attached.items() if of == lease)
+    found = sorted(item["consumer"] for item in reading.body["claims"])
+    return None if found == expected else f"these hang on it: {expected}"
 
 
 def _inventories(account: Account, uuid: str, reading: Reading) -> str | None:
@@ -129,7 +139,8 @@ def _candidates(account: Account, request: Any, reading: Reading) -> str | None:
     return None if summaries == wanted else f"summaries should be {wanted}"
 
 
-_JUDGES = {
+_JUDGES: Mapping[str, Callable[[LeasedAccount, Any, Reading], str | None]] = {
+    "hanging": _hanging,
     "consumer": _consumer,
     "inventories": _inventories,
     "usages": _usages,

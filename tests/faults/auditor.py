@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+from typing import Any
 
+from moorage.model.commands import EndLease, ResolveLease
 from moorage.model.errors import MoorageError
 from tests.faults.answers import misanswered, misread
-from tests.faults.history import History, Operation, Outcome, Reading
+from tests.faults.history import History, Operation, Outcome, Reading, Renewal
+from tests.faults.leased import ABOUT_LEASES, EXPIRE_KIND, TAKE_AWAY_KIND, LeasedAccount, misrenewed
 from tests.faults.ledger import Entry, Ledger, differences
 from tests.faults.placed import done_on, is_native, kept_answer, key_id, unfounded
-from tests.oracle.account import Account
 
 MAY_BE_WRITTEN = {Outcome.ACKNOWLEDGED, Outcome.UNKNOWN, Outcome.FAILED}
 """Outcomes after which a write may stand in the change log."""
+
+
+AWAY = (None, 408, 502, 503, 504)
+"""Statuses of a renewal whose outcome is not known: no answer, or one that says that there is none."""
 
 
 SETTLED = "settled"
@@ -31,7 +38,7 @@ SETTLED = "settled"
 class Beginning:
     """The account before the first client, and the revision that it was at."""
 
-    account: Account
+    account: LeasedAccount
     revision: int
 
 
@@ -41,7 +48,14 @@ class Verdict:
 
     violations: list[str] = field(default_factory=list)
     revisions: int = 0
-    account: Account = field(default_factory=Account)
+    account: LeasedAccount = field(default_factory=LeasedAccount)
+    windows: Windows | None = None
+    written: Mapping[str, Written] = field(default_factory=dict)
+
+    def take(self, other: Verdict) -> None:
+        """All that another one says."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))
 
     def add(self, kind: str, text: object) -> None:
         """One more violation."""
@@ -53,6 +67,10 @@ class Verdict:
         return {violation.partition(":")[0] for violation in self.violations}
 
 
+Judge = Callable[[LeasedAccount, int], str | None]
+"""Says of a state, and its revision, why something is not true of it; None if it is."""
+
+
 @dataclass(slots=True)
 class _Pending:
     """Something that must be true of one of the states from revision ``low`` to ``high``."""
@@ -61,23 +79,30 @@ class _Pending:
     what: object
     low: int
     high: int
-    judge: Callable[[Account], str | None]
+    judge: Judge
     latest: str | None = "no state of its time was there"
 
 
-def audit(history: History, beginning: Beginning, ledger: Ledger) -> Verdict:
-    """Everything that can be told from history, change log and tables."""
+def audit(
+    history: History, beginning: Beginning, ledger: Ledger, moments: Mapping[int, float] | None = None
+) -> Verdict:
+    """Everything that can be told from history, change log and tables. ``moments``: when a watcher was told
+    of a revision, which was committed before that.
+    """
     verdict = Verdict(revisions=ledger.revision - beginning.revision, account=beginning.account)
     entries = [entry for entry in ledger.entries if entry.revision > beginning.revision]
     _check_density(beginning.revision, ledger, entries, verdict)
     operations = {operation.tag: operation for operation in history.operations}
     written = _written(entries, operations, verdict)
     _check_presence(history.operations, written, verdict)
+    _check_renewals(history, verdict)
     _check_keys(history.operations, written, ledger, verdict)
-    windows = Windows(written.values(), beginning.revision, ledger.revision)
+    windows = Windows(written.values(), beginning.revision, ledger.revision, moments or {})
+    verdict.windows, verdict.written = windows, written
+    beginning.account.revivals = revivals(history, windows)
     _check_order(written.values(), windows, verdict)
     pending = _pending(history, set(written), windows)
-    _replay(beginning, entries, operations, pending, verdict)
+    _replay(beginning, entries, operations, ledger.journal, pending, verdict)
     for text in (*ledger.doubtful, *differences(verdict.account, ledger.account)):
         verdict.add("final state", text)
     return verdict
@@ -115,7 +140,7 @@ def _written(
     """Writes of the change log by tag."""
     written: dict[str, Written] = {}
     for entry in entries:
-        if (entry.kind, entry.user, entry.tag) == (SETTLED, "", ""):
+        if (entry.kind, entry.user, entry.tag) == (SETTLED, "", "") or is_of_time(entry, operations):
             continue
         operation = operations.get(entry.tag)
         if operation is None:
@@ -131,6 +156,16 @@ def _written(
     return written
 
 
+def is_of_time(entry: Entry, operations: Mapping[str, Operation]) -> bool:
+    """Whether the service makes an entry by itself, since time has ended a lease or its claims are to go."""
+    if (entry.user, entry.tag) == ("", ""):
+        return entry.kind in (EXPIRE_KIND, TAKE_AWAY_KIND)
+    # The request that ends a lease takes its claims away as well, in commits of their own.
+    operation = operations.get(entry.tag)
+    ends = operation is not None and isinstance(operation.command, EndLease | ResolveLease)
+    return ends and entry.kind == TAKE_AWAY_KIND
+
+
 def _check_presence(operations: Iterable[Operation], written: dict[str, Written], verdict: Verdict) -> None:
     for operation in operations:
         found = written.get(operation.tag)
@@ -138,6 +173,12 @@ def _check_presence(operations: Iterable[Operation], written: dict[str, Written]
             verdict.add(f"{operation.outcome.value} yet done", f"in revision {found.revision}: {operation}")
         if operation.outcome is Outcome.FAILED:
             verdict.add("unforeseen answer", operation)
+
+
+def _check_renewals(history: History, verdict: Verdict) -> None:
+    for renewal in history.renewals:
+        if renewal.status not in (*AWAY, 200):
+            verdict.add("unforeseen answer", renewal)
 
 
 def _check_keys(
@@ -159,28 +200,53 @@ def _check_keys(
 class Windows:
     """Which revisions a request may have seen."""
 
-    def __init__(self, written: Iterable[Written], base: int, last: int) -> None:
+    def __init__(
+        self, written: Iterable[Written], base: int, last: int, moments: Mapping[int, float]
+    ) -> None:
         self._base, self._last = base, last
         ended = sorted(
-            (each.operation.ended, each.revision)
-            for each in written
-            if each.operation.ended is not None and each.operation.outcome is Outcome.ACKNOWLEDGED
+            [
+                *((moment, revision) for revision, moment in moments.items()),
+                *(
+                    (each.operation.ended, each.revision)
+                    for each in written
+                    if each.operation.ended is not None and each.operation.outcome is Outcome.ACKNOWLEDGED
+                ),
+            ]
         )
         begun = sorted((each.operation.begun, each.revision) for each in written)
+        self._revisions = sorted(revision for _, revision in begun)
+        begins = {revision: moment for moment, revision in begun}
+        self._latest = list(accumulate((begins[each] for each in self._revisions), max))
         self._ends = [moment for moment, _ in ended]
         self._highest = _running([revision for _, revision in ended], max)
         self._begins = [moment for moment, _ in begun]
         self._lowest = _running([revision for _, revision in reversed(begun)], min)[::-1]
 
     def low(self, begun: float) -> int:
-        """The newest revision that was acknowledged before ``begun``."""
+        """The newest revision that was acknowledged, or told to a watcher, before ``begun``."""
         count = bisect_left(self._ends, begun)
         return self._highest[count - 1] if count else self._base
+
+    def after(self, revision: int) -> float | None:
+        """A moment after which a revision was committed: one that comes before it began then."""
+        place = bisect_left(self._revisions, revision)
+        return self._latest[place - 1] if place else None
 
     def high(self, ended: float) -> int:
         """The newest revision below all that began after ``ended``."""
         place = bisect_right(self._begins, ended)
         return self._lowest[place] - 1 if place < len(self._begins) else self._last
+
+
+def revivals(history: History, windows: Windows) -> dict[str, list[tuple[int, float]]]:
+    """Between which revisions each lease was renewed, or may have been."""
+    found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for renewal in history.renewals:
+        high = float("inf") if renewal.ended is None else windows.high(renewal.ended)
+        for uuid in renewal.renewed:
+            found[uuid].append((windows.low(renewal.begun), high))
+    return found
 
 
 def _running(numbers: Iterable[int], choose: Callable[[int, int], int]) -> list[int]:
@@ -213,25 +279,29 @@ def _pending(history: History, written: set[str], windows: Windows) -> list[_Pen
     for reading in history.readings:
         low, high = windows.low(reading.begun), windows.high(reading.ended)
         pending.append(_Pending("reading", reading, low, high, _reading_judge(reading)))
+    for renewal in history.renewals:
+        if renewal.ended is not None and renewal.answer is not None:
+            low, high = windows.low(renewal.begun), windows.high(renewal.ended)
+            pending.append(_Pending("renewal", renewal, low, high, _renewal_judge(renewal)))
     return pending
 
 
-def _refusal_judge(operation: Operation) -> Callable[[Account], str | None]:
+def _refusal_judge(operation: Operation) -> Judge:
     if is_native(operation.command):
-        return lambda account: unfounded(account, operation)
+        return lambda account, revision: unfounded(account, operation, revision)
 
-    def judge(account: Account) -> str | None:
+    def judge(account: LeasedAccount, _revision: int) -> str | None:
         result, refusal, _ = account.rehearse(operation.command)
         return misanswered(operation, result, refusal)
 
     return judge
 
 
-def _trace_judge(operation: Operation) -> Callable[[Account], str | None]:
+def _trace_judge(operation: Operation) -> Judge:
     if is_native(operation.command):
-        return lambda _account: "a native claim that was granted always changes something"
+        return lambda _account, _revision: "a native write that was done always changes something"
 
-    def judge(account: Account) -> str | None:
+    def judge(account: LeasedAccount, _revision: int) -> str | None:
         result, refusal, changes = account.rehearse(operation.command)
         if changes:
             return "it would have changed something"
@@ -240,14 +310,19 @@ def _trace_judge(operation: Operation) -> Callable[[Account], str | None]:
     return judge
 
 
-def _reading_judge(reading: Reading) -> Callable[[Account], str | None]:
-    return lambda account: misread(account, reading)
+def _reading_judge(reading: Reading) -> Judge:
+    return lambda account, _revision: misread(account, reading)
+
+
+def _renewal_judge(renewal: Renewal) -> Judge:
+    return lambda account, _revision: misrenewed(account, renewal.answer)
 
 
 def _replay(
     beginning: Beginning,
     entries: Sequence[Entry],
     operations: dict[str, Operation],
+    journal: Mapping[int, Any],
     pending: Sequence[_Pending],
     verdict: Verdict,
 ) -> None:
@@ -262,7 +337,9 @@ def _replay(
     active = _judged(waiting.pop(beginning.revision, []), account, beginning.revision, verdict)
     for entry in entries:
         operation = operations.get(entry.tag)
-        if operation is not None:
+        if is_of_time(entry, operations):
+            _let_time_pass(account, entry, journal, verdict)
+        elif operation is not None:
             _apply(account, entry, operation, verdict)
         active += waiting.pop(entry.revision, [])
         active = _judged(active, account, entry.revision, verdict)
@@ -270,14 +347,26 @@ def _replay(
         verdict.add(item.kind, f"{item.what}: {item.latest}")
 
 
-def _apply(account: Account, entry: Entry, operation: Operation, verdict: Verdict) -> None:
+def _let_time_pass(
+    account: LeasedAccount, entry: Entry, journal: Mapping[int, Any], verdict: Verdict
+) -> None:
+    body = journal.get(entry.revision)
+    if body is None:
+        verdict.add("lease", f"revision {entry.revision}: the journal has no record of {entry}")
+        return
+    for fault in account.made_by_the_service(entry.kind, body, entry.revision):
+        verdict.add("lease", f"revision {entry.revision}: {fault}")
+
+
+def _apply(account: LeasedAccount, entry: Entry, operation: Operation, verdict: Verdict) -> None:
     if is_native(operation.command):
         if not isinstance(operation.body, dict):
             verdict.add("key", f"revision {entry.revision}: what was done is not remembered: {operation}")
             return
-        fault = done_on(account, operation.command, operation.body, entry.revision)
+        fault = done_on(account, operation, entry.revision)
         if fault is not None:
-            verdict.add("placed", f"revision {entry.revision}: {fault}: {operation} {operation.body}")
+            kind = "lease" if isinstance(operation.command, ABOUT_LEASES) else "placed"
+            verdict.add(kind, f"revision {entry.revision}: {fault}: {operation} {operation.body}")
         return
     try:
         result = account.execute(operation.command)
@@ -290,11 +379,13 @@ def _apply(account: Account, entry: Entry, operation: Operation, verdict: Verdic
             verdict.add("answer", f"revision {entry.revision}: {fault}: {operation}")
 
 
-def _judged(items: Iterable[_Pending], account: Account, revision: int, verdict: Verdict) -> list[_Pending]:
+def _judged(
+    items: Iterable[_Pending], account: LeasedAccount, revision: int, verdict: Verdict
+) -> list[_Pending]:
     """What is still to be judged after this revision."""
     left = []
     for item in items:
-        item.latest = item.judge(account)
+        item.latest = item.judge(account, revision)
         if item.latest is None:
             continue
         if revision >= item.high:
@@ -304,6 +395,6 @@ def _judged(items: Iterable[_Pending], account: Account, revision: int, verdict:
     return left
 
 
-def check_readings(account: Account, readings: Iterable[Reading]) -> list[str]:
+def check_readings(account: LeasedAccount, readings: Iterable[Reading]) -> list[str]:
     """Readings of a time when nobody wrote."""
     return [f"{reading}: {fault}" for reading in readings if (fault := misread(account, reading)) is not None]

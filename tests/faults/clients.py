@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from moorage.model.commands import Command
-from tests.faults.history import History, Operation, Outcome, Reading
+from tests.faults.history import History, Operation, Outcome, Reading, Renewal
 from tests.faults.placed import is_native, told_twice
 from tests.faults.wire import request_of
 
@@ -140,6 +140,30 @@ class Recorder:
         if answer.status < 500:
             self._history.read(Reading(question, begun, time.monotonic(), answer.status, body))
         return body if answer.status == 200 else None
+
+    def renew(self, leases: Sequence[str], patience: float = PATIENCE_SECONDS) -> Any:
+        """The answer to a renewal of leases; None if it is not known what became of it."""
+        begun = time.monotonic()
+        try:
+            self._connect()
+        except OSError:
+            return None
+        try:
+            answer, content = self._exchange(
+                "POST",
+                "/moorage/v1/leases/renewals",
+                {"leases": list(leases)},
+                f"{self._name}-renews",
+                patience,
+            )
+        except (OSError, http.client.HTTPException):
+            self.close()
+            self._history.renew(Renewal(tuple(leases), begun, None, None, None))
+            return None
+        body = _decoded(content) if answer.status == 200 else None
+        ended = None if body is None else time.monotonic()
+        self._history.renew(Renewal(tuple(leases), begun, ended, answer.status, body))
+        return body
 
     def connected_to(self, whose: Callable[[socket.socket], int | None]) -> int | None:
         """Which process has the other end, by ``whose``; asked once a first answer came from it."""

@@ -74,12 +74,34 @@ class Reading:
         return f"{self.question} answered {self.status} {self.body}"
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A request to renew leases. ``ended`` and ``answer`` are None if it is not known what became of it."""
+
+    leases: tuple[str, ...]
+    begun: float
+    ended: float | None
+    status: int | None
+    answer: Any
+
+    @property
+    def renewed(self) -> tuple[str, ...]:
+        """The leases that it has renewed; those that it may have renewed if that is not known."""
+        if self.answer is None:
+            return self.leases
+        return tuple(item["lease"] for item in self.answer["renewed"])
+
+    def __str__(self) -> str:
+        return f"renewal of {', '.join(self.leases)} answered {self.status} {self.answer}"
+
+
 @dataclass
 class History:
     """Everything that all clients did. Safe for use by several threads."""
 
     operations: list[Operation] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    renewals: list[Renewal] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, operation: Operation) -> None:
@@ -92,8 +114,16 @@ class History:
         with self._lock:
             self.readings.append(reading)
 
+    def renew(self, renewal: Renewal) -> None:
+        """Keep what became of a renewal."""
+        with self._lock:
+            self.renewals.append(renewal)
+
     def counts(self) -> Mapping[str, int]:
-        """Operations by outcome, and readings."""
+        """Operations by outcome, readings, and leases by what became of their renewals."""
         with self._lock:
             counted = Counter(operation.outcome.value for operation in self.operations)
+            known = [renewal.answer for renewal in self.renewals if renewal.answer is not None]
+            counted["renewed"] = sum(len(answer["renewed"]) for answer in known)
+            counted["renewed too late"] = sum(len(answer["gone"]) for answer in known)
             return {**counted, "read": len(self.readings)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from moorage.model.values import Inventory
-from tests.oracle.account import Account, Holder, Node
+from moorage.store.sql.texts import unpacked_text
+from tests.faults.leased import EXPIRE_KIND, TAKE_AWAY_KIND, HeldLease, LeasedAccount, lease_differences
+from tests.oracle.account import Holder, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +30,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The revision, the whole change log, and the contents of Placement's tables as an account.
+    """The revision, the whole change log, and the contents of the tables as an account.
 
     ``doubtful`` tells of rows that no account can have: without an owner, or more than one.
     """
 
     revision: int
     entries: list[Entry]
-    account: Account
+    account: LeasedAccount
     doubtful: list[str]
     answers: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """What is remembered under idempotency keys: revision and answer."""
+    journal: Mapping[int, Any] = field(default_factory=dict)
+    """The records of what time ended and took away, by revision; those that were not compacted."""
 
 
 def read_ledger(url: str) -> Ledger:
@@ -49,7 +54,10 @@ def read_ledger(url: str) -> Ledger:
         revision = connection.execute(text("SELECT revision FROM moorage_revision")).scalar_one()
         kept = connection.execute(text("SELECT id, revision, answer FROM moorage_keys"))
         answers = {row[0]: (int(row[1]), row[2]) for row in kept}
-        return Ledger(int(revision), _entries(connection), *_account(connection), answers)
+        account, doubtful = _account(connection)
+        return Ledger(
+            int(revision), _entries(connection), account, doubtful, answers, journal_of_leases(connection)
+        )
 
 
 def current_revision(url: str) -> int:
@@ -57,6 +65,28 @@ def current_revision(url: str) -> int:
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         return int(connection.execute(text("SELECT revision FROM moorage_revision")).scalar_one())
+
+
+def journal_of_leases(connection: Connection) -> dict[int, Any]:
+    """Bodies of the journal's records of what time ended and took away, by revision."""
+    rows = connection.execute(
+        text("SELECT revision, body FROM moorage_journal WHERE kind IN (:expired, :taken)"),
+        {"expired": EXPIRE_KIND, "taken": TAKE_AWAY_KIND},
+    )
+    return {int(revision): json.loads(unpacked_text(body)) for revision, body in rows}
+
+
+def unended_leases(url: str) -> list[tuple[str, str]]:
+    """Leases that time still moves, or whose claims are still to go, with their states."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT uuid, state FROM moorage_leases WHERE state IN ('active', 'expired', 'releasing')"
+                " ORDER BY uuid"
+            )
+        )
+        return [(row[0], row[1]) for row in rows]
 
 
 def journal_begins(url: str) -> int:
@@ -78,11 +108,11 @@ def _entries(connection: Connection) -> list[Entry]:
     return [Entry(*row) for row in rows]
 
 
-def _account(connection: Connection) -> tuple[Account, list[str]]:
+def _account(connection: Connection) -> tuple[LeasedAccount, list[str]]:
     doubtful: list[str] = []
     classes = dict(_pairs(connection, "SELECT id, name FROM resource_classes"))
     traits = dict(_pairs(connection, "SELECT id, name FROM traits"))
-    account = Account(classes.values(), traits.values())
+    account = LeasedAccount(classes.values(), traits.values())
     uuids = dict(_pairs(connection, "SELECT id, uuid FROM resource_providers"))
     roots = {}
     rows = connection.execute(
@@ -98,6 +128,7 @@ def _account(connection: Connection) -> tuple[Account, list[str]]:
     _read_inventories(connection, account, uuids, classes, doubtful)
     _read_memberships(connection, account, uuids, traits, doubtful)
     _read_consumers(connection, account, uuids, classes, doubtful)
+    _read_leases(connection, account, doubtful)
     for uuid, root in roots.items():
         if account.lineage(uuid)[-1] != root:
             doubtful.append(f"provider {uuid} has the root {root}, not {account.lineage(uuid)[-1]}")
@@ -110,7 +141,7 @@ def _pairs(connection: Connection, statement: str) -> list[tuple[int, str]]:
 
 def _read_inventories(
     connection: Connection,
-    account: Account,
+    account: LeasedAccount,
     uuids: Mapping[int, str],
     classes: Mapping[int, str],
     doubtful: list[str],
@@ -130,7 +161,7 @@ def _read_inventories(
 
 def _read_memberships(
     connection: Connection,
-    account: Account,
+    account: LeasedAccount,
     uuids: Mapping[int, str],
     traits: Mapping[int, str],
     doubtful: list[str],
@@ -156,7 +187,7 @@ def _read_memberships(
 
 def _read_consumers(
     connection: Connection,
-    account: Account,
+    account: LeasedAccount,
     uuids: Mapping[int, str],
     classes: Mapping[int, str],
     doubtful: list[str],
@@ -187,7 +218,23 @@ def _read_consumers(
     ]
 
 
-def differences(expected: Account, found: Account) -> list[str]:
+def _read_leases(connection: Connection, account: LeasedAccount, doubtful: list[str]) -> None:
+    rows = connection.execute(
+        text("SELECT uuid, ttl_ms, grace_ms, on_expiry, state, revision FROM moorage_leases")
+    )
+    for uuid, ttl_ms, grace_ms, on_expiry, state, revision in rows:
+        account.leases[uuid] = HeldLease(
+            uuid, ttl_ms, grace_ms, on_expiry == "release", None, state, revision or 0
+        )
+    rows = connection.execute(text("SELECT consumer_uuid, lease FROM moorage_claims WHERE lease IS NOT NULL"))
+    for consumer, lease in rows:
+        if consumer in account.holders and lease in account.leases:
+            account.attached[consumer] = lease
+        else:
+            doubtful.append(f"the claim of {consumer} hangs on {lease}: one is not there")
+
+
+def differences(expected: LeasedAccount, found: LeasedAccount) -> list[str]:
     """Where two accounts differ, in sentences; order that nobody promised aside."""
     told: list[str] = []
     for what, left, right in (
@@ -202,14 +249,14 @@ def differences(expected: Account, found: Account) -> list[str]:
             for key in sorted(keys)
             if _get(left, key) != _get(right, key)
         ]
-    return told
+    return told + lease_differences(expected, found)
 
 
 def _get(items: Mapping[str, Any], key: str) -> Any:
     return items.get(key, "not there")
 
 
-def _nodes(account: Account) -> dict[str, Any]:
+def _nodes(account: LeasedAccount) -> dict[str, Any]:
     return {
         uuid: (
             node.name,

@@ -19,10 +19,11 @@ from moorage.model.commands import Claim, Command, GrantClaims, PlaceClaims, Rel
 from moorage.model.errors import MoorageError
 from moorage.model.requests import CandidateRequest
 from tests.faults.history import Operation
-from tests.oracle.account import Account, limit
+from tests.faults.leased import ABOUT_LEASES, ACTIVE, LEASE_GONE_CODE, LeasedAccount
+from tests.oracle.account import limit
 from tests.oracle.candidates import Oracle, canonical
 
-NATIVE = (PlaceClaims, ReleaseClaims)
+NATIVE = (PlaceClaims, ReleaseClaims, *ABOUT_LEASES)
 """Commands that only the native API has."""
 
 NO_ROOM_CODES = ("no_room", "never_fits")
@@ -47,6 +48,8 @@ def place_body(command: PlaceClaims) -> dict[str, object]:
             "user_id": claim.user_id,
             "consumer_type": claim.consumer_type,
         }
+        if claim.lease is not None:
+            entry["lease"] = claim.lease
         if claim.generation is None:
             entry["consumers"] = [claim.consumer]
         else:
@@ -80,10 +83,13 @@ def told_twice(first: Any, again: Any) -> str | None:
     return None if parts[0] == parts[1] else f"another answer to the same key: {again}"
 
 
-def done_on(account: Account, command: Command[Any], answer: Any, revision: int) -> str | None:
+def done_on(account: LeasedAccount, operation: Operation, revision: int) -> str | None:
     """Carry a native command out on the twin. What is wrong with the answer to it; None for nothing."""
+    command, answer = operation.command, operation.body
     if isinstance(command, PlaceClaims):
         return _placed(account, command, answer, revision)
+    if isinstance(command, ABOUT_LEASES):
+        return account.order(command, answer, revision, operation.tag)
     try:
         result = account.execute(command)
     except MoorageError as refusal:
@@ -93,7 +99,7 @@ def done_on(account: Account, command: Command[Any], answer: Any, revision: int)
     return None if told == (list(result.released), list(result.absent)) else f"it should be {result}"
 
 
-def _placed(account: Account, command: PlaceClaims, answer: Any, revision: int) -> str | None:
+def _placed(account: LeasedAccount, command: PlaceClaims, answer: Any, revision: int) -> str | None:
     found = {item["consumer"]: item for item in answer["claims"]}
     if len(found) < command.least:
         return f"only {len(found)} of {command.least} claims have a place"
@@ -115,10 +121,12 @@ def _placed(account: Account, command: PlaceClaims, answer: Any, revision: int) 
             return f"against the rules: {refusal!r}"
         if account.holders[claim.consumer].generation != item["generation"]:
             return f"it should have the generation {account.holders[claim.consumer].generation}"
+        if claim.lease is not None and (fault := account.claimed(claim.consumer, claim.lease, revision)):
+            return f"against the rules: {fault}"
     return f"nobody asked for {sorted(found)}" if found else None
 
 
-def _freed(account: Account, claim: Claim) -> Account:
+def _freed(account: LeasedAccount, claim: Claim) -> LeasedAccount:
     """What a move finds: its own holding is free for it."""
     if claim.generation is None:
         return account
@@ -128,7 +136,7 @@ def _freed(account: Account, claim: Claim) -> Account:
 
 
 def is_candidate(
-    account: Account, request: CandidateRequest, allocations: Mapping[str, Mapping[str, int]]
+    account: LeasedAccount, request: CandidateRequest, allocations: Mapping[str, Mapping[str, int]]
 ) -> bool:
     """Whether a search on this state finds these allocations."""
     from tests.faults.answers import records_of
@@ -137,9 +145,11 @@ def is_candidate(
     return any(held == wanted for held, _ in Oracle(records_of(account)).candidates(request))
 
 
-def unfounded(account: Account, operation: Operation) -> str | None:
+def unfounded(account: LeasedAccount, operation: Operation, revision: int) -> str | None:
     """Why a native command would not have been refused so on this state; None if it would."""
     command, code = operation.command, operation.code
+    if isinstance(command, ABOUT_LEASES):
+        return account.unfounded(command, code, revision)
     if not isinstance(command, PlaceClaims):
         return f"{code} is no answer to a release"
     if code == UNDECIDED_CODE:
@@ -149,12 +159,17 @@ def unfounded(account: Account, operation: Operation) -> str | None:
         generations = {name: None if held is None else held.generation for name, held in holders.items()}
         fresh = all(generations[claim.consumer] == claim.generation for claim in command.claims)
         return "all generations are right" if fresh else None
+    if code == LEASE_GONE_CODE:
+        named = [claim.lease for claim in command.claims if claim.lease is not None]
+        states = [account.leases[uuid].state for uuid in named if uuid in account.leases]
+        active = states == [ACTIVE] * len(named)
+        return "all its leases are active" if active else None
     if code not in NO_ROOM_CODES:
         return f"{code} is no answer to a claim"
     return "it fits" if fits(account, command) else None
 
 
-def fits(account: Account, command: PlaceClaims) -> bool:
+def fits(account: LeasedAccount, command: PlaceClaims) -> bool:
     """Whether as many claims as it needs have places; several ask for one class each."""
     from tests.faults.answers import records_of
 

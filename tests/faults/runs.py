@@ -11,31 +11,32 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
 from moorage.model.commands import CreateTrait
-from moorage.model.errors import UnavailableError
 from moorage.service.settings import CommitSettings
 from moorage.service.verification import verify
 from moorage.store.settings import StoreSettings
-from moorage.store.sql.errors import PRIMARY_CODE, ConnectionLostError, WriteConflictError
+from moorage.store.sql.errors import PRIMARY_CODE
 from moorage.store.store import Store
 from tests.faults.auditor import Beginning, Verdict, audit, check_readings
 from tests.faults.clients import Recorder
+from tests.faults.compaction import Compaction
 from tests.faults.fleet import ADDRESSES, Fleet
 from tests.faults.history import History, Outcome
-from tests.faults.ledger import Ledger, current_revision, differences, journal_begins, read_ledger
+from tests.faults.lease_auditor import LeaseAudit
+from tests.faults.lease_end import end_leases
+from tests.faults.ledger import Ledger, current_revision, differences, read_ledger
 from tests.faults.mischief import BODIES_STALLED, IMPATIENCE, Fault, Mischief
+from tests.faults.service_time import Ticks, TimeWatch
 from tests.faults.serving import Serving, ServingError
-from tests.faults.targets import Target, service_faults
+from tests.faults.targets import KEEPER_PAUSED, Target, service_faults
 from tests.faults.watch_auditor import WatchAudit, mirror_faults
 from tests.faults.watchers import Watching
 from tests.faults.workload import CONSUMERS, PROVIDERS, Workload, question_paths
-from tests.oracle.account import Account
 
 LONGEST_CALM_SECONDS = 1.5
 """Between two faults."""
@@ -49,10 +50,15 @@ QUIET_SECONDS = 1.5
 RECOVERY_SECONDS = 60.0
 """After the last fault was taken back, writes must be taken again within this."""
 
-MONTH_SECONDS = 30 * 24 * 3600.0
-"""No record of a run is as old."""
-
 JOURNAL_COMPACTED = "journal compacted"
+
+UNDISTURBED = "undisturbed"
+"""No fault, for ``UNDISTURBED_SECONDS``: leases must end in time."""
+
+UNDISTURBED_SECONDS = 22.0
+
+LONG_SECONDS = 60.0
+"""A run that is as long has faults that take long, and waits in the end until leases have ended by time."""
 
 MOST_TOLD = 20
 """Violations that a report shows; one mistake often has hundreds."""
@@ -143,18 +149,30 @@ def run(target: Target, plan: Plan) -> Report:
             beginning = _beginning(target)
             watching = Watching((service.address, service.port), plan.seed, beginning.revision)
             compaction = Compaction(target)
+            clock = TimeWatch(lambda: target.direct_url)
+            clock.start()
             try:
                 nemesis, recovered, problems = _under_fire(
                     target, service, history, plan, watching, compaction
                 )
                 verdict = Verdict()
+                ended: Counter[str] = Counter()
                 if recovered:
+                    problems += _of_damage(
+                        lambda: end_leases(target, service.hosts[0], history, plan.seconds >= LONG_SECONDS)
+                    )
                     problems += _of_damage(
                         lambda: _last_questions(
                             target, service, history, beginning, verdict, watching, compaction
                         )
                     )
+                    leases = LeaseAudit(
+                        history, verdict, watching.moments, Ticks(clock.looks), nemesis.disturbed
+                    )
+                    problems += leases.run()
+                    ended = leases.ended
             finally:
+                clock.stop()
                 watching.close()
             if target.comes_back:
                 problems += _given_up_early(history)
@@ -164,7 +182,7 @@ def run(target: Target, plan: Plan) -> Report:
                 plan.seconds,
                 plan.workers,
                 plan.hosts,
-                history.counts(),
+                {**history.counts(), **ended},
                 nemesis.done,
                 service.restarts,
                 verdict.revisions,
@@ -215,32 +233,17 @@ def _beginning(target: Target) -> Beginning:
     return Beginning(ledger.account, ledger.revision)
 
 
-class Compaction:
-    """Deletes the oldest records of the journal while watchers read it. None up to ``end`` need be there."""
-
-    def __init__(self, target: Target) -> None:
-        self.end = 0
-        self._url = target.direct_url
-
-    def compact(self, dice: random.Random) -> None:
-        """Leave few records, or none."""
-        # A database that does not answer at the moment keeps its records.
-        with suppress(UnavailableError, ConnectionLostError, WriteConflictError):
-            store = Store(StoreSettings(self._url, connect_retry_seconds=0))
-            try:
-                store.compact_journal(dice.choice((0, 1, 2, 10, 100)), MONTH_SECONDS)
-            finally:
-                store.close()
-        self.end = max(self.end, journal_begins(self._url) - 1)
-
-
 class Nemesis:
-    """Chooses one fault after the other, each once before any comes again."""
+    """Chooses one fault after the other, each once before any comes again.
+
+    ``disturbed``: when each did harm, by the clients' clock.
+    """
 
     def __init__(
         self, faults: Mapping[str, Fault], seed: int, service: Service, only: Sequence[str] | None
     ) -> None:
         self.done: Counter[str] = Counter()
+        self.disturbed: list[tuple[float, float]] = []
         self._faults = {name: fault for name, fault in faults.items() if only is None or name in only}
         self._dice = random.Random(f"{seed}-nemesis")
         self._serving = service
@@ -268,11 +271,25 @@ class Nemesis:
                     # Its harm comes seconds later: it shall come within a short run as well.
                     waiting.sort(key=lambda name: name == BODIES_STALLED)
                 name = waiting.pop()
-                self._faults[name](self._dice)
+                if name == UNDISTURBED:
+                    self._stop.wait(UNDISTURBED_SECONDS)
+                else:
+                    self._disturb(name)
                 self.done[name] += 1
-                self._serving.restart_if_ended()
         except BaseException as failure:
             self._failure = failure
+
+    def _disturb(self, name: str) -> None:
+        begun = time.monotonic()
+        try:
+            self._faults[name](self._dice)
+            self._serving.restart_if_ended()
+        finally:
+            self.disturbed.append((begun, time.monotonic()))
+
+
+def _no_fault(_dice: random.Random) -> None:
+    """Stands for ``UNDISTURBED``."""
 
 
 def _under_fire(
@@ -290,6 +307,10 @@ def _under_fire(
     mischief = Mischief(service.hosts)
     faults = {**service_faults(service.hosts), **target.faults(service.hosts), **mischief.faults}
     faults[JOURNAL_COMPACTED] = compaction.compact
+    if plan.seconds >= LONG_SECONDS:
+        faults[UNDISTURBED] = _no_fault
+    else:
+        del faults[KEEPER_PAUSED]
     nemesis = Nemesis(faults, plan.seed, service, plan.only)
     workload.start()
     try:
@@ -402,12 +423,13 @@ def _last_questions(
         problems.append(f"not quiet: revision {before} became {ledger.revision} while nobody wrote")
     watches = WatchAudit(watching.watchers, history.operations, ledger, compaction.end)
     problems += watches.run(beginning.account)
+    watching.moments = watches.moments
     problems += mirror_faults(watching.mirror, watching.rebuilt, ledger, compaction.end)
-    found = audit(history, beginning, ledger)
-    verdict.violations, verdict.revisions = found.violations, found.revisions
-    account: Account = found.account
+    ledger = replace(ledger, journal={**compaction.kept, **ledger.journal})
+    found = audit(history, beginning, ledger, watches.moments)
+    verdict.take(found)
     for pid, recorded in last.items():
-        wrong = check_readings(account, recorded.readings)
+        wrong = check_readings(found.account, recorded.readings)
         problems += [f"final answer: worker {pid}: {text}" for text in wrong]
     return problems
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, NullPool, create_engine, text
 
+from moorage.service.keeper import TAKEOVER_SECONDS
 from tests.faults import proxy
 from tests.faults.mischief import FILE_OPENED, Fault, open_and_close
 from tests.faults.proxy import Cut, Proxy
@@ -20,6 +22,14 @@ from tests.servers.throwaway import PostgreSQLServer, ServerError, ThrowAwayServ
 
 RESTART_SECONDS = 60.0
 """How long a killed server is tried to be started again: what it left has to go first."""
+
+
+KEEPER_PAUSED = "keeper paused"
+
+LONGEST_KEEPER_PAUSE_SECONDS = TAKEOVER_SECONDS + 3.0
+"""Until after another process has taken over: what the paused one still sends must change nothing."""
+
+KEEPS = re.compile(rb" (\d+) INFO \S+ .*This process keeps service time now, in term (\d+)\.")
 
 
 class Target(ABC):
@@ -149,11 +159,11 @@ def start_again(server: ThrowAwayServer) -> None:
             return
 
 
-def pause(pids: list[int], dice: random.Random, longest: float = 3.0) -> None:
+def pause(pids: Sequence[int], dice: random.Random, longest: float = 3.0, least: float = 0.3) -> None:
     """SIGSTOP, a while, SIGCONT."""
     stopped = [pid for pid in pids if signal_process(pid, signal.SIGSTOP)]
     try:
-        time.sleep(dice.uniform(0.3, longest))
+        time.sleep(dice.uniform(least, longest))
     finally:
         for pid in stopped:
             signal_process(pid, signal.SIGCONT)
@@ -201,6 +211,28 @@ def proxy_faults(way: Proxy) -> Mapping[str, Fault]:
     }
 
 
+def keeper_of(hosts: Sequence[Serving]) -> list[int]:
+    """The process that keeps service time, as the logs tell; none if it has ended by now."""
+    told = [(int(term), int(pid)) for host in hosts for pid, term in KEEPS.findall(host.log.read_bytes())]
+    there = {pid for host in hosts for pid in host.worker_pids()}
+    return [pid for _, pid in sorted(told)[-1:] if pid in there]
+
+
+def keeper_faults(hosts: Sequence[Serving]) -> Mapping[str, Fault]:
+    """What can happen to the process that keeps service time."""
+
+    def killed(_dice: random.Random) -> None:
+        for keeper in keeper_of(hosts):
+            signal_process(keeper, signal.SIGKILL)
+
+    def paused(dice: random.Random) -> None:
+        keepers = keeper_of(hosts)
+        if keepers:
+            pause(keepers, dice, LONGEST_KEEPER_PAUSE_SECONDS, least=TAKEOVER_SECONDS)
+
+    return {"keeper killed": killed, KEEPER_PAUSED: paused}
+
+
 def service_faults(hosts: Sequence[Serving]) -> Mapping[str, Fault]:
     """What can happen to the service itself, on any database."""
 
@@ -232,6 +264,7 @@ def service_faults(hosts: Sequence[Serving]) -> Mapping[str, Fault]:
     return {
         "worker killed": worker_killed,
         "worker paused": worker_paused,
+        **keeper_faults(hosts),
         "service killed": service_killed,
         "clock jumped": clock_jumped,
     }

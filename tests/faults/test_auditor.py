@@ -21,10 +21,10 @@ from moorage.model.errors import MoorageError
 from moorage.model.values import Inventory
 from tests.faults.auditor import Beginning, Verdict, audit
 from tests.faults.history import History, Operation, Outcome, Reading
+from tests.faults.leased import LeasedAccount
 from tests.faults.ledger import Entry, Ledger
 from tests.faults.record import HEADING, Session, add_row
 from tests.faults.runs import Report
-from tests.oracle.account import Account
 from tests.table import each
 
 HOST, CONSUMER, OTHER = "host", "consumer", "other"
@@ -57,7 +57,7 @@ def ledger(tags: Sequence[str], operations: Sequence[Operation], revision: int |
 
 
 def beginning() -> Beginning:
-    account = Account()
+    account = LeasedAccount()
     account.execute(CreateProvider(HOST, HOST))
     account.execute(SetInventories(HOST, 0, {"VCPU": Inventory(4)}))
     return Beginning(account, 2)

@@ -45,6 +45,7 @@ def require_caught(plan: Plan, is_enough: Callable[[set[str]], bool]) -> None:
         ("claim_half_a_gang", (), {"placed"}),
         ("leave_a_row_after_a_refusal", (), {"final state"}),
         ("lose_a_change", (), {"watch reliable", "mirror"}),
+        ("quarantine_nothing", (), {"lease", "lease early", "lease clock"}),
     ],
 )
 def test_a_fault_that_is_built_in_is_caught(sabotage: str, faults: tuple[str, ...], kinds: set[str]) -> None:

@@ -33,11 +33,11 @@ from tests.databases.prepared import (
     sqlite_template,
 )
 from tests.faults import watchers
+from tests.faults.leased import LeasedAccount
 from tests.faults.ledger import Ledger, read_ledger
 from tests.faults.watch_auditor import WatchAudit, mirror_faults
 from tests.faults.watchers import BOOKMARK, GONE, ODD, RECORD, Told, Watcher, Watching
 from tests.faults.workload import HOSTS, HOT_CONSUMERS
-from tests.oracle.account import Account
 from tests.unit.native_client.conftest import sharing
 
 __all__ = [
@@ -75,7 +75,7 @@ def write(service: Service) -> None:
 
 
 @contextmanager
-def watched(service: Service, store: Store) -> Iterator[tuple[Watching, Account]]:
+def watched(service: Service, store: Store) -> Iterator[tuple[Watching, LeasedAccount]]:
     """Watchers that follow a service, and the account where they began."""
     url = str(store.engines.write.url)
     with sharing(service) as address:
@@ -87,7 +87,7 @@ def watched(service: Service, store: Store) -> Iterator[tuple[Watching, Account]
             watching.close()
 
 
-def found(watching: Watching, beginning: Account, store: Store, compacted: int = 0) -> list[str]:
+def found(watching: Watching, beginning: LeasedAccount, store: Store, compacted: int = 0) -> list[str]:
     """What is wrong once all is quiet."""
     ledger = read_ledger(str(store.engines.write.url))
     watching.catch_up(ledger.revision)

@@ -26,9 +26,9 @@ from typing import Any
 from moorage_client import Mirror
 
 from tests.faults.history import Operation
+from tests.faults.leased import RELEASED, LeasedAccount
 from tests.faults.ledger import Ledger
 from tests.faults.watchers import BOOKMARK, GONE, ODD, Told, Watcher
-from tests.oracle.account import Account
 from tests.oracle.history import View, view_of
 from tests.oracle.mirrored import claims_of, comparable_claims, comparable_providers, providers_of
 
@@ -57,8 +57,10 @@ class WatchAudit:
         self._entries = {entry.revision: entry for entry in ledger.entries}
         self._compacted = compacted
         self._records: dict[int, Json] = {}
+        self.moments: dict[int, float] = {}
+        """When a revision was first told to any watcher: it was committed before that."""
 
-    def run(self, beginning: Account) -> list[str]:
+    def run(self, beginning: LeasedAccount) -> list[str]:
         """All violations, each a sentence with its kind. ``beginning``: the account where watchers began."""
         told = [(watcher, *self._followed(watcher)) for watcher in self._watchers]
         for watcher, received, excused in told:
@@ -112,6 +114,7 @@ class WatchAudit:
         if entry is None:
             self._add("atomic", f"{watcher.name}: {told.revision} is not in the change log: {told.body}")
             return
+        self.moments[told.revision] = min(told.moment, self.moments.get(told.revision, told.moment))
         if _author(told.body) != (entry.kind, entry.tag, entry.user, entry.request_id):
             self._add("atomic", f"{watcher.name}: {told.revision} is of another write: {told.body}, {entry}")
         operation = self._operations.get(entry.tag)
@@ -140,7 +143,7 @@ class WatchAudit:
         body = self._records.get(revision)
         return body is not None and watcher.passes(body)
 
-    def _check_before(self, beginning: Account) -> None:
+    def _check_before(self, beginning: LeasedAccount) -> None:
         """Walk forward over the records that were told to anybody."""
         values = flat(view_of(beginning))
         for revision in range(self._watchers[0].start + 1, self._ledger.revision + 1):
@@ -154,11 +157,22 @@ class WatchAudit:
                     had = values.get(path)
                     self._add("before", f"revision {revision}: {path} was {had}, and not {before}")
                 _put(values, path, after)
+            _let_go(values, body)
         present = flat(view_of(self._ledger.account))
+        attached = self._ledger.account.attached
+        present |= {("consumers", uuid, "lease"): lease for uuid, lease in attached.items()}
         for path in sorted({*values, *present}, key=str):
             if values.get(path) != present.get(path):
                 told, there = values.get(path), present.get(path)
                 self._add("before", f"at the end: {path} is {there}, and the records tell of {told}")
+
+
+def _let_go(values: Values, body: Json) -> None:
+    """A lease that is released has no claims any more; those that stay are not in its record."""
+    for lease, parts in body.get("leases", {}).items():
+        if parts["state"][1] == RELEASED:
+            for path in [path for path, value in values.items() if path[-1] == "lease" and value == lease]:
+                del values[path]
 
 
 def _author(body: Json) -> tuple[str, str, str, str]:

@@ -195,6 +195,8 @@ class Watching:
         self.rebuilt: list[str] = []
         self.mirror = Mirror(self.moorage, claims=True, page_size=7, on_rebuild=self.rebuilt.append)
         self.problems: list[str] = []
+        self.moments: dict[int, float] = {}
+        """When each revision was first told, once the watches have been audited."""
         self._threads = [threading.Thread(target=watcher.run, name=watcher.name) for watcher in self.watchers]
 
     def start(self) -> None:

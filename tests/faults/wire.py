@@ -146,6 +146,38 @@ def _(command: commands.ReleaseClaims) -> Request:
 
 
 @request_of.register
+def _(command: commands.GrantLease) -> Request:
+    body = {
+        "owner": command.owner,
+        "ttl": f"{command.ttl_ms // 1000}s",
+        "grace": f"{command.grace_ms // 1000}s",
+        "on_expiry": command.on_expiry.value,
+        "max_life": None if command.max_life_ms is None else f"{command.max_life_ms // 1000}s",
+    }
+    return Request("POST", "/moorage/v1/leases", "POST /moorage/v1/leases", body)
+
+
+@request_of.register
+def _(command: commands.AttachClaim) -> Request:
+    return _of_lease("PUT", command.lease, f"/claims/{command.consumer}")
+
+
+@request_of.register
+def _(command: commands.DetachClaim) -> Request:
+    return _of_lease("DELETE", command.lease, f"/claims/{command.consumer}")
+
+
+@request_of.register
+def _(command: commands.EndLease) -> Request:
+    return _of_lease("DELETE", command.uuid, f"?claims={'keep' if command.keeps_claims else 'release'}")
+
+
+@request_of.register
+def _(command: commands.ResolveLease) -> Request:
+    return _of_lease("POST", command.uuid, "/resolution", {"action": command.resolution.value})
+
+
+@request_of.register
 def _(command: commands.Reshape) -> Request:
     body = {
         "inventories": {
@@ -197,6 +229,11 @@ def _of_class(method: str, uuid: str, name: str, body: object = None) -> Request
         body,
         {"uuid": uuid, "resource_class": name},
     )
+
+
+def _of_lease(method: str, uuid: str, rest: str, body: object = None) -> Request:
+    path = f"/moorage/v1/leases/{uuid}{rest}"
+    return Request(method, path, f"{method} /moorage/v1/leases/{{lease}}", body)
 
 
 def _of_name(method: str, kind: str, name: str) -> Request:

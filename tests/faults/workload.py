@@ -21,6 +21,7 @@ from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import Inventory
 from tests.faults.clients import PATIENCE_SECONDS, Recorder
 from tests.faults.history import History, Operation, Outcome
+from tests.faults.lease_holder import LeaseHolder
 
 CLIENTS = 8
 
@@ -164,6 +165,7 @@ class Client:
         self.dice = random.Random(seed)
         self.name = name
         self._searches = question_paths()
+        self._holder = LeaseHolder(name, self.dice, self.recorder, self.order, CONSUMERS)
         self._actions: Sequence[tuple[Callable[[], None], int]] = (
             (self.claim, 30),
             (self.place, 16),
@@ -183,6 +185,7 @@ class Client:
             (self.set_aggregates, 4),
             (self.names, 3),
             (self.search, 14),
+            *self._holder.actions,
         )
 
     def act(self) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.faults.targets import create_database, processes_of, start_again
 from tests.journeys.client import Client, running_service
+from tests.servers.binaries import POSTGRESQL
 from tests.servers.databases import SQLITE, fresh_database
+from tests.servers.plugin import NewServer
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
@@ -67,10 +71,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with running_service(database, tmp_path_factory.mktemp("service")) as port:
-        with Client(port) as client:
-            client.must("PUT", "/resource_classes/CUSTOM_GPU", None)
-            client.add_provider(HOST, "host", {"CUSTOM_GPU": {"total": 1}})
+        add_the_gpu(port)
         yield port
+
+
+def add_the_gpu(port: int) -> None:
+    with Client(port) as client:
+        client.must("PUT", "/resource_classes/CUSTOM_GPU", None)
+        client.add_provider(HOST, "host", {"CUSTOM_GPU": {"total": 1}})
 
 
 @pytest.fixture
@@ -105,10 +113,18 @@ BUSY = "sleep 1000 & echo $$ $!; wait"
 
 def next_job_finds(way: Way, pids: str) -> list[str]:
     """Wait for the GPU, and see which of these processes still live when it is there."""
+    with waiting_job(way, pids) as process:
+        return found_by(process)
+
+
+def waiting_job(way: Way, pids: str) -> AbstractContextManager[subprocess.Popen[str]]:
     script = "for pid in " + pids + "; do kill -0 $pid 2>/dev/null && echo $pid; done; echo end"
-    with job(way, script, *HASTY, "--wait", "100s") as process:
-        out, _ = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0
+    return job(way, script, *HASTY, "--wait", "100s")
+
+
+def found_by(process: subprocess.Popen[str]) -> list[str]:
+    out, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
     return out.split()
 
 
@@ -156,3 +172,30 @@ def test_a_job_that_waits_begins_once_the_gpu_is_freed(way: Way, tmp_path: Path)
             (tmp_path / "enough").touch()
             assert line(second) == "mine"
             assert second.wait(SECONDS) == 0
+
+
+@pytest.mark.databases
+def test_the_gpu_is_in_one_job_s_hands_while_the_database_is_paused_and_killed(
+    own_server: NewServer, tmp_path: Path
+) -> None:
+    """A pause within the ttl costs nothing. After a kill the job ends before another one gets the GPU."""
+    server, way = own_server(POSTGRESQL), Way()
+    url = create_database(server.url).render_as_string(hide_password=False)
+    with running_service(url, tmp_path) as way.port:
+        add_the_gpu(way.port)
+        with job(way, BUSY, "--ttl", "3s", "--kill-after", "1s") as first:
+            pids = line(first)
+            with waiting_job(way, pids) as second:
+                paused = processes_of(server)
+                for pid in paused:
+                    os.kill(pid, signal.SIGSTOP)
+                time.sleep(0.7)
+                for pid in paused:
+                    os.kill(pid, signal.SIGCONT)
+                time.sleep(0.5)
+                assert first.poll() is None, "the pause was shorter than its ttl"
+                server.kill()
+                assert first.wait(SECONDS)
+                start_again(server)
+                assert found_by(second) == ["end"]
+    way.close()

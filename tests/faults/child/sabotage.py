@@ -191,6 +191,36 @@ def lose_the_locks_on_the_file(armed: Armed) -> None:
     Body._wait = wait  # type: ignore[method-assign]
 
 
+def let_time_run(armed: Armed) -> None:
+    """Service time runs away, so that leases end before their time."""
+    from moorage.service import keeper
+    from moorage.store.leases import LeaseTable
+
+    real = LeaseTable.advance
+
+    def advance(self: LeaseTable, known: Any, ticks: int) -> bool:
+        return real(self, known, ticks + 5_000 if armed() else ticks)
+
+    LeaseTable.advance = advance  # type: ignore[method-assign]
+    vars(keeper)["TICK_SECONDS"] = 0.2
+
+
+def quarantine_nothing(armed: Armed) -> None:
+    """Whatever a lease says, time takes its claims away; and time runs, so that it shows soon."""
+    from dataclasses import replace
+
+    from moorage.model.leases import OnExpiry
+    from moorage.rules import leases
+
+    let_time_run(armed)
+    real = vars(leases)["_expired"]
+
+    def expired(lease: Any, ticks: int) -> Any:
+        return real(replace(lease, on_expiry=OnExpiry.RELEASE) if armed() else lease, ticks)
+
+    vars(leases)["_expired"] = expired
+
+
 SABOTAGES: Mapping[str, Callable[[Armed], None]] = {
     built.__name__: built
     for built in (
@@ -204,5 +234,6 @@ SABOTAGES: Mapping[str, Callable[[Armed], None]] = {
         forget_the_keys,
         claim_half_a_gang,
         leave_a_row_after_a_refusal,
+        quarantine_nothing,
     )
 }
