@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,8 +28,14 @@ MAX_LIVES_MS = (None, None, None, 2_000, 6_000)
 DIES = 0.4
 """Part of the leases that their holder does not renew."""
 
-LATE = 0.2
+LATE = 0.1
 """Part of the renewals that name leases which died as well."""
+
+PART_OF_HOLDERS = 0.7
+"""Of which a renewer renews leases with one request."""
+
+LONGEST_PAUSE_SECONDS = 0.8
+"""Between two requests of a renewer: the shortest ttl is longer."""
 
 ATTEMPTS = 4
 """Connections by which a client sends one request with one key at once."""
@@ -45,6 +53,7 @@ class LeaseHolder:
     kept: list[str] = field(default_factory=list)
     dying: list[str] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def actions(self) -> Sequence[tuple[Callable[[], None], int]]:
@@ -54,7 +63,7 @@ class LeaseHolder:
             (self.claim, 10),
             (self.attach, 5),
             (self.detach, 3),
-            (self.renew, 16),
+            (self.renew, 6),
             (self.end, 3),
             (self.resolve, 4),
         )
@@ -102,15 +111,20 @@ class LeaseHolder:
 
     def renew(self) -> None:
         """All at once; what is known as gone is given up."""
-        late = self.dice.random() < LATE
-        wanted = [*self.kept, *(self.dying if late else ()), *(self.quarantined[-2:] if late else ())]
-        if not wanted:
-            return
-        answer = self.recorder.renew(wanted)
+        wanted = self.wanted(self.dice)
+        answer = self.recorder.renew(wanted) if wanted else None
         for item in () if answer is None else answer["gone"]:
-            self._forget(item["lease"])
-            if item["state"] == QUARANTINED:
-                self.quarantined.append(item["lease"])
+            self.lose(item["lease"], item["state"])
+
+    def wanted(self, dice: random.Random) -> list[str]:
+        """The leases to renew now."""
+        late = dice.random() < LATE
+        return [*self.kept, *(self.dying if late else ()), *(self.quarantined[-2:] if late else ())]
+
+    def lose(self, lease: str, state: str | None) -> None:
+        """A renewal says that a lease is gone."""
+        if self._forget(lease) and state == QUARANTINED:
+            self.quarantined.append(lease)
 
     def end(self) -> None:
         lease = self._one()
@@ -132,7 +146,31 @@ class LeaseHolder:
     def _one(self) -> str | None:
         return self.dice.choice(found) if (found := [*self.kept, *self.dying]) else None
 
-    def _forget(self, lease: str) -> None:
-        for leases in (self.kept, self.dying, self.quarantined):
-            if lease in leases:
+    def _forget(self, lease: str) -> bool:
+        """Whether it was among them."""
+        with self._lock:
+            found = [each for each in (self.kept, self.dying, self.quarantined) if lease in each]
+            for leases in found:
                 leases.remove(lease)
+            return bool(found)
+
+
+class Renewer:
+    """Renews leases of all holders in batches, as an agent does that does nothing else."""
+
+    def __init__(self, recorder: Recorder, dice: random.Random, holders: Sequence[LeaseHolder]) -> None:
+        self.recorder = recorder
+        self._dice = dice
+        self._holders = holders
+
+    def act(self) -> None:
+        """One batch."""
+        chosen = [holder for holder in self._holders if self._dice.random() < PART_OF_HOLDERS]
+        wanted = [(lease, holder) for holder in chosen for lease in holder.wanted(self._dice)]
+        if wanted:
+            answer = self.recorder.renew([lease for lease, _ in wanted])
+            gone = {item["lease"]: item["state"] for item in (answer or {"gone": ()})["gone"]}
+            for lease, holder in wanted:
+                if lease in gone:
+                    holder.lose(lease, gone[lease])
+        time.sleep(self._dice.uniform(0.1, LONGEST_PAUSE_SECONDS))

@@ -21,9 +21,12 @@ from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import Inventory
 from tests.faults.clients import PATIENCE_SECONDS, Recorder
 from tests.faults.history import History, Operation, Outcome
-from tests.faults.lease_holder import LeaseHolder
+from tests.faults.lease_holder import LeaseHolder, Renewer
 
 CLIENTS = 8
+
+RENEWERS = ("renewer-0", "renewer-1")
+"""Clients that renew what others hold."""
 
 HOSTS = tuple(str(UUID(int=0xA000 + number)) for number in range(6))
 """Roots that stay, unless somebody deletes one while it is empty."""
@@ -131,11 +134,21 @@ class Workload:
 
     def start(self) -> None:
         """Let the clients run."""
-        for number in range(self.clients):
-            client = Client(
-                self.history, self.port, f"client-{number}", f"{self.seed}-{number}", self.address
+        clients = [
+            Client(self.history, self.port, f"client-{number}", f"{self.seed}-{number}", self.address)
+            for number in range(self.clients)
+        ]
+        holders = [client.holder for client in clients]
+        renewers = [
+            Renewer(
+                Recorder(self.history, self.port, name, self.address),
+                random.Random(f"{self.seed}-{name}"),
+                holders,
             )
-            thread = threading.Thread(target=self._run, args=(client,), name=f"client-{number}")
+            for name in RENEWERS
+        ]
+        for each in (*clients, *renewers):
+            thread = threading.Thread(target=self._run, args=(each,))
             thread.start()
             self._threads.append(thread)
 
@@ -147,7 +160,7 @@ class Workload:
         if self.failures:
             raise self.failures[0]
 
-    def _run(self, client: Client) -> None:
+    def _run(self, client: Client | Renewer) -> None:
         try:
             while not self._stop.is_set():
                 client.act()
@@ -165,7 +178,7 @@ class Client:
         self.dice = random.Random(seed)
         self.name = name
         self._searches = question_paths()
-        self._holder = LeaseHolder(name, self.dice, self.recorder, self.order, CONSUMERS)
+        self.holder = LeaseHolder(name, self.dice, self.recorder, self.order, CONSUMERS)
         self._actions: Sequence[tuple[Callable[[], None], int]] = (
             (self.claim, 30),
             (self.place, 16),
@@ -185,7 +198,7 @@ class Client:
             (self.set_aggregates, 4),
             (self.names, 3),
             (self.search, 14),
-            *self._holder.actions,
+            *self.holder.actions,
         )
 
     def act(self) -> None:
