@@ -115,6 +115,10 @@ def test_a_quarantine_is_released_or_restored(served: Served) -> None:
 def test_a_consumer_and_a_tree_say_when_claims_end(served: Served) -> None:
     page = served.opened.open(f"consumer?id={served.claims['agent-alive']}")
     page.until_text("of 24h, unless it is renewed", "dl")
+    page = served.opened.open(f"consumer?id={served.claims['agent-late']}")
+    text = page.until_text("active → expired", ".changes")
+    assert "the keeper" in text
+    assert f"on lease {served.leases['agent-late'][:8]}" in text
     page = served.opened.open(f"tree?id={HOST}")
     text = page.until_text("of 24h, unless it is renewed", ".holders")
     assert "agent-late" in text

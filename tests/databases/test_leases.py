@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 
@@ -36,15 +39,19 @@ from moorage.model.leases import (
 from moorage.model.placing import ClaimOrigin
 from moorage.service.facade import Service
 from moorage.service.keeper import SERVICE, TOGETHER
+from moorage.service.verification import verify
+from moorage.store.changes.journal import compact_some
 from moorage.store.leases import LeaseTable, _renewed
 from moorage.store.nouns.noun import GroupWork
 from moorage.store.store import Store
-from moorage.store.tables import allocations, claims, clock, consumers, leases
+from moorage.store.tables import allocations, claims, clock, consumers, journal_refs, leases
 from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.sql_watch import watching
 
 TTL, GRACE = 10_000, 5_000
+
+LATEST = datetime(9999, 1, 1)  # noqa: DTZ001 - times of the journal are naive
 
 
 def grant(service: Service, **parts: object) -> str:
@@ -211,6 +218,74 @@ def test_a_claim_that_comes_to_another_project_stays_when_its_lease_ends(
     assert service.leases.take_away(lease, ASKER) == 1
     assert service.claim(second)[1] is None
     assert service.claim(first)[1] is not None
+
+
+def history(service: Service, consumer: str, project_id: str | None = None, limit: int = 100) -> list[Any]:
+    """Kind, path and the states of leases of each record, the oldest first, read in pages."""
+    found: list[Any] = []
+    before: int | None = None
+    while True:
+        page = service.history_of_consumer(consumer, before, limit, project_id)
+        for each in page.changes:
+            body = orjson.loads(each.body)
+            states = {uuid: parts["state"][1] for uuid, parts in body.get("leases", {}).items()}
+            found.append((each.kind, each.path, states))
+        before = page.next_before
+        if before is None:
+            return found[::-1]
+
+
+def test_the_history_of_a_consumer_tells_what_became_of_its_lease_while_it_hung_on_it(
+    service: Service, store: Store
+) -> None:
+    provider, lease, other = add_provider(service, VCPU=8), grant(service), grant(service)
+    [consumer] = hold(service, provider, None)
+    [neighbour] = hold(service, provider, other)
+    order(service, AttachClaim(lease, consumer))
+    pass_time(store, TTL + SLACK_MS)
+    assert len(service.execute(ExpireLeases((lease, other)), SERVICE)) == 2
+    service.leases.renew([lease])
+    order(service, DetachClaim(lease, consumer))
+    pass_time(store, TTL + SLACK_MS)
+    assert len(service.execute(ExpireLeases((lease, other)), SERVICE)) == 2
+    service.leases.renew([lease])
+    order(service, AttachClaim(lease, consumer))
+    for milliseconds in (TTL + SLACK_MS, GRACE):
+        pass_time(store, milliseconds)
+        service.execute(ExpireLeases((lease,)), SERVICE)
+    order(service, ResolveLease(lease, Resolution.RELEASE))
+    assert service.leases.take_away(lease, SERVICE) == 1
+    told = [
+        ("allocations.replace", "service", {}),
+        ("leases.attach", "service", {}),
+        ("leases.expire", "service", {lease: "expired"}),
+        ("leases.detach", "service", {}),
+        ("leases.attach", "service", {}),
+        ("leases.expire", "service", {lease: "expired"}),
+        ("leases.expire", "service", {lease: "quarantined"}),
+        ("leases.release", "service", {lease: "releasing"}),
+        ("allocations.delete", "service", {lease: "released"}),
+    ]
+    assert history(service, consumer) == history(service, consumer, limit=1) == told
+    assert history(service, consumer, "p1", limit=3) == told
+    assert history(service, consumer, "p2") == []
+    assert [kind for kind, _, _ in history(service, neighbour)] == [
+        "allocations.replace",
+        "leases.expire",
+        "leases.expire",
+    ]
+    assert not [check.findings for check in verify(store).checks if check.findings]
+
+
+def test_a_record_of_a_lease_is_forgotten_with_what_refers_to_it(service: Service, store: Store) -> None:
+    provider, lease = add_provider(service, VCPU=8), grant(service)
+    [consumer] = hold(service, provider, lease)
+    order(service, EndLease(lease, keeps_claims=False))
+    assert service.leases.take_away(lease, ASKER) == 1
+    assert len(history(service, consumer)) == 3
+    with store.engines.write.begin() as connection:
+        compact_some(connection, 0, LATEST)
+        assert connection.execute(sa.select(journal_refs.c.subject)).all() == []
 
 
 def claim_row(store: Store, consumer: str) -> tuple[str, str | None] | None:

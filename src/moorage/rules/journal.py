@@ -5,7 +5,7 @@ Undoing the records after a revision, the newest first, leads from the present b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from moorage.model.journal import ChangeSelection, JournalMode
@@ -40,11 +40,14 @@ EVERYTHING: Final = "*"
 
 @valueclass(frozen=True, slots=True)
 class Record:
-    """A record's body, and its subjects: the consumers and the roots of the trees that it is about."""
+    """A record's body, and its subjects: the consumers, the roots of the trees, and the leases that it is
+    about.
+    """
 
     body: Body
     consumers: tuple[str, ...] = ()
     trees: tuple[str, ...] = ()
+    leases: tuple[str, ...] = ()
 
 
 EMPTY: Final = Record({})
@@ -76,7 +79,7 @@ def record_of(body: Body) -> Record:
     """A body with its subjects."""
     if concerns_everything(body):
         return Record(body, (), (EVERYTHING,))
-    return Record(body, tuple(body.get("consumers", ())), trees_of(body))
+    return Record(body, tuple(body.get("consumers", ())), trees_of(body), tuple(body.get("leases", ())))
 
 
 def references(body: Body) -> dict[str, Any]:
@@ -325,6 +328,53 @@ def arrivals(bodies: Iterable[Body]) -> dict[Shape, float]:
                 )
                 found[shape] = found.get(shape, 0.0) + 1.0
     return found
+
+
+@valueclass(frozen=True, slots=True)
+class Hanging:
+    """A lease that a claim hung on: from the revision ``first`` to ``last``, both included; None: no end."""
+
+    lease: str
+    first: int
+    last: int | None = None
+
+
+def hung_on(consumer: str, records: Iterable[tuple[int, Body]], present: str | None) -> list[Hanging]:
+    """The leases that a consumer's claim hung on, by all records about it, with their revisions, in order.
+
+    ``present``: the lease that it hangs on now. A lease that was released had no claims any more, whether
+    a record of the consumer says so or not.
+    """
+    steps = [
+        (revision, parts["lease"])
+        for revision, body in records
+        if "lease" in (parts := body.get("consumers", {}).get(consumer, {}))
+    ]
+    if not steps:
+        return [] if present is None else [Hanging(present, 0)]
+    found = []
+    first, (earlier, _) = steps[0]
+    if earlier is not None:
+        found.append(Hanging(earlier, 0, first))
+    ends: list[int | None] = [revision for revision, _ in steps[1:]]
+    for (revision, (_, lease)), end in zip(steps, [*ends, None], strict=True):
+        if lease is not None:
+            found.append(Hanging(lease, revision, end))
+    return found
+
+
+def in_history_of(consumer: str, leases: Collection[str], body: Body) -> Body:
+    """What a record says in the history of a consumer that hung on these leases."""
+    if concerns_everything(body) or consumer in body.get("consumers", ()):
+        return body
+    return {"leases": {uuid: parts for uuid, parts in body.get("leases", {}).items() if uuid in leases}}
+
+
+def is_in_history(body: Body, wanted: ChangeSelection) -> bool:
+    """As ``is_about``, of a body as ``in_history_of`` leaves it."""
+    if wanted.consumer is not None and body.keys() == {"leases"}:
+        return bool(body["leases"]) and (wanted.project_id is None or wanted.project_id in projects_of(body))
+    return is_about(body, wanted)
 
 
 def is_of_kind(kind: str, kinds: frozenset[str] | None) -> bool:

@@ -15,7 +15,7 @@ import orjson
 from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError, UnavailableError
 from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, KeptChange
 from moorage.model.valueclass import valueclass
-from moorage.rules.journal import is_about, is_of_kind
+from moorage.rules.journal import is_about, is_in_history, is_of_kind
 from moorage.service.observer import Observer
 from moorage.service.tail import READ_TOGETHER, Tail
 from moorage.store.store import Store
@@ -236,7 +236,8 @@ class Watch:
     ) -> HistoryPage:
         """The newest records about a consumer, of those before a revision. Raises UnavailableError.
 
-        With ``project_id``: those that are also about this project.
+        Those of leases that its claim hung on are among them. With ``project_id``: those that are also about
+        this project.
         """
         wanted = ChangeSelection(0, limit, consumer=consumer, project_id=project_id)
         return self._history(consumer, wanted, before)
@@ -254,11 +255,13 @@ class Watch:
             most = wanted.limit + 1
             if wanted.consumer is None:
                 most = READ_TOGETHER if read else min(most, READ_TOGETHER)
-            kept = self._store.history(subject, before, most)
+                kept = self._store.history(subject, before, most)
+            else:
+                kept = self._store.history_of_consumer(subject, before, most)
             for change in kept.changes:
                 before = change.revision
                 read += 1
-                if is_about(orjson.loads(change.body), wanted):
+                if is_in_history(orjson.loads(change.body), wanted):
                     found.append(change)
                     if len(found) == wanted.limit:
                         break

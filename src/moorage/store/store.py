@@ -331,6 +331,10 @@ class Store:
         """See ``store.changes.journal.history``. Raises UnavailableError."""
         return self.read(lambda connection: journal.history(connection, subject, before, most))
 
+    def history_of_consumer(self, consumer: str, before: int | None, most: int) -> journal.KeptHistory:
+        """See ``store.changes.journal.history_of_consumer``. Raises UnavailableError."""
+        return self.read(lambda connection: journal.history_of_consumer(connection, consumer, before, most))
+
     def root_of(self, uuid: str) -> str | None:
         """The root of a provider's tree; None if there is no such provider. Raises UnavailableError."""
         try:

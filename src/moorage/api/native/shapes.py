@@ -123,12 +123,22 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             "providers": mapping({"type": "object"}),
             "consumers": mapping({"type": "object"}),
             "resource_classes": mapping(array({"type": "boolean"})),
+            "leases": mapping({"type": "object"}),
             "traits": mapping(array({"type": "boolean"})),
             "renamed": mapping(TEXT),
             "adopted": mapping(AMOUNT),
             "reason": mapping({}),
         },
-        optional=("providers", "consumers", "resource_classes", "traits", "renamed", "adopted", "reason"),
+        optional=(
+            "providers",
+            "consumers",
+            "leases",
+            "resource_classes",
+            "traits",
+            "renamed",
+            "adopted",
+            "reason",
+        ),
     ),
     "Lease": record(
         {

@@ -234,9 +234,15 @@ def heading(record: Json) -> str:
     by = record["by"] or {}
     owner = " of ".join(filter(None, (by.get("user_id"), by.get("project_id"))))
     request = by.get("global_request_id") or by.get("request_id") or ""
-    made_by = f"by {owner}" if owner else ""
+    # No client asks for what the service does of itself. What it does to leases, its keeper does.
+    itself = "by the keeper" if _concerns_leases(record) else "by the service"
+    made_by = f"by {owner}" if owner else itself if record.get("path") == "service" else ""
     words = (str(record["revision"]), record["at"], record["kind"], made_by, request)
     return INDENT.join(filter(None, words))
+
+
+def _concerns_leases(record: Json) -> bool:
+    return "leases" in record or any("lease" in parts for parts in record.get("consumers", {}).values())
 
 
 def lines(record: Json, names: Mapping[str, str]) -> Iterator[str]:
@@ -247,6 +253,9 @@ def lines(record: Json, names: Mapping[str, str]) -> Iterator[str]:
     for uuid, parts in record.get("providers", {}).items():
         # What consumers hold more or less is what providers have in use more or less.
         yield from _provider(names[uuid], parts, without_use=claims)
+    for uuid, parts in record.get("leases", {}).items():
+        was, now = parts.get("state", (None, None))
+        yield f"lease {uuid} of {parts['owner']}" + (f": {was or 'none'} -> {now}" if now else "")
     for kind, told in (("resource_classes", "resource class"), ("traits", "trait")):
         for name, (_, exists) in record.get(kind, {}).items():
             yield f"{told} {name}: {'created' if exists else 'deleted'}"
@@ -262,7 +271,7 @@ def lines(record: Json, names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _consumer(uuid: str, parts: Json, names: Mapping[str, str]) -> Iterator[str]:
-    was, now = _sides(parts, _OWNER)
+    was, now = _sides(parts, (*_OWNER, "lease"))
     for side, place in ((was, 0), (now, 1)):
         for provider, amounts in parts.get("held", {}).items():
             side[names[provider]] = {name: pair[place] for name, pair in amounts.items()}

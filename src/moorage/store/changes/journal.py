@@ -7,6 +7,7 @@ is kept for weeks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -16,12 +17,12 @@ import sqlalchemy as sa
 from moorage.model.journal import NEW_HISTORY, KeptChange
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
-from moorage.rules.journal import EVERYTHING, Body, Record, record_of
+from moorage.rules.journal import EVERYTHING, Body, Hanging, Record, hung_on, in_history_of, record_of
 from moorage.rules.journal_audit import JournalFacts
 from moorage.store.changes.counter import CURRENT
 from moorage.store.sql.statements import Insertion, Planned, batches
 from moorage.store.sql.texts import COMPRESSED, packed_text, unpacked_text
-from moorage.store.tables import journal, journal_refs, revisions
+from moorage.store.tables import claims, journal, journal_refs, revisions
 
 NAME_LENGTH: Final = 255
 REQUEST_ID_LENGTH: Final = 64
@@ -57,11 +58,8 @@ def plan(writes: Sequence[tuple[str, Requester, Record | None]]) -> list[Planned
     refs: list[tuple[int, str]] = []
     for offset, (kind, requester, record) in enumerate(writes, 1 - len(writes)):
         if record is not None:
-            consumers, trees = record.consumers, record.trees
-            if len(consumers) > 1:
-                refs += [(offset, consumer) for consumer in consumers]
-            if len(trees) > 1:
-                refs += [(offset, tree) for tree in trees]
+            consumer, tree, others = _subjects(record)
+            refs += [(offset, subject) for subject in others]
             rows.append(
                 (
                     offset,
@@ -71,8 +69,8 @@ def plan(writes: Sequence[tuple[str, Requester, Record | None]]) -> list[Planned
                     requester.project_id[:NAME_LENGTH],
                     requester.request_id[:REQUEST_ID_LENGTH],
                     requester.global_request_id[:REQUEST_ID_LENGTH],
-                    consumers[0] if len(consumers) == 1 else None,
-                    trees[0] if len(trees) == 1 else None,
+                    consumer,
+                    tree,
                     packed_text(orjson.dumps(record.body).decode()),
                 )
             )
@@ -82,6 +80,22 @@ def plan(writes: Sequence[tuple[str, Requester, Record | None]]) -> list[Planned
     if refs:
         planned.append((NEW_REFS, refs))
     return planned
+
+
+def _subjects(record: Record) -> tuple[str | None, str | None, list[str]]:
+    """The consumer and the tree of a record's own row, and the subjects that have rows of their own.
+
+    A record that has such rows lacks one of the others: so it is found when it is forgotten.
+    """
+    consumers, trees = record.consumers, record.trees
+    consumer = consumers[0] if len(consumers) == 1 and not record.leases else None
+    tree = trees[0] if len(trees) == 1 else None
+    others = list(record.leases)
+    if consumer is None:
+        others += consumers
+    if tree is None:
+        others += trees
+    return consumer, tree, others
 
 
 def compact_some(connection: sa.Connection, kept: int, before: datetime) -> int:
@@ -164,10 +178,44 @@ class KeptHistory:
     changes: Sequence[KeptChange]
 
 
-def history(connection: sa.Connection, subject: str, before: int | None, most: int) -> KeptHistory:
+def history_of_consumer(
+    connection: sa.Connection, consumer: str, before: int | None, most: int
+) -> KeptHistory:
+    """As ``history``, with what became of the leases that the consumer's claim hung on, while it did.
+
+    The record of a lease says in it nothing of other leases.
+    """
+    about = sorted(about_consumer(connection, consumer, 0))
+    # Most consumers never hang on a lease: their records need not be read as JSON.
+    told = [(revision, orjson.loads(body)) for revision, _, _, body in about if '"lease"' in body]
+    present = connection.execute(sa.select(claims.c.lease).where(claims.c.consumer_uuid == consumer)).scalar()
+    hung = hung_on(consumer, told, present)
+    found = history(connection, consumer, before, most, hung)
+    if not hung:
+        return found
+    leases = {each.lease for each in hung}
+    return replace(
+        found,
+        changes=[
+            replace(
+                each,
+                body=orjson.dumps(in_history_of(consumer, leases, orjson.loads(each.body))).decode(),
+            )
+            for each in found.changes
+        ],
+    )
+
+
+def history(
+    connection: sa.Connection,
+    subject: str,
+    before: int | None,
+    most: int,
+    hung: Sequence[Hanging] = (),
+) -> KeptHistory:
     """The newest records about a consumer or a tree, of those before a revision.
 
-    Records that concern everything are among them.
+    Records that concern everything are among them, and those of leases in the times in which it hung on them.
     """
     revision, first = connection.execute(
         sa.select(revisions.c.revision, sa.select(sa.func.min(journal.c.revision)).scalar_subquery())
@@ -182,6 +230,10 @@ def history(connection: sa.Connection, subject: str, before: int | None, most: i
         )
     ]
     named.append(_newest(journal_refs.c.revision, journal_refs.c.subject == subject, end, most))
+    for each in hung:
+        lease = sa.and_(journal_refs.c.subject == each.lease, journal_refs.c.revision >= each.first)
+        last = end if each.last is None else min(end, each.last + 1)
+        named.append(_newest(journal_refs.c.revision, lease, last, most))
     found = sorted(set(connection.execute(sa.union_all(*named)).scalars()), reverse=True)[:most]
     rows = connection.execute(
         sa.select(*_SHOWN).where(journal.c.revision.in_(found)).order_by(journal.c.revision.desc())
@@ -338,6 +390,4 @@ _SHOWN: Final = (
 
 
 def _referred(body: Body) -> list[str]:
-    """The subjects that have rows of their own."""
-    record = record_of(body)
-    return [each for subjects in (record.consumers, record.trees) if len(subjects) > 1 for each in subjects]
+    return _subjects(record_of(body))[2]

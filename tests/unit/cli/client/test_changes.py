@@ -227,16 +227,20 @@ def test_every_part_of_a_record_has_words() -> None:
         consumers={
             "c1": {"project_id": ["p", "p"], "resources": {"VCPU": [0, 2]}},
             "c2": {"project_id": ["p", "p"]},
+            "c3": {"project_id": ["p", "p"], "lease": [None, "l1"]},
         },
+        leases={"l1": {"project_id": "p", "owner": "agent", "state": ["active", "expired"]}},
         resource_classes={"A": [True, False]},
         adopted={"providers": 2, "consumer_types": 1},
     )
     assert list(recorded.lines(record, names)) == [
         "consumer c1 resources VCPU: 0 -> 2",
         "consumer c2",
+        "consumer c3 lease: l1 (new)",
         "h1 in use VCPU: 1 -> 3",
         "u2",
         "u3 parent: u1 -> u2",
+        "lease l1 of agent: active -> expired",
         "resource class A: deleted",
         "A new history begins with 2 providers, 1 consumer types.",
     ]
@@ -245,6 +249,21 @@ def test_every_part_of_a_record_has_words() -> None:
 def test_the_request_of_the_client_stands_before_that_of_the_service() -> None:
     by = {"user_id": "u", "project_id": "p", "request_id": "req-1", "global_request_id": "req-2"}
     assert recorded.heading({**_record(1), "by": by}).endswith("  by u of p  req-2")
+
+
+@pytest.mark.parametrize(
+    ("parts", "end"),
+    [
+        ({}, "by the service"),
+        ({"leases": {}}, "by the keeper"),
+        ({"consumers": {"c": {"lease": ["l", None]}}}, "by the keeper"),
+        ({"path": "placement"}, "a.kind"),
+    ],
+)
+def test_what_no_client_has_asked_for_is_told_by_its_cause(parts: dict[str, Any], end: str) -> None:
+    by = dict.fromkeys(("user_id", "project_id", "request_id", "global_request_id"))
+    record = {**_record(1), "kind": "a.kind", "path": "service", "by": by, **parts}
+    assert recorded.heading(record).endswith(end)
 
 
 # history

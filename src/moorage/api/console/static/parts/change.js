@@ -43,8 +43,8 @@ export async function learnNames(changes) {
 
 /* What changed */
 
-const ROWS = { name: "Name", parent: "Parent", root: "Tree", generation: "Generation", lease: "Lease" };
-const OWNER = { project_id: "Project", user_id: "User", consumer_type: "Type", generation: "Generation" };
+const ROWS = { name: "Name", parent: "Parent", root: "Tree", generation: "Generation" };
+const OWNER = { project_id: "Project", user_id: "User", consumer_type: "Type", lease: "Lease", generation: "Generation" };
 const INVENTORY = { total: "", reserved: "reserved", allocation_ratio: "ratio", min_unit: "least", max_unit: "most", step_size: "step" };
 const USUAL = { reserved: 0, allocation_ratio: 1, min_unit: 1, step_size: 1 };
 
@@ -114,6 +114,8 @@ function placesOf(parts, side) {
   return all.length > IN_A_LINE ? `${all.slice(0, IN_A_LINE).join(", ")} and ${all.length - IN_A_LINE} more` : all.join(", ");
 }
 
+const leaseWords = ([was, now] = []) => (was === now ? "" : now ? `on lease ${short(now)}` : `off lease ${short(was)}`);
+
 /** What changed of a provider, in a line. `quiet`: what consumers hold was told before. */
 export function providerWords(parts, quiet = false) {
   const { name, root, parent, inventories } = parts, words = [];
@@ -170,7 +172,7 @@ export function changeLine(change, { about = "", plain = false } = {}) {
   const parts = [], consumers = Object.entries(change.consumers ?? {});
   const link = (text, address, more) => (plain ? text : h("a", { href: address, ...more }, text));
   for (const [uuid, one] of consumers) {
-    const words = holdWords(one);
+    const words = [holdWords(one), leaseWords(one.lease)].filter(Boolean).join(", ");
     parts.push(uuid === about ? words || "the consumer itself"
       : [words && `${words}: `, "consumer ", link(short(uuid), href("consumer", { id: uuid }), { class: "mono", title: uuid })]);
   }
@@ -186,7 +188,10 @@ export function changeLine(change, { about = "", plain = false } = {}) {
 }
 
 /** Who made a change: user and project, as far as they may be seen. */
-export const who = ({ by }) => (by ? [by.user_id, by.project_id && by.project_id !== by.user_id && `of ${by.project_id}`].filter(Boolean).join(" ") || "not known" : "another project");
+export const who = ({ by, path, leases, consumers = {} }) => (!by ? "another project"
+  : [by.user_id, by.project_id && by.project_id !== by.user_id && `of ${by.project_id}`].filter(Boolean).join(" ")
+    // No client asks for what the service does of itself. What it does to leases, its keeper does.
+    || (path !== "service" ? "not known" : leases || Object.values(consumers).some(one => one.lease) ? "the keeper" : "the service"));
 
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
