@@ -37,6 +37,7 @@ WORK = {
     "serve.body_slots:BodyReading": "a number for each thread that may wait",
     "serve.lazy_application:LazyApplication": "the application itself",
     "model.cache:Cache": "what all others are made of",
+    "model.uuids:_ready": "UUIDs of one read that are not used yet",
     "rules.audit:Facts": "a verification",
     "rules.journal_audit:_Present": "a verification",
     "rules.undo:Past": "a request",

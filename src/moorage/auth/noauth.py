@@ -37,6 +37,10 @@ ANY: Final = "*"
 """In a list of names: any host."""
 
 
+USUAL: Final = ("localhost", "127.0.0.1", "::1")
+"""What most requests name. Parsing an address takes longer than the rest of the identity."""
+
+
 class OwnHosts:
     """Which hosts a request may name: addresses and names of this machine, and additional ``names``.
 
@@ -47,7 +51,7 @@ class OwnHosts:
     def __init__(self, names: Iterable[str] = ()) -> None:
         machine = socket.gethostname()
         self._names = frozenset(
-            name.lower().rstrip(".") for name in ("localhost", machine, machine.partition(".")[0], *names)
+            name.lower().rstrip(".") for name in (*USUAL, machine, machine.partition(".")[0], *names)
         )
 
     def has(self, host: str) -> bool:

@@ -215,6 +215,21 @@ class Claim:
     only_own: bool = False
     lease: str | None = None
 
+    def of(self, allocations: Mapping[str, Mapping[str, int]]) -> Claim:
+        """The same claim with other allocations."""
+        # Each claim that the service places does this, and ``replace`` takes four times as long.
+        return Claim(
+            self.consumer,
+            allocations,
+            self.project_id,
+            self.user_id,
+            self.generation,
+            self.consumer_type,
+            self.origin,
+            self.only_own,
+            self.lease,
+        )
+
 
 @valueclass(frozen=True, slots=True)
 class ReplaceAllocations(Command[None]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
@@ -103,7 +102,9 @@ def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
     Raises EntriesRefusedError once fewer than ``least`` can succeed. Raises ChoiceGoneError if a chosen place
     cannot be had, or if a claim has no place although other claims hold than its search had counted.
     """
-    scratch = state.scratch()
+    # A single claim, which all depends on, sees no other one's changes.
+    scratch = state if len(command.claims) == 1 <= command.least else state.scratch()
+    alone: Changes[None] | None = None
     entries: list[GrantedEntry | MoorageError] = []
     refused: list[tuple[int, MoorageError]] = []
     # Those that truth refuses, and not their search.
@@ -114,12 +115,7 @@ def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
         if has_none and untrue != {each for each in command.uncounted if each < number}:
             raise ChoiceGoneError(frozenset(untrue))
         try:
-            if isinstance(place, MoorageError):
-                raise place
-            changes = _replaced(scratch, (claim,) if passed_on is None else (claim, passed_on))
-            if claim.lease is not None:
-                own = claim.project_id if claim.only_own else None
-                hang_claim(scratch, changes, claim.lease, claim.consumer, own)
+            changes = _granted_one(scratch, claim, place, passed_on)
         except MoorageError as error:
             if isinstance(place, Choice) and isinstance(error, GONE):
                 raise ChoiceGoneError(frozenset(untrue)) from error
@@ -130,21 +126,40 @@ def decide_grant(state: State, command: GrantClaims) -> Changes[Granted]:
                 raise EntriesRefusedError(tuple(refused)) from error
             entries.append(error)
         else:
+            assert not isinstance(place, MoorageError), "such a claim is refused"
             if claim.origin is not None:
                 changes.origins[claim.consumer] = _dated(claim.origin, place, command.decision)
-            scratch.apply(changes)
+            if scratch is state:
+                alone = changes
+            else:
+                scratch.apply(changes)
             row = changes.consumers[claim.consumer]
             assert row is not None, "a claim that holds something has a consumer"
             entries.append(GrantedEntry(claim.consumer, row.generation, claim.allocations, place))
     granted = Granted(tuple(entries), command.decision)
+    if alone is not None:
+        return alone.answering(granted)
     return Changes.of_scratch(scratch, granted, "allocations.replace", changes_names=False)
+
+
+def _granted_one(
+    state: State, claim: Claim, place: Choice | MoorageError | None, passed_on: Claim | None
+) -> Changes[None]:
+    """What one claim changes. Raises why it has no place, and what ``check_claims``, ``granted`` raise."""
+    if isinstance(place, MoorageError):
+        raise place
+    changes = _replaced(state, (claim,) if passed_on is None else (claim, passed_on))
+    if claim.lease is not None:
+        own = claim.project_id if claim.only_own else None
+        hang_claim(state, changes, claim.lease, claim.consumer, own)
+    return changes
 
 
 def _dated(origin: ClaimOrigin, place: Choice | None, decision: ChosenOn | None) -> ClaimOrigin:
     """With the revision of the state that the place was chosen on."""
     if place is None or decision is None:
         return origin
-    return replace(origin, decided_at=decision.revision + decision.after)
+    return ClaimOrigin(origin.ask, origin.profile, origin.labels, decision.revision + decision.after)
 
 
 GONE: Final = (

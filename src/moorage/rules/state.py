@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from moorage.model.commands import Keep
 from moorage.model.errors import ProviderNotFoundError, ResourceClassNotFoundError, StaleGenerationError
@@ -23,6 +23,7 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory, Provider
 
 ResultT = TypeVar("ResultT")
+OtherT = TypeVar("OtherT")
 
 Inventories = Mapping[str, Inventory]
 """Inventory by resource class."""
@@ -273,6 +274,12 @@ class Changes(AccountParts, _Decided[ResultT]):
             or self.leases
             or self.attached
         )
+
+    def answering(self, result: OtherT) -> Changes[OtherT]:
+        """The same changes with another answer. They are no longer those of this object."""
+        found = cast("Changes[OtherT]", self)
+        found.result = result
+        return found
 
     @classmethod
     def of_scratch(cls, scratch: State, result: ResultT, kind: str, *, changes_names: bool) -> Self:

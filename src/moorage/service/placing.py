@@ -362,7 +362,7 @@ class Placement:
                     choice = replace(choice, found_on=self._stock.snapshot)
                 self._stock.claim(allocations)
                 self.spread |= len(allocations) > 1
-                claims[number] = replace(claims[number], allocations=allocations)
+                claims[number] = claims[number].of(allocations)
                 places[number] = choice
             if number in self._uncounted:
                 self._stock.back(mark)

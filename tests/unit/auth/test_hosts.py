@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from moorage.auth import noauth
 from moorage.auth.identity import UnauthorisedError
 from moorage.auth.noauth import NoAuth, OwnHosts
 
@@ -51,6 +52,14 @@ def test_names_and_addresses_of_this_machine_and_those_configured_are_its_own(ho
 def test_all_other_hosts_are_those_of_others(host: str) -> None:
     assert not OwnHosts().has(host)
     assert OwnHosts(["*"]).has(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8778", "localhost", "[::1]:8778"])
+def test_the_usual_hosts_are_found_without_reading_an_address(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noauth, "_is_own_address", None)
+    assert OwnHosts().has(host)
 
 
 def test_a_page_that_had_its_name_resolve_to_this_machine_is_refused() -> None:

@@ -34,7 +34,7 @@ from moorage.model.errors import (
 from moorage.model.placing import Choice, ChosenOn, GrantedEntry
 from moorage.model.values import Inventory
 from moorage.rules.decide import touch
-from moorage.rules.state import ConsumerRow
+from moorage.rules.state import ConsumerRow, State
 from tests.unit.rules.memory import Memory, facts, memory_after, refusal
 
 Allocations = Mapping[str, Mapping[str, int]]
@@ -372,6 +372,17 @@ def test_claims_are_granted_one_after_the_other(memory: Memory) -> None:
     )
     assert memory.used("north") == {"VCPU": 8}
     assert memory.writes == 5
+
+
+def test_a_single_claim_is_decided_on_the_state_itself_and_leaves_that_alone(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    single = claim("ship", {"north": {"VCPU": 5}})
+    as_one_of_some = memory.decide(grant(single, least=0))
+    monkeypatch.setattr(State, "scratch", None)
+    alone = memory.decide(grant(single, least=1))
+    assert alone == as_one_of_some
+    assert memory.used("north") == {}
 
 
 def test_if_too_few_claims_fit_none_is_granted(memory: Memory) -> None:

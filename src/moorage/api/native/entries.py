@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
-from uuid import uuid4
 
 import orjson
 
@@ -22,6 +21,7 @@ from moorage.api.native.strict import fault
 from moorage.model.commands import Claim
 from moorage.model.errors import ConsumerGenerationError
 from moorage.model.placing import ClaimOrigin
+from moorage.model.uuids import new_uuid
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ListedClaim, Requester
 
@@ -214,7 +214,7 @@ def wanted(body: Mapping[str, Any]) -> tuple[WantedClaim, ...]:
         count = entry.get("count", 1)
         moved = moved_by(entry, number)
         named = moved or entry.get("consumers")
-        consumers = [canonical(each) for each in named] if named else [str(uuid4()) for _ in range(count)]
+        consumers = [canonical(each) for each in named] if named else [new_uuid() for _ in range(count)]
         if len(consumers) != count:
             detail = f"There are {len(consumers)} consumers for {count} claims."
             raise fault(detail, "claims", number, "consumers")

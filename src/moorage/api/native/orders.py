@@ -174,6 +174,9 @@ ORDER: Final = "order"
 INLINE: Final = "moorage:order:inline"
 """Rule of saying in a request what is better. Without it, a request names a profile and a seed."""
 
+NO_PROFILE: Final = Order()
+"""What an order without a profile begins with."""
+
 NOTHING_KNOWN: Final = KnownNames(frozenset(), frozenset())
 
 
@@ -196,7 +199,7 @@ def chosen(call: NativeCall, given: Mapping[str, Any] | None, at: Place = (ORDER
         raise WireError(403, f"Policy does not allow {INLINE}, which {inline[0]} needs.")
     profiles = call.service.profiles()
     name = given.get("profile", None if "strategy" in given else profiles.default)
-    base = Order() if name is None else profiles.orders.get(name)
+    base = NO_PROFILE if name is None else profiles.orders.get(name)
     if base is None:
         raise fault(
             f"There is no profile {quoting.quoted(str(name), MAX_QUOTE)}.",
