@@ -250,11 +250,7 @@ def children_of(pid: int) -> list[int]:
 
 def workers_of(pid: int) -> list[int]:
     """Worker processes of the ``moorage serve`` with this process id."""
-    return [
-        child
-        for child in children_of(pid)
-        if b"spawn_main" in command_line(child) and b"resource_tracker" not in command_line(child)
-    ]
+    return [child for child in children_of(pid) if b"resource_tracker" not in command_line(child)]
 
 
 def command_line(pid: int) -> bytes:

@@ -65,7 +65,7 @@ class Server:
         for child in psutil.Process(self.process.pid).children():
             # One that has just ended tells nothing any more.
             with suppress(psutil.Error):
-                if any("spawn_main" in word for word in child.cmdline()):
+                if not any("resource_tracker" in word for word in child.cmdline()):
                     found.add(child.pid)
         return found
 

@@ -105,8 +105,7 @@ def serve(
         os.environ.setdefault(variable_name(MOORAGE_GROUP, "noauth_hosts"), ANY)
     os.environ.update(serve_metrics_of_workers(resolved.settings))
     announce = threading.Thread(target=announce_when_ready, args=(address, port, text, tls), daemon=True)
-    announce.start()
-    run_workers(resolved.settings, address, port, workers, stop_seconds, tls, signals)
+    run_workers(resolved.settings, address, port, workers, stop_seconds, tls, signals, announce.start)
 
 
 def require_guarded(host: str, strategy: str, *, insecure: bool) -> None:

@@ -39,13 +39,15 @@ def run_workers(
     stop_seconds: int,
     tls: Tls | None,
     signals: Signals,
+    on_started: Callable[[], None],
 ) -> None:
     """Serve with so many workers; return once all of them have ended.
 
-    Workers read their settings from the environment (``settings_of_process``).
+    ``on_started`` is called once they have begun; no thread needs to be started before that. Workers read
+    their settings from the environment (``settings_of_process``).
     """
     server = settings.server
-    # Workers are spawned, not forked: they share neither threads nor connections with this process.
+    # Whatever starts a process later has threads by then. The first workers may be copies: see Workers.
     multiprocessing.set_start_method("spawn", force=True)
     on_gone = forget_worker(settings.telemetry, os.environ)
     with TemporaryDirectory(prefix="moorage-workers-") as directory:
@@ -57,6 +59,9 @@ def run_workers(
             on_gone=on_gone,
             processors=allowed_processors() if server.one_processor else (),
             keeper=keeper_of(settings, tls, stop_seconds, on_gone),
+            on_started=on_started,
+            # prometheus_client has decided where it counts when this process loaded it.
+            may_be_copies=not settings.telemetry.has_metrics,
             factory=True,
             address=address,
             port=port,

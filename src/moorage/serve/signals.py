@@ -77,12 +77,25 @@ class Signals:
         self.wants_reload = True
 
 
+def begin_as_new_process() -> None:
+    """Let SIGTERM end this process: a copy of the managing process has that one's handler at first.
+
+    ``kept_from_workers`` has kept the signal back until now.
+    """
+    if callable(signal.getsignal(signal.SIGTERM)):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
 @contextmanager
-def kept_from_workers() -> Iterator[None]:
-    """Block ``NOT_FOR_WORKERS`` for processes started in this block, even before they have handlers."""
+def kept_from_workers(*others: signal.Signals) -> Iterator[None]:
+    """Block ``NOT_FOR_WORKERS`` for processes started in this block, even before they have handlers.
+
+    So are ``others``, until such a process calls ``begin_as_new_process``.
+    """
     # The resource tracker unblocks SIGINT when it starts, so it must start before.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_WORKERS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*NOT_FOR_WORKERS, *others))
     try:
         yield
     finally:

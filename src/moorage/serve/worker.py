@@ -20,6 +20,7 @@ from moorage.serve.body_slots import BodyReading
 from moorage.serve.front import Front
 from moorage.serve.processors import VARIABLE as PROCESSOR_VARIABLE
 from moorage.serve.processors import on_its_processor
+from moorage.serve.signals import begin_as_new_process
 from moorage.wiring.parts import build_application, set_up_logs
 from moorage.wiring.settings import settings_of_process
 
@@ -77,6 +78,7 @@ def on_shared_socket(
 
     Its threads are to stay on ``processor``, if there is one.
     """
+    begin_as_new_process()
     if processor is not None:
         os.environ[PROCESSOR_VARIABLE] = str(processor)
     # The server closes the descriptor when it stops. Then the number may become another file's, the

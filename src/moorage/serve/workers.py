@@ -11,14 +11,18 @@ Then it asks its clients to close their connections before it stops.
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
+import multiprocessing
 import os
+import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -50,8 +54,34 @@ def listening_socket(address: str, port: int) -> socket.socket:
     return listening
 
 
+def method_for_first_workers(may_be_copies: bool) -> str:
+    """How the first workers begin: as copies of this process if it has one thread only, else as new ones.
+
+    A copy has everything loaded and shares the memory for it. But it has none of the other threads, and keeps
+    the locks that they had just then. Workers that come later begin as new processes: by then there are such
+    threads, and a reload takes the program that is installed now.
+    """
+    alone = threading.active_count() == 1
+    return "fork" if may_be_copies and alone and sys.platform == "linux" else "spawn"
+
+
+@contextmanager
+def start_method(method: str) -> Iterator[None]:
+    """Processes that Granian makes in this block begin in this way."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+
+
 def forget_nothing(_process_id: int) -> None:
     """Do nothing about a worker that has ended."""
+
+
+def do_nothing() -> None:
+    """Do nothing about workers that have begun."""
 
 
 class Interrupt(threading.Event):
@@ -92,7 +122,8 @@ class Workers(MPServer):
     ``directory`` is where new workers say that they are ready. ``on_gone`` gets the process id of each worker
     that was replaced, once it has ended. ``processors`` are those that workers are kept on.
     ``signals`` says what SIGHUP means, and whether it came before this was started. ``keeper`` keeps the
-    process for many clients that wait for changes.
+    process for many clients that wait for changes. ``on_started`` is called once the first
+    workers have begun. Without ``may_be_copies`` these load the program anew, as later ones do.
 
     Once it is to stop, no step of a reload takes longer: the worker that is being stopped counts among those
     that have to end within the time to stop.
@@ -106,6 +137,8 @@ class Workers(MPServer):
         on_gone: Callable[[int], None] = forget_nothing,
         processors: Collection[int] = (),
         keeper: Keeper | None = None,
+        on_started: Callable[[], None] = do_nothing,
+        may_be_copies: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(target, **options)
@@ -117,12 +150,15 @@ class Workers(MPServer):
         self._directory = directory
         self._on_gone = on_gone
         self._keeper = keeper
+        self._on_started = on_started
+        self._may_be_copies = may_be_copies
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         """Set the handlers for signals, listen, and start the workers."""
         super().startup(spawn_target, target_loader)
         if self._keeper is not None:
             self._keeper.start()
+        self._on_started()
         if self._signals.wants_reload:
             self.signal_handler_reload()
 
@@ -147,8 +183,19 @@ class Workers(MPServer):
         return super()._spawn_worker(idx, run, callback_loader)
 
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
-        with kept_from_workers():
-            super()._spawn_workers(spawn_target, target_loader)
+        """Start the first workers, all before the first thread that watches one of them."""
+        # The collector of a copy would write to each object, and so copy all of the shared memory.
+        gc.collect()
+        gc.freeze()
+        method = method_for_first_workers(self._may_be_copies)
+        # The handler for the end is this process's, until a copy has its own.
+        with start_method(method), kept_from_workers(signal.SIGTERM):
+            for index in range(self.workers):
+                worker = self._spawn_worker(index, spawn_target, target_loader)
+                worker.inner.start()
+                self.wrks.append(worker)
+        for worker in self.wrks:
+            worker._watch()
 
     def _respawn_workers(
         self, workers: Sequence[int], spawn_target: Any, target_loader: Any, delay: float = 0

@@ -34,7 +34,7 @@ from moorage.serve.body_slots import BodyReading
 from moorage.serve.changes.connection import CHUNKS_SINCE
 from moorage.serve.front import AtOnce, Front, Scheduler, serve_front
 from moorage.serve.signals import Signals
-from moorage.serve.workers import Workers
+from moorage.serve.workers import Workers, start_method
 from tests.tidy.locks import project
 from tests.tidy.private_names import private_uses
 from tests.tidy.sources import package_files
@@ -105,12 +105,14 @@ def test_granian_keeps_its_workers_in_the_attributes_that_are_used(tmp_path: Pat
     assert (server._ssp, server._shd) == (None, None)
 
 
-def test_a_worker_of_granian_is_a_process_with_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "fork")
-    worker = WorkerProcess(None, 0, time.sleep, (0,))
+def test_a_worker_of_granian_is_a_process_with_an_id() -> None:
+    with start_method("fork"):
+        worker = WorkerProcess(None, 0, time.sleep, (0,))
+    assert isinstance(worker.inner, multiprocessing.get_context("fork").Process)
     # Its watcher would report the end to the server, of which there is none.
     worker.interrupt_by_parent = True
-    worker.start()
+    worker.inner.start()
+    worker._watch()
     process_id = worker._id()
     worker.join(30)
     assert process_id > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import get_start_method
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +22,14 @@ from granian.server.mp import MPServer
 from moorage.cli import serve as serving
 from moorage.serve import signals as signals_module
 from moorage.serve import workers as workers_module
-from moorage.serve.signals import Hangup, Signals, has_terminal, kept_from_workers, meaning_of_hangup
+from moorage.serve.signals import (
+    Hangup,
+    Signals,
+    begin_as_new_process,
+    has_terminal,
+    kept_from_workers,
+    meaning_of_hangup,
+)
 from moorage.serve.worker import WAKE_SIGNAL, drain_on_signal, wake_main_thread
 from moorage.serve.workers import Interrupt, Workers
 from tests.unit.cli.test_commands import run
@@ -116,6 +126,61 @@ def test_workers_get_no_signals_of_a_terminal() -> None:
     assert "SIGHUP" in told
     assert "SIGINT" in told
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_a_copy_of_the_managing_process_ends_at_once_when_it_is_to() -> None:
+    """An end that comes before it has a handler of its own is neither lost nor the parent's to treat."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with kept_from_workers(signal.SIGTERM):
+            child = os.fork()
+            if child == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+                begin_as_new_process()
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_first_workers_are_copies_only_of_a_process_with_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    assert workers_module.method_for_first_workers(True) == "fork"
+    assert workers_module.method_for_first_workers(False) == "spawn"
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert workers_module.method_for_first_workers(True) == "spawn"
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert workers_module.method_for_first_workers(True) == "spawn"
+
+
+def test_all_first_workers_begin_before_the_first_thread_that_watches_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "method_for_first_workers", lambda _: "fork")
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    workers = server(tmp_path)
+    workers.wrks = []
+    told: list[tuple[str, str | None]] = []
+    spawn = workers._spawn_worker
+
+    def spawned(index: int, *rest: object) -> Any:
+        worker = spawn(index, *rest)
+        worker.inner = SimpleNamespace(start=lambda: told.append(("start", get_start_method())))
+        worker._watch = lambda: told.append(("watch", get_start_method()))
+        return worker
+
+    workers._spawn_worker = spawned
+    before = get_start_method()
+    workers._spawn_workers(None, None)
+    assert told == [("start", "fork")] * 3 + [("watch", before)] * 3
+    assert len(workers.wrks) == 3
 
 
 MOMENT = 0.2

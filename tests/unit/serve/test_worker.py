@@ -27,6 +27,7 @@ from tests.servers.file_locks import locks_on
 def accepting(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The descriptor that the server of a worker has got to accept from, and to close."""
     monkeypatch.setattr(worker, "_accepted_from", [])
+    monkeypatch.setattr(worker, "begin_as_new_process", lambda: None)
     got: list[int] = []
     listening = listening_socket("127.0.0.1", 0)
     number = listening.fileno()
@@ -58,6 +59,7 @@ def test_a_number_that_a_stopped_server_has_given_back_is_left_to_the_file_that_
 
 def test_a_worker_knows_the_processor_that_it_is_to_stay_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_accepted_from", [])
+    monkeypatch.setattr(worker, "begin_as_new_process", lambda: None)
     monkeypatch.setenv(PROCESSOR_VARIABLE, "")
     listening = listening_socket("127.0.0.1", 0)
     number = listening.fileno()

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from itertools import filterfalse
-from random import Random
 from time import perf_counter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -32,6 +31,7 @@ from moorage.api.http.settings import Limits
 from moorage.api.http.wire_error import WireError, bad_request
 from moorage.auth.identity import Authenticator, Identity, UnauthorisedError, UnreachableError
 from moorage.auth.policy import ForbiddenError, Policy
+from moorage.model.chance import own_numbers
 from moorage.model.errors import MoorageError
 
 LOG: Final = logging.getLogger(__name__)
@@ -46,10 +46,7 @@ _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(?::[0-9]*)?"
 ANONYMOUS: Final = Identity(user_id="")
 """The identity of requests to paths that need no token."""
 
-_numbers: Final = Random()  # noqa: S311 - an id must be unique, not secret
-
-# Forked processes would continue with the same numbers.
-os.register_at_fork(after_in_child=_numbers.seed)
+_numbers: Final = own_numbers()
 
 
 class Routed(Protocol):

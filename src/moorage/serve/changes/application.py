@@ -7,13 +7,13 @@ What it answers is sent as it is. A stream, or a page that must be held, goes on
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any, Final
 
 from moorage.api.http.exchange import WsgiApplication
 from moorage.api.native.changes import LatePage, Stream
+from moorage.model.chance import own_numbers
 from moorage.model.errors import CompactedError, DifferentHistoryError, UnavailableError
 from moorage.model.journal import ChangePage
 from moorage.serve.body_slots import NO_BODY
@@ -33,7 +33,7 @@ SLOW_SECONDS: Final = 60.0
 FILTERED_REVISIONS: Final = 1_000
 """Revisions that a filter hides, after which a stream says how far it is."""
 
-_spread: Final = random.Random()  # noqa: S311 - spreads the checks of many clients, hides nothing
+_spread: Final = own_numbers()
 
 
 class UpToDate:

@@ -8,7 +8,6 @@ writer in at a time. Readers of several statements get one snapshot.
 from __future__ import annotations
 
 import logging
-import random
 import sqlite3
 import time
 from contextlib import suppress
@@ -22,6 +21,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from moorage.model.chance import own_numbers
 from moorage.model.errors import ConfigurationError, MissingFileError
 from moorage.model.valueclass import valueclass
 from moorage.store.files import file_to_be_made, make_private_file, make_private_folder
@@ -54,7 +54,7 @@ READERS_OVERFLOW = 45
 SQLITE_PAUSE_SECONDS = (0.0002, 0.0008)
 """Bounds of a writer's pause before it checks again whether another process has finished."""
 
-_spread = random.Random()  # noqa: S311 - only spreads tries in time
+_spread = own_numbers()
 
 BEGIN_WRITING = "BEGIN IMMEDIATE"
 
