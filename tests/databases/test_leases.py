@@ -41,10 +41,10 @@ from moorage.service.facade import Service
 from moorage.service.keeper import SERVICE, TOGETHER
 from moorage.service.verification import verify
 from moorage.store.changes.journal import compact_some
-from moorage.store.leases import LeaseTable, _renewed
+from moorage.store.leases import LeaseTable, _look, _renewed
 from moorage.store.nouns.noun import GroupWork
 from moorage.store.store import Store
-from moorage.store.tables import allocations, claims, clock, consumers, journal_refs, leases
+from moorage.store.tables import allocations, claims, clock, consumers, journal_refs, leases, reports
 from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.sql_watch import watching
@@ -432,6 +432,14 @@ def test_only_the_present_keeper_sets_the_clock(store: Store, service: Service) 
     assert not table.advance(second, second.ticks + 500)
     assert not table.advance(first, first.ticks + 500)
     assert table.look().ticks == second.ticks + 500
+
+
+def test_a_look_at_service_time_reads_no_table_of_reports_whole(sqlite_store: Store) -> None:
+    with sqlite_store.engines.single.connect() as connection:
+        text = str(_look.compile(connection, compile_kwargs={"literal_binds": True}))
+        plan = [str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    assert [each for each in plan if "moorage_reports_doubted_idx" in each], plan
+    assert not [each for each in plan if each.startswith(f"SCAN {reports.name}")]
 
 
 def test_a_claim_without_a_lease_costs_no_further_statement(store: Store, service: Service) -> None:

@@ -56,7 +56,11 @@ RENEW: Final = Selection(
 _due = sa.select(sa.func.min(leases.c.due_tick))
 _first_due = [_due.where(leases.c.state == state.value).scalar_subquery() for state in TIMED]
 _has_ended = sa.exists().where(leases.c.state == LeaseState.RELEASING.value)
-_has_findings = sa.or_(sa.exists(sa.select(findings.c.id)), sa.exists().where(reports.c.doubted.is_not(None)))
+# SQLite seldom looks in an index for what is not null, but always for a range.
+_is_doubted = reports.c.doubted >= number(0)
+_has_findings = sa.or_(
+    sa.exists(sa.select(findings.c.id)), sa.exists(sa.select(reports.c.doubted).where(_is_doubted))
+)
 _look = sa.select(
     clock.c.ticks,
     clock.c.term,

@@ -309,6 +309,7 @@ reports = sa.Table(
     sa.Column("doubted_at", sa.BigInteger),
     sa.Column("serial", sa.BigInteger, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("moorage_reports_doubted_idx", "doubted"),
     comment="How many consumers each source has reported of each tree. The row without a tree has the last "
     "report of its source. Times are milliseconds of service time; at is seconds since 1970.",
 )
