@@ -106,10 +106,13 @@ class LeasedAccount(Account):
         return found
 
     def execute(self, command: Command[ResultT]) -> ResultT:
-        """See ``Account.execute``. What holds nothing any more hangs on no lease."""
+        """See ``Account.execute``. What holds nothing any more, or changes its project, hangs on no lease."""
+        owners = {consumer: self.holders[consumer].project_id for consumer in self.attached}
         result = super().execute(command)
-        for consumer in [each for each in self.attached if each not in self.holders]:
-            del self.attached[consumer]
+        for consumer, project in owners.items():
+            holder = self.holders.get(consumer)
+            if holder is None or holder.project_id != project:
+                del self.attached[consumer]
         return result
 
     # What clients order

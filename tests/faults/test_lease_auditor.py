@@ -352,6 +352,17 @@ def test_the_claims_of_a_lease_that_a_request_has_ended_may_go_in_its_name() -> 
     assert tale.violations() == []
 
 
+def test_a_claim_that_comes_to_another_project_hangs_on_its_lease_no_more() -> None:
+    tale = Tale()
+    claim = Claim(CONSUMER, {HOST: {"VCPU": 2}}, "p", "u", 1, "INSTANCE")
+    tale.orders[5].command = ReplaceAllocations((claim,))
+    assert tale.violations() == []
+    tale.orders[5].command = ReplaceAllocations((replace(claim, project_id="q"),))
+    assert tale.kinds() == {"lease"}
+    tale.records[8] = (TAKE_AWAY_KIND, taken())
+    assert tale.violations() == []
+
+
 def test_calm_begins_again_some_time_after_a_fault() -> None:
     assert calm_seconds([], 1.0, 5.0) == 4.0
     assert calm_seconds([(10.0, 12.0), (2.0, 3.0), (50.0, 51.0)], 0.0, 30.0) == 2.0 + 10.0

@@ -92,11 +92,13 @@ def way(service: int) -> Iterator[Way]:
 
 
 @contextmanager
-def job(way: Way, script: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+def job(way: Way, script: str, *options: str, stderr: int | None = None) -> Iterator[subprocess.Popen[str]]:
     asked = ["run", "--url", way.url, "--host", "host", "--resources", "CUSTOM_GPU=1", *options]
     command = [sys.executable, "-P", "-m", "moorage", *asked, "--", "sh", "-c", script]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
+    ) as process:
         try:
             yield process
         finally:
@@ -117,9 +119,11 @@ def next_job_finds(way: Way, pids: str) -> list[str]:
         return found_by(process)
 
 
-def waiting_job(way: Way, pids: str) -> AbstractContextManager[subprocess.Popen[str]]:
+def waiting_job(
+    way: Way, pids: str, stderr: int | None = None
+) -> AbstractContextManager[subprocess.Popen[str]]:
     script = "for pid in " + pids + "; do kill -0 $pid 2>/dev/null && echo $pid; done; echo end"
-    return job(way, script, *HASTY, "--wait", "100s")
+    return job(way, script, *HASTY, "--wait", "100s", stderr=stderr)
 
 
 def found_by(process: subprocess.Popen[str]) -> list[str]:
@@ -185,7 +189,9 @@ def test_the_gpu_is_in_one_job_s_hands_while_the_database_is_paused_and_killed(
         add_the_gpu(way.port)
         with job(way, BUSY, "--ttl", "3s", "--kill-after", "1s") as first:
             pids = line(first)
-            with waiting_job(way, pids) as second:
+            with waiting_job(way, pids, stderr=subprocess.PIPE) as second:
+                assert second.stderr is not None
+                assert any("Waiting for a place" in told for told in second.stderr)
                 paused = processes_of(server)
                 for pid in paused:
                     os.kill(pid, signal.SIGSTOP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
@@ -52,6 +53,30 @@ class Watched:
     project_id: str | None
 
 
+@dataclass(slots=True)
+class Outage:
+    """Pauses while a service is away: each is longer than the one before, until it answers again."""
+
+    tell: Tell
+    wait: Callable[[float], None] = time.sleep
+    _pause: float = FIRST_PAUSE_SECONDS
+
+    @staticmethod
+    def is_cause(error: Exception) -> bool:
+        """Whether the service may answer later to what it does not answer now."""
+        return not isinstance(error, RefusedError) or error.status == requests.codes.unavailable
+
+    def sit_out(self, error: Exception, left: float) -> None:
+        """Wait before the next try, ``left`` seconds at most."""
+        self.tell(f"{str(error).partition('.')[0]}. The next try is in {self._pause:.0f} s.")
+        self.wait(min(self._pause, left))
+        self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
+
+    def end(self) -> None:
+        """The service has answered."""
+        self._pause = FIRST_PAUSE_SECONDS
+
+
 def reasons(problem: Json) -> Iterator[str]:
     """Why there is no place, and what must happen until there is one."""
     explanation = problem.get("explanation") or {}
@@ -78,7 +103,7 @@ def changed(
     """
     wait(min(LEAST_BETWEEN_SECONDS, max(0.0, until - boot_clock())))
     position: dict[str, str] = {"after": str(revision)}
-    sees_all, pause = True, FIRST_PAUSE_SECONDS
+    sees_all, outage = True, Outage(tell, wait)
     while (left := until - boot_clock()) > 0:
         longest = LONGEST_WAIT_SECONDS if sees_all else MEMBERS_WAIT_SECONDS
         query = {
@@ -97,13 +122,11 @@ def changed(
             sees_all = False
             continue
         except (NoAnswerError, RefusedError) as error:
-            if isinstance(error, RefusedError) and error.status != requests.codes.unavailable:
+            if isinstance(error, RefusedError) and not outage.is_cause(error):
                 return _is_over(error)
-            tell(f"{str(error).partition('.')[0]}. The next try is in {pause:.0f} s.")
-            wait(min(pause, left))
-            pause = min(2 * pause, MOST_PAUSE_SECONDS)
+            outage.sit_out(error, left)
             continue
-        pause = FIRST_PAUSE_SECONDS
+        outage.end()
         if page["revision"] > revision if not sees_all else _help(page["changes"], watched.classes):
             return True
         position = {"after": str(page["next_after"]), "epoch": page["epoch"]}

@@ -17,7 +17,13 @@ import click
 from moorage.cli.client import claim, explained, holding, lookup, placeholders, room, spans
 from moorage.cli.client.address import Address, address_of
 from moorage.cli.client.call import CommandRun, client_command, complete_provider
-from moorage.cli.client.connection import NotAllowedError, RefusedError, ServiceConnection, ServiceError
+from moorage.cli.client.connection import (
+    NoAnswerError,
+    NotAllowedError,
+    RefusedError,
+    ServiceConnection,
+    ServiceError,
+)
 from moorage.cli.client.explained import Json
 from moorage.cli.client.holding import LACKS, LEASES, LEASES_FEATURE, Holding, Renewing
 from moorage.cli.client.lease import ON_EXPIRY, default_owner
@@ -331,18 +337,26 @@ class _Session:
     # A place
 
     def _place(self, patience: float | None) -> ClaimOnLease | None:
-        """Claim what is wanted; None if there is no place within ``patience`` seconds."""
+        """Claim what is wanted; None if there is no place within ``patience`` seconds.
+
+        A service that is away meanwhile is asked again.
+        """
         until = boot_clock() + (patience or 0.0)
-        is_first = True
+        is_first, outage = True, room.Outage(_say)
         while True:
-            problem = self._refused()
-            if problem is None:
-                try:
-                    return self._claim()
-                except RefusedError as refusal:
-                    if refusal.problem is None or refusal.code not in claim.NO_PLACE:
-                        raise
-                    problem = {"verdict": refusal.code, **refusal.problem}
+            try:
+                held, problem = self._attempt()
+            except (NoAnswerError, RefusedError) as error:
+                left = until - boot_clock()
+                if not outage.is_cause(error) or left <= 0:
+                    raise
+                # What became of a claim may not be known: it goes with its lease.
+                self._end_lease()
+                outage.sit_out(error, left)
+                continue
+            if held is not None:
+                return held
+            outage.end()
             waits = patience is not None and problem["verdict"] == NO_ROOM
             for number, sentence in enumerate(room.reasons(problem)):
                 if is_first or number:
@@ -357,6 +371,18 @@ class _Session:
             if not room.changed(self._service, watched, problem["revision"], until, _say):
                 _say("There was no place in time.")
                 return None
+
+    def _attempt(self) -> tuple[ClaimOnLease | None, dict[str, Any]]:
+        """What was claimed, or why there is no place."""
+        problem = self._refused()
+        if problem is not None:
+            return None, problem
+        try:
+            return self._claim(), {}
+        except RefusedError as refusal:
+            if refusal.problem is None or refusal.code not in claim.NO_PLACE:
+                raise
+            return None, {"verdict": refusal.code, **refusal.problem}
 
     def _refused(self) -> dict[str, Any] | None:
         """Why there is no place, None if there is one. Such a question takes no lease, and writes nothing."""

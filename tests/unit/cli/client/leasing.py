@@ -41,6 +41,8 @@ class Leasing:
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     renewals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     has_leases: bool = True
+    away: dict[str, int] = field(default_factory=dict)
+    """How often requests to a path get 503 before they are answered."""
 
     def sent(self, method: str, path: str) -> list[tuple[str, Any]]:
         """Requests whose path begins so, with their bodies."""
@@ -48,6 +50,9 @@ class Leasing:
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """The answer to the first route that fits."""
+        if self.away.get(path):
+            self.away[path] -= 1
+            return problem(503, "unavailable", retry={"after_seconds": 0})
         routes: list[tuple[str, Callable[[], tuple[int, Any]]]] = [
             (r"GET /resource_providers/.*", lambda: (200, ROOT)),
             (r"GET /resource_providers(\?name=host)?", lambda: (200, {"resource_providers": [ROOT]})),

@@ -519,6 +519,26 @@ def test_a_service_without_changes_is_an_error_and_not_a_long_wait(service: Leas
     assert "shows no changes" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("path", "times", "leases"), [("/moorage/v1/explanations", 1, 1), ("/moorage/v1/claims", 4, 2)]
+)
+def test_a_service_that_is_away_when_a_place_is_asked_for_is_asked_again(
+    service: Leasing, path: str, times: int, leases: int
+) -> None:
+    """What became of the claim is not known, so its lease is ended, and another one is taken."""
+    service.away[path] = times
+    result = run(service, "--wait", "30s", *SHELL, "echo mine")
+    assert (result.returncode, result.stdout) == (0, "mine\n"), result.stderr
+    assert "The next try is in 1 s." in result.stderr
+    assert len(service.sent("POST", "/moorage/v1/leases")) == len(service.sent("DELETE", RELEASED)) == leases
+
+
+def test_a_service_that_is_away_is_an_error_without_patience(service: Leasing) -> None:
+    service.away["/moorage/v1/explanations"] = 9
+    result = run(service, *SHELL, "echo mine")
+    assert (result.returncode, result.stdout) == (1, "")
+
+
 def test_waiting_ends_in_time_with_status_3(service: Leasing) -> None:
     service.refusals = [no_room()]
     result = run(service, "--wait", "10ms", "--", "true")
