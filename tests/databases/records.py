@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from moorage.store.sql.texts import unpacked_text
 from moorage.store.store import Store
-from moorage.store.tables import changes, journal, journal_refs, revisions
+from moorage.store.tables import changes, journal, journal_refs, journal_subjects, revisions
 
 
 def rows(store: Store, after: int = 0) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def put_back(store: Store, revision: int, *statements: str) -> None:
     """Take all that counts writes back to a revision, as a restored backup does."""
     with store.engines.write.begin() as connection:
         connection.execute(revisions.update().values(revision=revision))
-        for table in (changes, journal, journal_refs):
+        for table in (changes, journal, journal_refs, journal_subjects):
             connection.execute(table.delete().where(table.c.revision > revision))
         for statement in statements:
             connection.execute(sa.text(statement))

@@ -154,6 +154,7 @@ def test_a_database_of_placement_is_adopted_with_all_that_it_holds(
         "moorage_leases",
         "moorage_journal",
         "moorage_journal_refs",
+        "moorage_journal_subjects",
         "moorage_claims",
         "moorage_mixes",
     }

@@ -19,7 +19,8 @@ class JournalFacts(NamedTuple):
     """What the journal is like. ``gaps`` and ``lost`` may be cut off: one cause has many effects.
 
     ``records`` there are, up to the revision ``last``. ``gaps``: first and last of revisions without one, in
-    the present history. ``lost``: subject and revision of rows that refer to no record.
+    the present history. ``lost``: subject and revision of rows that refer to no record. ``rows``: how many
+    rows of single subjects there are, and how many there should be.
     ``newest``: revision and body of the newest records, the newest first.
     """
 
@@ -27,6 +28,7 @@ class JournalFacts(NamedTuple):
     last: int | None
     gaps: Sequence[tuple[int, int]]
     lost: Sequence[tuple[str, int]]
+    rows: tuple[int, int]
     newest: Sequence[tuple[int, Mapping[str, Any]]]
 
 
@@ -47,6 +49,13 @@ def check_journal(revision: int, journal: JournalFacts, facts: Facts) -> Iterato
         yield Finding(f"revision {journal.last}", f"is in the journal, but the counter is at {revision} only")
     for subject, lost in journal.lost:
         yield Finding(f"record {lost} about {subject}", "is referred to, but is not in the journal")
+    count, wanted = journal.rows
+    if count != wanted and not journal.lost:
+        yield Finding(
+            "the journal",
+            f"has {count} rows in moorage_journal_subjects, but should have {wanted}: "
+            "they are written anew once all of them are deleted",
+        )
     yield from _differences(revision, journal.newest, facts)
 
 

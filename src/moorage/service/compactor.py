@@ -1,4 +1,7 @@
-"""The compactor: removes what no reader needs any more from the change log and the journal, and old keys."""
+"""The compactor: removes what no reader needs any more from the change log and the journal, and old keys.
+
+The journal is also indexed here, by a thread beside: see ``indexer``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from moorage.model.errors import UnavailableError
+from moorage.service.indexer import Indexer
 from moorage.service.settings import ChangeLogSettings
 from moorage.store.sql.errors import ConnectionLostError, WriteConflictError
 from moorage.store.store import Store
@@ -40,7 +44,10 @@ class Compactor:
         store: Store,
         settings: ChangeLogSettings,
         clock: Callable[[], float] = time.monotonic,
+        revision: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """``revision``: see ``Indexer``."""
+        self._indexer = Indexer(store, revision)
         self._store = store
         self._settings = settings
         self._clock = clock
@@ -49,11 +56,13 @@ class Compactor:
         self._random = random.Random()  # noqa: S311 - only spreads rounds in time
 
     def start(self) -> None:
-        """Start the thread, which ends with the process, or with ``stop``."""
+        """Start the threads, which end with the process, or with ``stop``."""
+        self._indexer.start()
         threading.Thread(target=self._run, name="moorage-compactor", daemon=True).start()
 
     def stop(self) -> None:
         """Begin no further batch."""
+        self._indexer.stop()
         self._ending.set()
 
     def compact(self) -> int:

@@ -165,7 +165,7 @@ class Service:
         self.reports = ReportDesk.on(store, self._committer.outcome, settings.audit, observer)
         self._orders = OrderMemory(self._memory)
         self.leases = LeaseService(store, self._committer.execute, observer)
-        self._compactor = Compactor(store, settings.change_log)
+        self._compactor = Compactor(store, settings.change_log, revision=lambda: self._index.revision)
         self._follower = Follower(self._index)
         waiting = settings.changes_waiters, ending or threading.Event(), observer, settings.changes_elsewhere
         self._watch = watch or Watch(store, *waiting)

@@ -86,7 +86,7 @@ def _moment(connection: sa.Connection, at: int | None, epoch: str | None) -> _Mo
         missing = kept.last_missing(connection, at, present)
         if missing is not None:
             raise CompactedError(missing, present)
-        if kept.has_new_history(connection, at):
+        if kept.last_new_history(connection, at) is not None:
             raise DifferentHistoryError(present_epoch)
     return _Moment(at, present)
 

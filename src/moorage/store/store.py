@@ -26,7 +26,7 @@ from moorage.model.values import ClaimPage, ClaimSelection, ClassTotal, ListedCl
 from moorage.rules.audit import CounterFact, Facts, LogFact
 from moorage.rules.journal_audit import JournalFacts
 from moorage.store import healing, holders, migrations, names, pages, tables, trees
-from moorage.store.changes import changelog, epochs, journal
+from moorage.store.changes import changelog, epochs, journal, subjects
 from moorage.store.changes.counter import CURRENT
 from moorage.store.changes.news import UsageNews, UsageReader
 from moorage.store.everything import read_everything, read_many_trees
@@ -350,6 +350,19 @@ class Store:
         before = utcnow() - timedelta(seconds=kept_seconds)
         with translated(), self.engines.write.begin() as connection:
             return journal.compact_some(connection, kept_revisions, before)
+
+    def index_journal(self) -> bool:
+        """Index the next complete segment of the journal; False if there is none.
+
+        Raises WriteConflictError if another process does so too, ConnectionLostError, UnavailableError.
+        """
+        if not self.read(subjects.is_due):
+            return False
+        try:
+            with translated(), self.engines.write.begin() as connection:
+                return subjects.index_some(connection)
+        except ConstraintError as error:
+            raise WriteConflictError from error
 
     def forget_keys(self, kept_seconds: float) -> int:
         """Forget a batch of idempotency keys that are older; returns how many.

@@ -201,8 +201,6 @@ journal = sa.Table(
     sa.Column("tree", sa.String(36)),
     sa.Column("body", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
     sa.Column("created_at", sa.DateTime, nullable=False, default=utcnow),
-    sa.Index("moorage_journal_consumer_idx", "consumer"),
-    sa.Index("moorage_journal_tree_idx", "tree"),
     comment="One row per write: its request, the consumer and the root of the tree if there is only one of "
     "each, and JSON of all that changed, compressed if it is long.",
 )
@@ -213,6 +211,17 @@ journal_refs = sa.Table(
     sa.Column("subject", sa.String(36), primary_key=True),
     sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
     comment="The consumers and roots of trees of the records in which there are several.",
+    sqlite_with_rowid=False,
+)
+
+journal_subjects = sa.Table(
+    "moorage_journal_subjects",
+    metadata,
+    sa.Column("segment", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("subject", sa.String(36), primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    comment="The consumer and the root of the tree of each record that has only one of them, written "
+    "later, a segment of revisions at a time. Each segment has a row without a subject too.",
     sqlite_with_rowid=False,
 )
 

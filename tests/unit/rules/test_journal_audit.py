@@ -12,7 +12,7 @@ from moorage.rules.journal_audit import JournalFacts, check_journal
 from tests.table import each
 from tests.unit.rules.test_audit import CHILD, DISK, OTHER, VCPU, healthy
 
-SOUND = JournalFacts(9, 9, (), (), ())
+SOUND = JournalFacts(9, 9, (), (), (0, 0), ())
 
 OF_CHILD = {
     "tree": "root",

@@ -19,6 +19,7 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.journal import EVERYTHING, Body, Hanging, Record, hung_on, in_history_of, record_of
 from moorage.rules.journal_audit import JournalFacts
+from moorage.store.changes import subjects
 from moorage.store.changes.counter import CURRENT
 from moorage.store.sql.statements import Insertion, Planned, batches
 from moorage.store.sql.texts import COMPRESSED, packed_text, unpacked_text
@@ -47,9 +48,6 @@ NEW_REFS: Final = Insertion(journal_refs, "revision", "subject", origin=CURRENT)
 
 COMPACTED_TOGETHER: Final = 1_000
 """Records that one transaction forgets."""
-
-
-"""A longer subject is a consumer that no database holds."""
 
 
 def plan(writes: Sequence[tuple[str, Requester, Record | None]]) -> list[Planned]:
@@ -130,6 +128,7 @@ def compact_some(connection: sa.Connection, kept: int, before: datetime) -> int:
         connection.execute(
             journal_refs.delete().where(sa.tuple_(journal_refs.c.subject, journal_refs.c.revision).in_(batch))
         )
+    subjects.forget(connection, end)
     return connection.execute(journal.delete().where(old)).rowcount
 
 
@@ -221,20 +220,15 @@ def history(
         sa.select(revisions.c.revision, sa.select(sa.func.min(journal.c.revision)).scalar_subquery())
     ).one()
     end = revision + 1 if before is None else before
-    named = [
-        _newest(journal.c.revision, column == value, end, most)
-        for column, value in (
-            (journal.c.consumer, subject),
-            (journal.c.tree, subject),
-            (journal.c.tree, EVERYTHING),
-        )
-    ]
-    named.append(_newest(journal_refs.c.revision, journal_refs.c.subject == subject, end, most))
+    of_leases = []
     for each in hung:
         lease = sa.and_(journal_refs.c.subject == each.lease, journal_refs.c.revision >= each.first)
         last = end if each.last is None else min(end, each.last + 1)
-        named.append(_newest(journal_refs.c.revision, lease, last, most))
-    found = sorted(set(connection.execute(sa.union_all(*named)).scalars()), reverse=True)[:most]
+        of_leases.append(subjects.last_of(journal_refs.c.revision, lease, last, most))
+    found = subjects.newest(connection, subject, end, most)
+    if of_leases:
+        found += connection.execute(sa.union_all(*of_leases)).scalars()
+        found = sorted(set(found), reverse=True)[:most]
     rows = connection.execute(
         sa.select(*_SHOWN).where(journal.c.revision.in_(found)).order_by(journal.c.revision.desc())
     ).all()
@@ -266,10 +260,7 @@ def read_facts(connection: sa.Connection) -> JournalFacts:
     count, last = connection.execute(
         sa.select(sa.func.count(journal.c.revision), sa.func.max(journal.c.revision))
     ).one()
-    begun = sa.select(sa.func.max(journal.c.revision)).where(
-        journal.c.tree == EVERYTHING, journal.c.kind == NEW_HISTORY
-    )
-    start = connection.execute(begun).scalar() or 0
+    start = last_new_history(connection, -1) or 0
     earlier, previous = journal.alias(), journal.alias()
     before = sa.select(sa.func.max(earlier.c.revision)).where(earlier.c.revision < journal.c.revision)
     after_gaps = (
@@ -292,6 +283,7 @@ def read_facts(connection: sa.Connection) -> JournalFacts:
         .where(journal.c.revision.is_(None))
         .limit(FOUND_TOGETHER)
     )
+    rows = subjects.read_rows(connection, FOUND_TOGETHER)
     newest = (
         sa.select(journal.c.revision, journal.c.body)
         .order_by(journal.c.revision.desc())
@@ -301,7 +293,8 @@ def read_facts(connection: sa.Connection) -> JournalFacts:
         count,
         last,
         gaps,
-        [(subject, revision) for subject, revision in connection.execute(lost).all()],
+        [*((subject, revision) for subject, revision in connection.execute(lost).all()), *rows.lost],
+        (rows.present, rows.wanted),
         [
             (revision, orjson.loads(unpacked_text(body)))
             for revision, body in connection.execute(newest).all()
@@ -315,32 +308,21 @@ KeptBody = tuple[int, str, str, str]
 
 def about_consumer(connection: sa.Connection, consumer: str, after: int) -> list[KeptBody]:
     """All records about a consumer after a revision, in no order. Those that concern everything too."""
-    return _about(connection, journal.c.consumer == consumer, consumer, after)
+    return _about(connection, journal.c.consumer, consumer, after)
 
 
 def about_tree(connection: sa.Connection, root: str, after: int) -> list[KeptBody]:
     """As ``about_consumer``, about the tree with this root."""
-    return _about(connection, journal.c.tree == root, root, after)
+    return _about(connection, journal.c.tree, root, after)
 
 
 def _about(
-    connection: sa.Connection, is_alone: sa.ColumnElement[bool], subject: str, after: int
+    connection: sa.Connection, column: sa.Column[str | None], subject: str, after: int
 ) -> list[KeptBody]:
     columns = (journal.c.revision, journal.c.kind, journal.c.path, journal.c.body)
-    later = journal.c.revision > after
-    of_several = (
-        sa.select(*columns)
-        .join_from(journal_refs, journal, journal_refs.c.revision == journal.c.revision)
-        .where(journal_refs.c.subject == subject, journal_refs.c.revision > after)
-    )
-    query = sa.union_all(
-        sa.select(*columns).where(is_alone, later),
-        sa.select(*columns).where(journal.c.tree == EVERYTHING, later),
-        of_several,
-    )
     return [
         (revision, kind, path, body if body[0] != COMPRESSED else unpacked_text(body))
-        for revision, kind, path, body in connection.execute(query).all()
+        for revision, kind, path, body in subjects.about(connection, columns, column, subject, after)
     ]
 
 
@@ -357,23 +339,14 @@ def last_missing(connection: sa.Connection, after: int, present: int) -> int | N
     return present if last != present else first - 1
 
 
-def has_new_history(connection: sa.Connection, after: int) -> bool:
-    """Whether a new history began after a revision."""
-    found = sa.select(journal.c.revision).where(
-        journal.c.tree == EVERYTHING, journal.c.kind == NEW_HISTORY, journal.c.revision > after
-    )
-    return connection.execute(found.limit(1)).first() is not None
+def last_new_history(connection: sa.Connection, after: int) -> int | None:
+    """The last revision after one with which a new history began; None if there is none."""
+    columns = (journal.c.revision, journal.c.kind)
+    found = subjects.about(connection, columns, journal.c.tree, EVERYTHING, after)
+    return max((revision for revision, kind in found if kind == NEW_HISTORY), default=None)
 
 
 _last: Final = sa.select(sa.func.max(journal.c.revision))
-
-
-def _newest(
-    column: sa.Column[int], about: sa.ColumnElement[bool], end: int, most: int
-) -> sa.Select[tuple[int]]:
-    # Not all databases order and cut the parts of a union themselves.
-    part = sa.select(column).where(about, column < end).order_by(column.desc()).limit(most).subquery()
-    return sa.select(part.c.revision)
 
 
 _SHOWN: Final = (

@@ -15,7 +15,7 @@ from moorage.model.errors import SchemaError, UnavailableError
 from moorage.store.migrations.adoption import VERSION_TABLE, mark_in
 from moorage.store.sql.engines import make_file
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest revision; a test holds it to the scripts."""
 
 LOCK_NAME = "moorage_migrations"

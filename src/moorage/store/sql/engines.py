@@ -33,9 +33,9 @@ from moorage.store.urls import database_url
 SQLITE_BUSY_SECONDS = 30.0
 """How long a connection waits for another process's write before the committer takes over."""
 
-WRITERS = 5
+WRITERS = 6
 """Connections for writing: one for the committer, one to settle a lost COMMIT, one for the compactor, one for
-renewals of leases, one for service time."""
+the journal's index, one for renewals of leases, one for service time."""
 
 LOCK_SECONDS = 5
 """How long a writer waits for another writer's row lock on a server. Then it gives up its own locks and
