@@ -85,6 +85,11 @@ def test_findings_are_shown_and_settled(served: Served) -> None:
     page.run("document.querySelector('select').dispatchEvent(new Event('change'))")
     page.until_text("1 finding")
     assert "kind=leaked" in page.address
+    page.click_text("Quarantine")
+    page.until_text("its lease is quarantined until an operator decides")
+    assert "Quarantine" not in page.text("main .row")
+    [lease] = served.client.get("/moorage/v1/leases?state=quarantined")["leases"]
+    assert lease["owner"] == "finding of lab"
     page.click_text("Release")
     page.until_text("No finding is left by these filters.")
     assert served.client.get(f"/allocations/{LEAKED}")["allocations"] == {}

@@ -64,9 +64,7 @@ function listing(data, named, query, again) {
       [h("a", { href: href("consumer", { id: one.consumer }), class: "mono", title: one.consumer }, short(one.consumer)),
         h("span", { class: "faint" }, ` ${[one.consumer_type, one.project_id && cut(one.project_id, 16)].filter(Boolean).join(", ")}`)],
       amounts(one.held), amounts(one.reported), one.source, ago(one.since),
-      [coming(one), decisions(`moorage/v1/findings/${one.id}/resolution`, one.state === "ignored"
-        ? [["Reopen", { action: "reopen" }]]
-        : [[one.kind === "leaked" ? "Release" : one.kind === "missing" ? "Claim" : "Heal", { action: "heal" }], ["Ignore", { action: "ignore" }]], again)],
+      [coming(one), decisions(`moorage/v1/findings/${one.id}/resolution`, choices(one).map(([words, action]) => [words, { action }]), again)],
     ])),
   h("div", { class: "row", style: { "margin-top": "8px" } },
     h("span", { class: "soft" }, found.length < data.total ? `${count(found.length)} of ${several(data.total, "finding")}` : several(data.total, "finding")),
@@ -75,6 +73,13 @@ function listing(data, named, query, again) {
 }
 
 const provider = (uuid, named) => h("a", { href: href("tree", { id: uuid, mark: uuid }), title: uuid }, cut(named.get(uuid)?.name ?? short(uuid), 28));
+
+/** What an operator may do about a finding. */
+function choices({ kind, state: word }) {
+  if (word === "ignored") return [["Reopen", "reopen"]];
+  if (kind !== "leaked") return [[kind === "missing" ? "Claim" : "Heal", "heal"], ["Ignore", "ignore"]];
+  return [["Release", "heal"], ...(word === "quarantined" ? [] : [["Quarantine", "quarantine"]]), ["Ignore", "ignore"]];
+}
 
 /** What the service will do of itself. */
 function coming({ state: word, action, due_in_seconds: due, trouble }) {
