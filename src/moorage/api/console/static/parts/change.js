@@ -151,7 +151,7 @@ function others(change) {
     if (all.length > 3) words.push(`${count(all.length)} ${kind.replace("_", " ")}`);
     else for (const [name, [, is]] of all) words.push(`${word} ${name} ${is ? "created" : "deleted"}`);
   }
-  for (const { owner, state } of Object.values(change.leases ?? {})) words.push(`lease of ${owner}${state ? `: ${state[0] ?? "none"} → ${state[1]}` : ""}`);
+  for (const { owner, state } of Object.values(change.leases ?? {})) words.push(`lease of ${cut(owner, 32)}${state ? `: ${state[0] ?? "none"} → ${state[1]}` : ""}`);
   if (change.reason) words.push(`because of a finding: ${Object.values(change.reason).join(", ")}`);
   for (const [old, now] of Object.entries(change.renamed ?? {})) words.push(`class ${old} renamed to ${now}`);
   if (change.adopted) words.push(`a new history begins with ${Object.entries(change.adopted).map(([name, number]) => `${count(number)} ${name.replaceAll("_", " ")}`).join(", ")}`);
@@ -209,7 +209,7 @@ export function changeView(change) {
   const lines = [
     ["Revision", count(change.revision)], ["When", [clock(change.at), ` (${change.at})`]], ["Kind", h("code", {}, change.kind)],
     ["Path", PATHS[change.path] ?? change.path],
-    ...(change.by ? [["User", by.user_id ?? "not known"], ["Project", project ?? "none"],
+    ...(change.path === "service" ? [["By", who(change)]] : change.by ? [["User", by.user_id ?? "not known"], ["Project", project ?? "none"],
       ["Request id", by.request_id ? h("code", {}, by.request_id) : "none"],
       by.global_request_id && ["Global request id", h("code", {}, by.global_request_id)]]
       : [["By", "another project, whose requests this token may not see"]]),
@@ -230,7 +230,7 @@ function subjects(change) {
   const rest = others(change);
   const box = h("div", {});
   const show = number => {
-    fill(box, rest.length > 0 && h("p", {}, rest.join(", ")), all.slice(0, number).map(([heading, pairs]) => h("section", { class: "subject" }, h("h3", {}, heading),
+    fill(box, rest.length > 0 && h("p", { class: "subject" }, rest.join(", ")), all.slice(0, number).map(([heading, pairs]) => h("section", { class: "subject" }, h("h3", {}, heading),
       pairs.length > 0 && table([{ title: "Value" }, { title: "Before" }, { title: "After" }],
         pairs.map(([what, was, now]) => [what, absent(was), absent(now)])))),
     all.length > number && h("button", { type: "button", class: "quiet", onclick: () => show(all.length) }, `Show all ${count(all.length)}`));
