@@ -201,7 +201,9 @@ def test_the_gpu_is_in_one_job_s_hands_while_the_database_is_paused_and_killed(
                 time.sleep(0.5)
                 assert first.poll() is None, "the pause was shorter than its ttl"
                 server.kill()
-                assert first.wait(SECONDS)
+                # The command is ended by its own clock, also if nothing can be heard of the lease.
+                while any(Path(f"/proc/{pid}").exists() for pid in pids.split()):
+                    time.sleep(0.05)
                 start_again(server)
                 assert found_by(second) == ["end"]
     way.close()
