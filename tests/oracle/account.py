@@ -15,7 +15,7 @@ from functools import singledispatchmethod
 from itertools import zip_longest
 from typing import Any, TypeVar, cast
 
-from moorage.model import commands, errors, placing, values
+from moorage.model import commands, errors, placing, reports, values
 from moorage.model.commands import KEEP, Claim, Command
 from moorage.model.values import Inventory
 
@@ -328,6 +328,28 @@ class Account:
         return commands.Released(tuple(found), tuple(one for one in named if one not in found))
 
     @_carry_out.register
+    def _(self, command: commands.HealClaim) -> commands.Healed:
+        found = command.finding
+        if found is None:
+            raise errors.FindingNotFoundError(command.id)
+        if found.kind != reports.LEAKED and (found.reported is None or found.owner is None):
+            raise errors.CannotHealError(found.id, "does not say what the consumer must hold, or whose it is")
+        holder = self.holders.get(found.consumer)
+        compared = None if found.version is None else int(found.version.rpartition(".")[2])
+        if compared != (None if holder is None else holder.generation):
+            raise errors.FindingChangedError(found.consumer)
+        shall = {**found.rest, **(found.reported or {})}
+        allocations = {provider: dict(amounts) for provider, amounts in shall.items() if amounts}
+        owner = found.owner or reports.ClaimOwner("", "", None)
+        kind = owner.consumer_type if holder is None else KEEP
+        claim = Claim(found.consumer, allocations, owner.project_id, owner.user_id, KEEP, kind)
+        self._check_claims([claim])
+        self._check_classes(sorted(classes_claimed([claim])))
+        self._grant([claim], over_capacity=command.over_capacity)
+        now = self.holders.get(found.consumer)
+        return commands.Healed(found.consumer, 0 if now is None else now.generation, allocations)
+
+    @_carry_out.register
     def _(self, command: commands.Reshape) -> None:
         for uuid, new in command.inventories.items():
             if uuid not in self.nodes:
@@ -358,7 +380,7 @@ class Account:
                 if provider not in self.nodes:
                     raise errors.AllocationProviderNotFoundError(provider)
 
-    def _grant(self, claims: Iterable[Claim]) -> None:
+    def _grant(self, claims: Iterable[Claim], *, over_capacity: bool = False) -> None:
         used_before = {uuid: self.used(uuid) for uuid in self.nodes}
         emptied = {claim.consumer: self.holders.pop(claim.consumer, None) for claim in claims}
         bumps: set[str] = set()
@@ -377,11 +399,14 @@ class Account:
                 bumps.add(provider)
                 for name, amount in resources.items():
                     new.held[provider, name] = amount
-                    self._check_fits(provider, name, amount, used_before[provider].get(name, 0))
+                    before = used_before[provider].get(name, 0)
+                    self._check_fits(provider, name, amount, before, over_capacity=over_capacity)
         for provider in bumps:
             self.nodes[provider].generation += 1
 
-    def _check_fits(self, provider: str, name: str, amount: int, used_before: int) -> None:
+    def _check_fits(
+        self, provider: str, name: str, amount: int, used_before: int, *, over_capacity: bool
+    ) -> None:
         """Refuse what was just put into ``holders`` if it should not be there."""
         inventory = self.nodes[provider].inventories.get(name)
         if inventory is None:
@@ -389,7 +414,7 @@ class Account:
         if not inventory.min_unit <= amount <= inventory.max_unit or amount % inventory.step_size:
             raise errors.UnitViolatedError(provider, name)
         used = self.used(provider)[name]
-        if used > limit(inventory) and used > used_before:
+        if used > limit(inventory) and used > used_before and not over_capacity:
             raise errors.CapacityExceededError(provider, name)
 
     def _node(self, uuid: str, generation: int | None = None) -> Node:

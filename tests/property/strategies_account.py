@@ -23,6 +23,7 @@ from moorage.model.commands import (
     DeleteResourceClass,
     DeleteTrait,
     GrantClaims,
+    HealClaim,
     Keep,
     NewInventories,
     ReleaseClaims,
@@ -35,6 +36,7 @@ from moorage.model.commands import (
     UpdateInventory,
     UpdateProvider,
 )
+from moorage.model.reports import DIFFERS, LEAKED, MISSING, OPEN, ClaimOwner, ReportFinding
 from moorage.model.values import SHARING_TRAIT, Inventory
 from tests.oracle.account import Account
 
@@ -307,12 +309,78 @@ def reshape(draw: st.DrawFn, account: Account) -> Reshape:
     )
 
 
+class _OfAnyRow(str):
+    """A version of a claim of which only the generation counts: the twin knows no ids of rows."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and other.rpartition(".")[2] == self.rpartition(".")[2]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def partition(self, _separator: str, /) -> tuple[str, str, str]:
+        return self, "", ""
+
+
+@st.composite
+def amounts(draw: st.DrawFn, account: Account) -> dict[str, dict[str, int]]:
+    """What a report says that a consumer holds: mostly of inventories that exist, and perhaps nothing."""
+    found: dict[str, dict[str, int]] = {}
+    stocked = [uuid for uuid, node in account.nodes.items() if node.inventories]
+    for provider in draw(st.lists(some(stocked, PROVIDERS, present_of_ten=9), max_size=2)):
+        name = draw(some(offered(account, provider), CLASSES, present_of_ten=9))
+        found.setdefault(provider, {})[name] = draw(st.integers(1, 9))
+    return found
+
+
+@st.composite
+def heal_claim(draw: st.DrawFn, account: Account) -> HealClaim:
+    """A finding about the present claim of a consumer, or now and then about an earlier one, or none at all.
+
+    Some of what the consumer holds is covered by the report; the rest stays.
+    """
+    consumer = draw(st.sampled_from(CONSUMERS))
+    holder = account.holders.get(consumer)
+    held: dict[str, dict[str, int]] = {}
+    for (provider, name), amount in account.held(consumer).items():
+        held.setdefault(provider, {})[name] = amount
+    covered = draw(st.sets(st.sampled_from(sorted(held)))) if held else set()
+    present = None if holder is None else holder.generation
+    stale = [None, 1, 7]
+    version = draw(st.sampled_from([*[present] * 7, *stale]))
+    owner = ClaimOwner("red", "ann", draw(st.sampled_from([None, "INSTANCE"])))
+    if holder is not None:
+        owner = ClaimOwner(holder.project_id, holder.user_id, holder.consumer_type)
+    kind = draw(st.sampled_from([LEAKED, DIFFERS, DIFFERS]) if held else st.just(MISSING))
+    says = draw(st.sampled_from([True] * 9 + [False]))
+    found = ReportFinding(
+        id="f1",
+        source="lab",
+        kind=kind,
+        consumer=consumer,
+        tree=PROVIDERS[0],
+        state=OPEN,
+        since=0,
+        version=None if version is None else _OfAnyRow(f"0.{version}"),
+        held={provider: held[provider] for provider in covered},
+        reported=draw(amounts(account)) if kind != LEAKED and says else None,
+        rest={provider: each for provider, each in held.items() if provider not in covered},
+        owner=draw(st.sampled_from([owner] * 9 + [None])) if holder is None else owner,
+        revision=1,
+    )
+    return HealClaim(
+        "f1", draw(st.sampled_from([found] * 19 + [None])), draw(st.sampled_from([False, False, True]))
+    )
+
+
 Maker = Callable[[Account], st.SearchStrategy[Command[Any]]]
 
 SINGLE: Final[dict[type[Command[Any]], tuple[int, Maker]]] = {
     ReplaceAllocations: (8, replace_allocations),
     GrantClaims: (4, grant_claims),
     ReleaseClaims: (2, release_claims),
+    HealClaim: (3, heal_claim),
     Reshape: (3, reshape),
     SetInventories: (4, set_inventories),
     UpdateProvider: (4, update_provider),
@@ -332,7 +400,7 @@ SINGLE: Final[dict[type[Command[Any]], tuple[int, Maker]]] = {
 }
 """Every kind of command but ``Batch``: its weight, and what makes one for an account."""
 
-NATIVE: Final = (GrantClaims, ReleaseClaims)
+NATIVE: Final = (GrantClaims, ReleaseClaims, HealClaim)
 """What Placement's API has no request for."""
 
 OF_PLACEMENT: Final = tuple(kind for kind in SINGLE if kind not in NATIVE)

@@ -74,7 +74,7 @@ def decide_heal(state: State, command: HealClaim) -> Changes[Healed]:
     check_classes_exist(state, sorted({name for amounts in claim.allocations.values() for name in amounts}))
     changes: Changes[Any] = granted(state, (claim,), over_capacity=command.over_capacity)
     changes.kind = HEALED
-    now = changes.consumers[consumer]
+    now = changes.consumers.get(consumer)
     healed = Healed(consumer, 0 if now is None else now.generation, claim.allocations)
     return _because(finding, CLAIM if CLAIM in remedy else RELEASE, changes, healed)
 

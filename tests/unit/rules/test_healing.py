@@ -220,3 +220,9 @@ def test_the_journal_says_which_finding_was_the_reason(memory: Memory, mode: Jou
         "compared_at": 7,
     }
     assert record.consumers == ("ship",)
+
+
+def test_a_finding_that_asks_for_nothing_about_nothing_is_healed_by_no_write(memory: Memory) -> None:
+    before = memory.writes
+    assert memory.execute(heal(finding(MISSING, reported={HOST: {}}))) == Healed("ship", 0, {})
+    assert memory.writes == before
