@@ -134,10 +134,12 @@ def many(service: Watched, url: str, uuids: Sequence[str], options: argparse.Nam
     before, idle = memory_of(process), 0.0
     with watching(service.changes_port, options.watchers) as told:
         idle = memory_of(process)
+        clients = cpu_seconds(told["process"])
         cpu, begin = cpu_seconds(process), time.perf_counter()
         commits = written(service.port, options.rate, options.seconds, uuids)
         elapsed = time.perf_counter() - begin
         cpu = cpu_seconds(process) - cpu
+        clients = cpu_seconds(told["process"]) - clients
         busy = memory_of(process)
         time.sleep(1.0)  # the last records are under way
     return {
@@ -145,6 +147,7 @@ def many(service: Watched, url: str, uuids: Sequence[str], options: argparse.Nam
         "writes_per_second": len(commits) / elapsed,
         "memory_mib": {"without": before, "idle": idle, "busy": busy},
         "cpu_of_a_core": cpu / elapsed,
+        "cpu_of_a_core_of_the_clients": clients / elapsed,
         "load": os.getloadavg()[0],
         **latencies(url, commits, told),
     }

@@ -33,6 +33,7 @@ WORK = {
     "cli.loading:_Run": "a command",
     "cli.parsing:_Parser": "a command",
     "serve.changes.application:ChangesApplication._streams": "streams that are open, one per client",
+    "serve.changes.feed:Feed._lanes": "what open streams want, one at most for each",
     "serve.changes.feed:Feed._sleeping": "clients that wait, one entry for each",
     "serve.body_slots:BodyReading": "a number for each thread that may wait",
     "serve.lazy_application:LazyApplication": "the application itself",

@@ -297,7 +297,39 @@ def test_a_stream_that_is_up_to_date_is_written_to_without_its_task(
         records = [(await cycle.has(2))[1] for cycle in (whole, other, old)]
         assert [record["traits"] for record in records] == [{"CUSTOM_A": [False, True]}] * PLACES
         assert [len(cycle.transport.written) for cycle in (whole, other, old)] == [1, 1, 0]
+        assert whole.transport.written[0] is other.transport.written[0]
         assert len(asked) == 1
+
+    play(scenario)
+
+
+def test_the_loop_rests_for_as_long_as_it_took_to_pass_records_on(
+    play: Any, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passing, rests = 5.0, list[float]()
+    real_sleep = asyncio.sleep
+
+    async def scenario(loop: Loop) -> None:
+        clock = asyncio.get_running_loop()
+        real_time, late = clock.time, [0.0]
+        monkeypatch.setattr(clock, "time", lambda: real_time() + late[0])
+        pass_on = loop.feed._pass_on
+
+        def slow(now: float) -> None:
+            pass_on(now)
+            late[0] += passing
+
+        async def rest(seconds: float) -> None:
+            rests.append(seconds)
+            await real_sleep(0.01)
+
+        monkeypatch.setattr(loop.feed, "_pass_on", slow)
+        monkeypatch.setattr(asyncio, "sleep", rest)
+        cycle = await loop.follow()
+        await asyncio.to_thread(order, sqlite_service, CreateTrait("CUSTOM_A"))
+        await cycle.has(2)
+        while not [rest for rest in rests if rest >= passing]:
+            await real_sleep(0.01)
 
     play(scenario)
 

@@ -18,7 +18,7 @@ from moorage.model.errors import CompactedError, DifferentHistoryError, Unavaila
 from moorage.model.journal import ChangePage
 from moorage.serve.body_slots import NO_BODY
 from moorage.serve.changes.connection import Connection, Send
-from moorage.serve.changes.feed import Feed, StreamPart, as_streamed
+from moorage.serve.changes.feed import Feed, ReadyPart, as_streamed
 from moorage.serve.environ import environ_of
 from moorage.serve.front import Told
 from moorage.service.observer import Observer
@@ -42,20 +42,17 @@ class UpToDate:
     The client has had the revision ``told`` by name, since the loop's time ``told_at``.
     """
 
-    def __init__(self, connection: Connection, stream: Stream) -> None:
+    def __init__(self, connection: Connection, stream: Stream, feed: Feed) -> None:
         self._connection = connection
         self.page = stream.following.first
-        self.wanted = continued(as_streamed(stream.following.wanted), 0)
-        self.form = stream.form
+        self.lane = feed.lane(continued(as_streamed(stream.following.wanted), 0), stream.form)
         self.told = -FILTERED_REVISIONS
         self.told_at = 0.0
 
-    def take(self, part: StreamPart) -> bool:
+    def take(self, part: ReadyPart) -> bool:
         """Write the part, if it tells anything and the client takes it."""
         hides_many = part.page.next_after - self.told >= FILTERED_REVISIONS
-        if (hides_many and not part.page.changes) or (
-            part.records and not self._connection.write(part.records)
-        ):
+        if (hides_many and not part.page.changes) or (part.chunk and not self._connection.write(part.chunk)):
             return False
         self.at(part.page)
         self._connection.after = part.page.next_after
@@ -166,7 +163,7 @@ class ChangesApplication:
     async def _sent(self, connection: Connection, stream: Stream, environ: Mapping[str, Any]) -> str | None:
         """Send until the stream is to end; why, or None if the client has gone."""
         loop, form = asyncio.get_running_loop(), stream.form
-        followed = UpToDate(connection, stream)
+        followed = UpToDate(connection, stream, self._feed)
         records, check_at = (
             form.records(followed.page),
             loop.time() + CHECK_SECONDS * _spread.uniform(0.5, 1.0),
@@ -197,7 +194,7 @@ class ChangesApplication:
             page = followed.page
             try:
                 followed.page, records = await self._feed.part(
-                    continued(followed.wanted, page.next_after), page.epoch, form
+                    continued(followed.lane.wanted, page.next_after), page.epoch, form
                 )
             except CompactedError:
                 return "compacted"

@@ -17,6 +17,12 @@ LAST_SECONDS: Final = 10.0
 CHUNKS_SINCE: Final = b"1.1"
 """Version of HTTP whose clients get a body in chunks; an older one gets it as it is, until the end."""
 
+
+def chunk_of(content: bytes) -> bytes:
+    """A part of a body as h11 frames it; nothing for nothing, which would end the body."""
+    return b"%x\r\n%b\r\n" % (len(content), content) if content else b""
+
+
 Send = Callable[[Any], Awaitable[None]]
 
 
@@ -59,19 +65,19 @@ class Connection:
         finally:
             self.blocked_since = None
 
-    def write(self, content: bytes) -> bool:
+    def write(self, chunk: bytes) -> bool:
         """Send a short part of the body at once; False, and nothing is sent, if that is not possible."""
         cycle = self._cycle
         if (
             self.blocked_since is not None
             or cycle.flow.write_paused
             or self.is_gone
-            or len(content) > SENT_TOGETHER
+            or len(chunk) > SENT_TOGETHER
             or cycle.conn.their_http_version != CHUNKS_SINCE
         ):
             return False
-        # As h11 frames a part: its state stays the same within a body.
-        cycle.transport.write(b"%x\r\n%b\r\n" % (len(content), content))
+        # The state of h11 stays the same within a body.
+        cycle.transport.write(chunk)
         return True
 
     def give_up(self) -> None:

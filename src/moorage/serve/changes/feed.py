@@ -7,11 +7,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final, NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from moorage.api.native.changes import Form
 from moorage.model.cache import MIB, Cache
 from moorage.model.errors import CompactedError, DifferentHistoryError, UnavailableError
 from moorage.model.journal import ChangePage, ChangeSelection
+from moorage.serve.changes.connection import chunk_of
 from moorage.service.tail import READ_TOGETHER, Tail
 from moorage.service.watching import LOOK_SECONDS, Watch, continued
 
@@ -28,21 +30,34 @@ class StreamPart(NamedTuple):
     records: bytes
 
 
+class ReadyPart(NamedTuple):
+    """A page, and its records as they go to a connection; no bytes for no records."""
+
+    page: ChangePage
+    chunk: bytes
+
+
+class Lane:
+    """What streams want that get the same parts. Equal lanes that are in use are the same object."""
+
+    __slots__ = ("__weakref__", "form", "wanted")
+
+    def __init__(self, wanted: ChangeSelection, form: Form) -> None:
+        self.wanted = wanted
+        self.form = form
+
+
 PartKey = tuple[ChangeSelection, str, int, Form]
 """What is wanted, and of which history; the revision of the look; and the form."""
 
 
 class Taker(Protocol):
-    """A stream that has been sent all up to the end of its ``page``.
-
-    ``wanted`` and ``form`` are those of all its parts.
-    """
+    """A stream that has been sent all up to the end of its ``page``. All its parts are of its ``lane``."""
 
     page: ChangePage
-    wanted: ChangeSelection
-    form: Form
+    lane: Lane
 
-    def take(self, part: StreamPart) -> bool:
+    def take(self, part: ReadyPart) -> bool:
         """Pass a part on to the client without waiting, and go on after it; False if that cannot be done."""
 
 
@@ -63,18 +78,29 @@ class Feed:
         self._threads = threads
         self._parts: Cache[PartKey, StreamPart] = Cache(PARTS_BYTES, lambda _key, part: 2 * len(part.records))
         self._sleeping: dict[asyncio.Future[None], Sleeper] = {}
+        self._lanes: WeakValueDictionary[tuple[ChangeSelection, Form], Lane] = WeakValueDictionary()
         self._somebody = asyncio.Event()
         self.is_ending = False
 
+    def lane(self, wanted: ChangeSelection, form: Form) -> Lane:
+        """What a stream's parts are of."""
+        return self._lanes.setdefault((wanted, form), Lane(wanted, form))
+
     async def run(self, each_time: Callable[[], None]) -> None:
-        """Look until ``end`` is called. ``each_time`` is called after each look."""
+        """Look until ``end`` is called. ``each_time`` is called after each look.
+
+        The loop rests for as long as it took to pass records on. A part has more records then, and costs
+        little more. So many clients cannot keep the loop, and a processor, from all else.
+        """
         loop = asyncio.get_running_loop()
         while not self.is_ending:
             await self._somebody.wait()
-            begun = loop.time()
+            begun, passing = loop.time(), 0.0
             try:
                 if await loop.run_in_executor(self._threads, self._tail.look):
-                    self._pass_on(loop.time())
+                    looked = loop.time()
+                    self._pass_on(looked)
+                    passing = loop.time() - looked
             except UnavailableError as error:
                 LOG.warning("Clients that wait for changes get none: %s", error)
             except Exception:
@@ -84,7 +110,7 @@ class Feed:
             each_time()
             if not self._sleeping:
                 self._somebody.clear()
-            await asyncio.sleep(max(0.0, begun + LOOK_SECONDS - loop.time()))
+            await asyncio.sleep(max(passing, begun + LOOK_SECONDS - loop.time()))
 
     def end(self) -> None:
         """Wake all clients: they are to go."""
@@ -104,27 +130,29 @@ class Feed:
         To wake a task, and let it send, takes ten times as long as to write. With thousands of clients that
         decides when the last of them has a change.
         """
-        same: dict[tuple[ChangeSelection, Form, int], StreamPart | None] = {}
+        same: dict[tuple[Lane, int], ReadyPart | None] = {}
         for sleeping, (until, following) in list(self._sleeping.items()):
             if following is not None and until > now:
-                key = (following.wanted, following.form, following.page.next_after)
+                key = (following.lane, following.page.next_after)
                 part = same[key] if key in same else same.setdefault(key, self._known_part(following))
                 if part is not None and following.take(part):
                     continue
             if not sleeping.done():
                 sleeping.set_result(None)
 
-    def _known_part(self, following: Taker) -> StreamPart | None:
+    def _known_part(self, following: Taker) -> ReadyPart | None:
         """What comes after a stream's page, if it is in memory and can be sent at once."""
-        page = following.page
+        page, lane = following.page, following.lane
         if not (self._knows_more(page) and self._tail.has(page.next_after)):
             return None
         try:
-            found = self._watch.page(continued(following.wanted, page.next_after), page.epoch, self._tail)
+            found = self._watch.page(continued(lane.wanted, page.next_after), page.epoch, self._tail)
         except (CompactedError, DifferentHistoryError, UnavailableError):
             # The task of each client meets it, and says so.
             return None
-        return None if found.more else StreamPart(found, following.form.records(found))
+        if found.more:
+            return None
+        return ReadyPart(found, chunk_of(lane.form.records(found)))
 
     async def news(self, page: ChangePage, until: float) -> None:
         """Wait until there may be something after a page, or the loop's time is ``until``, or all ends."""
