@@ -16,6 +16,7 @@ from moorage.search.index.index import Index, Snapshot
 from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
 from moorage.search.order import board as boards
+from moorage.search.order import sheet as sheets
 from moorage.search.order.board import Best, Board, NotLoneError
 from moorage.search.order.chances import Prices, prices_of
 from moorage.search.order.ranking import OrderMemory, best
@@ -167,7 +168,10 @@ def test_a_board_knows_the_best_whatever_has_happened(
     mix: list[tuple[CandidateRequest, float]],
     some: list[tuple[str, int]],
 ) -> None:
-    with mock.patch.multiple(boards, RESERVE=3, MOST_CHANGED=3, MOST_CARDS=6, MOST_TIES=1):
+    with (
+        mock.patch.multiple(boards, RESERVE=3, MOST_CHANGED=3, MOST_CARDS=6, MOST_TIES=1),
+        mock.patch.object(sheets, "MOST_MOVED", 4),
+    ):
         scene = Scene(records, mix)
         for step, number in some:
             scene.take(step, number, choices)

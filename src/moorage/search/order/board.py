@@ -23,14 +23,13 @@ from moorage.model.requests import Candidate, CandidateRequest, Pattern
 from moorage.search.index.block import Block
 from moorage.search.index.columns import IntArray, Level
 from moorage.search.index.index import Place, Snapshot
-from moorage.search.match.candidates import Search
 from moorage.search.match.plan import NO_BOUND, OutOfStepsError, Plan, Survey, Work
 from moorage.search.match.variables import Demand
 from moorage.search.order.chances import Prices
 from moorage.search.order.measure import Measure
-from moorage.search.order.options import Options, lone_costs
+from moorage.search.order.priced import PricedRoster, packed
 from moorage.search.order.ranking import OrderMemory
-from moorage.search.order.remembered import alike_lone
+from moorage.search.order.sheet import Sheet
 from moorage.search.order.standing import NOTHING, contenders
 
 ROSTERS_BYTES: Final = 32 * MIB
@@ -218,9 +217,11 @@ class Board:
         """
         self._memory = memory
         self._prices = prices
-        # For each tree of each block the rank of its root's name; empty until an order needs it.
-        self._ranks: list[IntArray] = []
-        self._rosters: Cache[Hashable, Roster] = Cache(most, lambda _key, roster: roster.weight.size)
+        # None until an order with prices needs it.
+        self._sheet: Sheet | None = None
+        self._rosters: Cache[Hashable, Roster | PricedRoster] = Cache(
+            most, lambda _key, roster: roster.weight.size
+        )
         self._clean = Snapshot((), frozenset(), frozenset())
         self._cards: dict[Place, Card] = {}
         self._places: dict[str, Place | None] = {}
@@ -246,7 +247,7 @@ class Board:
             self._cards.clear()
             self._places.clear()
             self._rosters.clear()
-            self._ranks.clear()
+            self._sheet = None
             return
         for number, (old, new) in enumerate(zip(before.blocks, snapshot.blocks, strict=True)):
             if old is not new:
@@ -319,6 +320,8 @@ class Board:
         card = self._cards.pop(place, None) or Card(levels, 0)
         card.version = self._version
         self._cards[place] = card
+        if self._sheet is not None:
+            self._sheet.change(place, levels)
 
     def _forget_oldest(self) -> None:
         if len(self._cards) > MOST_CARDS:
@@ -342,6 +345,8 @@ class Board:
         # Under other prices all trees score otherwise.
         if roster is None or roster.measure.prices is not prices or not self._caught_up(roster):
             roster = self._fresh(key, request, order, prices, step_limit)
+        if isinstance(roster, PricedRoster):
+            return self._best_priced(roster, lambda: self._fresh(key, request, order, prices, step_limit))
         if not roster.lone:
             raise NotLoneError
         first = roster.first()
@@ -349,6 +354,7 @@ class Board:
             if not roster.feasible:
                 return None
             roster = self._fresh(key, request, order, prices, step_limit)
+            assert isinstance(roster, Roster), "it is of the same kind"
             first = roster.first()
             assert first is not None, "a new roster lists the best tree"
         units, _, _, number, tree = map(int, first)
@@ -361,26 +367,39 @@ class Board:
         self._places[uuid.decode()] = place
         card = self._cards.get(place)
         levels = _levels(block, tree) if card is None else card.levels
-        cost = 0
-        if roster.measure.prices is not None:
-            cost = -units
-            if not roster.measure.is_plain:
-                [cost] = _costs(roster.measure, block, [tree], [levels]).tolist()
-        _, parts = roster.measure.of_one(block, tree, levels, cost)
+        _, parts = roster.measure.of_one(block, tree, levels)
         return Best(roster.pattern.candidate((uuid,)), units / SCALE, parts, roster.feasible)
 
-    def _caught_up(self, roster: Roster) -> bool:
+    def _best_priced(self, roster: PricedRoster, fresh: Callable[[], Roster | PricedRoster]) -> Best | None:
+        first = roster.first()
+        if first is None:
+            if not roster.feasible:
+                return None
+            anew = fresh()
+            assert isinstance(anew, PricedRoster), "it is of the same kind"
+            roster, first = anew, anew.first()
+            assert first is not None, "a new roster lists the best row"
+        units, row = first
+        number, tree = place = roster.sheet.place(row)
+        uuid = bytes(self._clean.blocks[number].uuids[tree])
+        self._places[uuid.decode()] = place
+        parts = {SLOTS: units / SCALE} if roster.measure.is_plain else roster.parts(row)
+        return Best(roster.pattern.candidate((uuid,)), units / SCALE, parts, roster.feasible)
+
+    def _caught_up(self, roster: Roster | PricedRoster) -> bool:
         """Bring a roster up to the present state; False if it must be made anew."""
+        if isinstance(roster, PricedRoster):
+            if roster.sheet is not self._sheet or roster.sheet.is_full:
+                return False
+            roster.catch_up()
+            return True
         if roster.version != self._version and roster.lone:
             if roster.version < self._forgotten or len(roster.changed) > MOST_CHANGED:
                 return False
-            if roster.measure.prices is None:
-                for place, card in self._newer(roster):
-                    if roster.refits(place, card.levels):
-                        units, _ = roster.measure.of_one(self._clean.blocks[place[0]], place[1], card.levels)
-                        roster.put(place, self._key(roster, place, card, units))
-            else:
-                self._update_together(roster)
+            for place, card in self._newer(roster):
+                if roster.refits(place, card.levels):
+                    units, _ = roster.measure.of_one(self._clean.blocks[place[0]], place[1], card.levels)
+                    roster.put(place, self._key(roster, place, card, units))
             roster.version = self._version
             roster.weigh()
         return True
@@ -395,35 +414,8 @@ class Board:
     def _key(self, roster: Roster, place: Place, card: Card, units: int) -> Key:
         number, tree = place
         block = self._clean.blocks[number]
-        if roster.measure.order.strategy == SLOTS:
-            tie = int(self._name_ranks()[number][tree])
-        else:
-            tie = card.tie(roster.measure, block, tree)
+        tie = card.tie(roster.measure, block, tree)
         return -units, tie, int(block.ids[tree]), number, tree
-
-    def _update_together(self, roster: Roster) -> None:
-        """As for a single tree, but with the costs of all trees of a block at once."""
-        measure = roster.measure
-        by_block: dict[int, list[tuple[Place, Card]]] = defaultdict(list)
-        for place, card in self._newer(roster):
-            if roster.refits(place, card.levels):
-                by_block[place[0]].append((place, card))
-        for number, some in by_block.items():
-            block = self._clean.blocks[number]
-            trees = [tree for (_, tree), _ in some]
-            costs = _costs(measure, block, trees, [card.levels for _, card in some])
-            units = measure.scores(block, np.array(trees), costs=costs).units.tolist()
-            for (place, card), score in zip(some, units, strict=True):
-                roster.put(place, self._key(roster, place, card, score))
-
-    def _name_ranks(self) -> list[IntArray]:
-        """For each tree of each block the number of its root's name among all of them."""
-        blocks = self._clean.blocks
-        if not self._ranks and blocks:
-            names = np.concatenate([block.names[block.trees.roots] for block in blocks])
-            ranks = np.unique(names, return_inverse=True)[1].astype(np.int64)
-            self._ranks = np.split(ranks, np.cumsum([block.trees.count for block in blocks])[:-1])
-        return self._ranks
 
     def _fresh(
         self,
@@ -432,17 +424,19 @@ class Board:
         order: Order,
         prices: Prices | None,
         step_limit: int,
-    ) -> Roster:
+    ) -> Roster | PricedRoster:
         work = Work(most=LIST_SHARE * step_limit if step_limit >= 0 else NO_BOUND)
         try:
-            roster = self._roster(request, order, prices, work)
+            roster = self._roster(key, request, order, prices, work)
         except OutOfStepsError:
             raise SearchLimitError(step_limit) from None
         self.taken += work.done
         self._rosters.put_growing(key, roster, roster.weight)
         return roster
 
-    def _roster(self, request: CandidateRequest, order: Order, prices: Prices | None, work: Work) -> Roster:
+    def _roster(
+        self, key: Hashable, request: CandidateRequest, order: Order, prices: Prices | None, work: Work
+    ) -> Roster | PricedRoster:
         request = request if request.limit is None else replace(request, limit=None)
         snapshot = self.snapshot
         asked = self._memory.requests.plan(snapshot, request, work)
@@ -451,14 +445,50 @@ class Board:
         demands = [demand for each in plan.variables for demand in each.demands]
         [outcome] = knowledge.lone.outcomes
         lone = plan.alone_suffices and snapshot.all_lone and order.among_best == 1
-        roster = Roster(demands, knowledge.forms.pattern(outcome.form), measure, lone=lone)
+        pattern = knowledge.forms.pattern(outcome.form)
+        if lone and order.strategy == SLOTS:
+            return self._priced(key, plan, demands, pattern, measure, work)
+        roster = Roster(demands, pattern, measure, lone=lone)
         roster.version = self._version
         if lone:
-            options = None if measure.prices is None else Options(Search(asked, work, None), measure.prices)
-            self._list(roster, plan, options, work)
+            self._list(roster, plan, work)
         return roster
 
-    def _list(self, roster: Roster, plan: Plan, options: Options | None, work: Work) -> None:
+    def _priced(
+        self,
+        key: Hashable,
+        plan: Plan,
+        demands: Sequence[Demand],
+        pattern: Pattern,
+        measure: Measure,
+        work: Work,
+    ) -> PricedRoster:
+        """A roster of ``slots``. Raises OutOfStepsError."""
+        blocks = plan.snapshot.blocks
+        sheet = self._sheet
+        if sheet is None or sheet.is_full:
+            work.spend(BLOCK_STEPS * len(blocks))
+            sheet = self._sheet = Sheet(plan.snapshot)
+        known = self._rosters.get(key)
+        if isinstance(known, PricedRoster) and known.sheet is sheet:
+            # Which trees fit does not depend on prices.
+            work.spend(sum(map(measure.steps, blocks)))
+            return known.relisted(measure, RESERVE)
+        classes = [name for name, _ in demands]
+        able = np.zeros(sheet.rows, dtype=np.bool_)
+        fits = np.zeros(sheet.rows, dtype=np.bool_)
+        for number, block in enumerate(blocks):
+            work.spend(BLOCK_STEPS)
+            able[sheet.start(number) + plan.able(block.emptied(classes))] = True
+            survey = plan.survey(number, work)
+            if survey is not None:
+                work.spend(measure.steps(block))
+                fits[sheet.start(number) + survey.trees] = True
+        roster = PricedRoster(sheet, demands, pattern, measure)
+        roster.list(packed(able), packed(fits), RESERVE)
+        return roster
+
+    def _list(self, roster: Roster, plan: Plan, work: Work) -> None:
         """Find all trees that fit, and list the best of them. Raises OutOfStepsError."""
         measure = roster.measure
         classes = [name for name, _ in roster.demands]
@@ -472,8 +502,7 @@ class Board:
             if survey is not None:
                 work.spend(measure.steps(block))
                 surveys.append(survey)
-                costs = None if options is None else _costs_of_kinds(options, survey)
-                scores.append(measure.scores(block, survey.trees, costs=costs).units)
+                scores.append(measure.scores(block, survey.trees).units)
         if surveys:
             units = np.concatenate(scores)
             roster.feasible = len(units)
@@ -498,10 +527,7 @@ class Board:
         trees = survey.trees[places]
         keys = np.full((len(trees), KEY_PARTS), survey.number, dtype=np.int64)
         keys[:, 0] = -units[places]
-        by_name = measure.order.strategy == SLOTS
-        keys[:, 1] = (
-            self._name_ranks()[survey.number][trees] if by_name else measure.ties(survey.block, trees)
-        )
+        keys[:, 1] = measure.ties(survey.block, trees)
         keys[:, 2] = survey.block.ids[trees]
         keys[:, 4] = trees
         return keys
@@ -511,31 +537,11 @@ class NotLoneError(Exception):
     """A request that trees of one provider do not serve in one way, or an order that looks at more."""
 
 
-def _costs_of_kinds(options: Options, survey: Survey) -> IntArray:
-    """What the request costs the lone trees of a survey. Those in the same state are looked at once."""
-    first, kinds = alike_lone(survey.block, survey.trees)
-    costs: IntArray = options.costs(survey, survey.trees[first], None)[kinds]
-    return costs
-
-
-def _costs(
-    measure: Measure, block: Block, trees: Sequence[int], levels: Sequence[Mapping[str, Level]]
-) -> IntArray:
-    """What the request costs lone trees with these levels of their providers."""
-    assert measure.prices is not None, "only they make costs"
-    used = {
-        name: np.array([each[name].used if name in each else 0 for each in levels], dtype=np.int64)
-        for name in measure.prices.classes
-        if name in block.columns
-    }
-    return lone_costs(measure.prices, block, np.array(trees, dtype=np.int64), used, measure.asked)
-
-
 def _bits(trees: IntArray, block: Block) -> bytes:
     """A bit for each tree of a block: whether it is one of ``trees``."""
     mask = np.zeros(block.trees.count, dtype=np.bool_)
     mask[trees] = True
-    return np.packbits(mask, bitorder="little").tobytes()
+    return packed(mask).tobytes()
 
 
 def _levels(block: Block, offset: int) -> dict[str, Level]:

@@ -71,7 +71,6 @@ class Taken:
 
 
 NOTHING_TAKEN: Final[Mapping[str, Taken]] = MappingProxyType({})
-NOTHING_USED: Final[Mapping[str, IntArray]] = MappingProxyType({})
 
 
 @valueclass(frozen=True, slots=True, eq=False)
@@ -190,10 +189,7 @@ class Held:
         "starts",
     )
 
-    def __init__(
-        self, block: Block, column: ClassColumn, name: str, trees: IntArray, used: IntArray | None = None
-    ) -> None:
-        """``used``: what is in use of each of the trees, which are lone then; None for what the block has."""
+    def __init__(self, block: Block, column: ClassColumn, name: str, trees: IntArray) -> None:
         bounds = _bounds_of(block, column, name)
         self._column = column
         self._traits = block.traits.codes
@@ -209,8 +205,7 @@ class Held:
         self._firsts = firsts
         self._all = begins
         codes = column.codes[self.positions]
-        in_use = column.used[self.positions] if used is None else used[self.having]
-        free = column.kinds.top[codes] - in_use
+        free = column.kinds.top[codes] - column.used[self.positions]
         self.free: FloatArray = np.maximum(free, 0).astype(np.float64)
 
     def give(self, taken: Taken) -> None:
@@ -293,13 +288,15 @@ def _fits_of(block: Block, conditions: tuple[Condition, ...]) -> Mask | None:
     )
 
 
-def _sets_meeting(block: Block, condition: Condition) -> Mask:
+def meets(traits: frozenset[str], condition: Condition) -> bool:
+    """Whether a provider with these traits meets a condition."""
     required, forbidden = condition
-    meets = [
-        all(not traits.isdisjoint(names) for names in required) and traits.isdisjoint(forbidden)
-        for traits in map(frozenset, block.traits.sets)
-    ]
-    return np.array(meets, dtype=np.bool_)
+    return all(not traits.isdisjoint(names) for names in required) and traits.isdisjoint(forbidden)
+
+
+def _sets_meeting(block: Block, condition: Condition) -> Mask:
+    found = [meets(frozenset(traits), condition) for traits in block.traits.sets]
+    return np.array(found, dtype=np.bool_)
 
 
 def _meeting(block: Block, condition: Condition) -> Mask:
@@ -348,9 +345,7 @@ class Counted:
         trees: IntArray,
         taken: Mapping[str, Taken],
         scored: str,
-        used: Mapping[str, IntArray] = NOTHING_USED,
     ) -> None:
-        """``used`` are other amounts in use than those of the block, by class: see ``Held``."""
         parts = np.zeros((terms.parts + 1, len(trees)), dtype=np.float64)
         parts[terms.parts] = MANY
         self.scored: Held | None = None
@@ -358,7 +353,7 @@ class Counted:
             column = block.columns.get(name)
             if column is None:
                 continue
-            held = Held(block, column, name, trees, used.get(name))
+            held = Held(block, column, name, trees)
             if name in taken:
                 held.give(taken[name])
             if name == scored:
@@ -401,10 +396,10 @@ class Prices:
         self.key: Hashable = object()
         scale = free + BASE
         prices = np.minimum(terms.shares * scale / np.maximum(totals, FEWEST_SLOTS), MOST_PRICE)
-        self._slot_prices: FloatArray = np.rint(prices * FINE)
-        self._residuals: FloatArray = np.rint(residuals * (RESIDUAL * FINE))
+        self.slot_prices: FloatArray = np.rint(prices * FINE)
+        self.residuals: FloatArray = np.rint(residuals * (RESIDUAL * FINE))
         lost = np.rint(terms.shares * (FRAGMENT * FINE / whole))
-        self._all_lost = float(np.sum(lost))
+        self.all_lost = float(np.sum(lost))
         sizes: list[int] = []
         shapes: list[int] = []
         for number, shape in enumerate(terms.shapes):
@@ -412,10 +407,10 @@ class Prices:
             if amounts:
                 shapes.append(number)
                 sizes.append(max(amounts))
-        self._sizes: FloatArray = np.array(sorted(set(sizes)), dtype=np.float64)
-        self._size_of: IntArray = self._sizes.searchsorted(sizes)
-        self._with_device: IntArray = np.array(shapes, dtype=np.int64)
-        self._lost: FloatArray = lost[self._with_device]
+        self.sizes: FloatArray = np.array(sorted(set(sizes)), dtype=np.float64)
+        self.size_of: IntArray = self.sizes.searchsorted(sizes)
+        self.with_device: IntArray = np.array(shapes, dtype=np.int64)
+        self.lost: FloatArray = lost[self.with_device]
 
     def with_residuals(self, residuals: FloatArray) -> Prices:
         """The same prices, but for what is left of devices."""
@@ -436,40 +431,30 @@ class Prices:
         """The classes that a worth depends on."""
         return self.terms.asked.keys() | {self.scored}
 
-    def worth(
-        self,
-        block: Block,
-        trees: IntArray,
-        taken: Mapping[str, Taken] = NOTHING_TAKEN,
-        used: Mapping[str, IntArray] = NOTHING_USED,
-    ) -> FloatArray:
+    def worth(self, block: Block, trees: IntArray, taken: Mapping[str, Taken] = NOTHING_TAKEN) -> FloatArray:
         """What rows of ``trees`` of a block are worth, times ``FINE``, once they gave what is ``taken``.
 
-        A tree may be there several times. ``used`` are other amounts in use than those of the block, by
-        class, one for each row; all trees are lone then.
+        A tree may be there several times.
         """
         found: FloatArray = np.zeros(len(trees), dtype=np.float64)
         for start in range(0, len(trees), CHUNK):
             stop = min(start + CHUNK, len(trees))
-            some = {name: amounts[start:stop] for name, amounts in used.items()}
-            found[start:stop] = self._worth(block, trees[start:stop], _within(taken, start, stop), some)
+            found[start:stop] = self._worth(block, trees[start:stop], _within(taken, start, stop))
         return np.clip(found, -MOST_WORTH, MOST_WORTH)
 
-    def _worth(
-        self, block: Block, trees: IntArray, taken: Mapping[str, Taken], used: Mapping[str, IntArray]
-    ) -> FloatArray:
-        counted = Counted(block, self.terms, trees, taken, self.scored, used)
-        found: FloatArray = self._slot_prices @ counted.slots
+    def _worth(self, block: Block, trees: IntArray, taken: Mapping[str, Taken]) -> FloatArray:
+        counted = Counted(block, self.terms, trees, taken, self.scored)
+        found: FloatArray = self.slot_prices @ counted.slots
         held = counted.scored
         if held is None:
             return found
         grains = np.minimum(held.free * (GRAINS / self.whole), GRAINS).astype(np.int64)
         # What is free in devices that are too small for each amount, what is free, and its residual worth.
-        small = held.free < self._sizes[:, np.newaxis]
-        sums = held.sums(np.concatenate([held.free * small, [held.free, self._residuals[grains]]]))
+        small = held.free < self.sizes[:, np.newaxis]
+        sums = held.sums(np.concatenate([held.free * small, [held.free, self.residuals[grains]]]))
         free = sums[-2]
-        of_use = (free - sums[:-2])[self._size_of] * (counted.slots[self._with_device] > 0)
-        fragments = free * self._all_lost - self._lost @ of_use
+        of_use = (free - sums[:-2])[self.size_of] * (counted.slots[self.with_device] > 0)
+        fragments = free * self.all_lost - self.lost @ of_use
         worth: FloatArray = found - fragments + sums[-1]
         return worth
 

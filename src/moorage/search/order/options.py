@@ -286,18 +286,6 @@ def lost_between(before: IntArray, after: FloatArray) -> IntArray:
     return np.clip(np.rint((before - after) * (SCALE / FINE)), -most, most).astype(np.int64)
 
 
-def lone_costs(
-    prices: Prices, block: Block, trees: IntArray, used: Mapping[str, IntArray], asked: Mapping[str, int]
-) -> IntArray:
-    """What it costs each of ``trees``, which are lone, to give what is ``asked``.
-
-    ``used`` is what is in use of each of the classes that prices depend on.
-    """
-    twice = {name: np.concatenate([amounts + asked.get(name, 0), amounts]) for name, amounts in used.items()}
-    worth = prices.worth(block, np.concatenate([trees, trees]), used=twice)
-    return lost_between(worth[len(trees) :].astype(np.int64), worth[: len(trees)])
-
-
 def _no_rows(trees: IntArray) -> OptionRows:
     """No tree is plain."""
     return OptionRows(np.zeros(len(trees), dtype=np.bool_), NO_OFFSETS, ())

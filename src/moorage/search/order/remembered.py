@@ -80,28 +80,12 @@ def remembered(
     return found
 
 
-def alike_lone(block: Block, trees: IntArray) -> tuple[IntArray, IntArray]:
-    """Places of one of ``trees`` for each state that some are in, ascending, and the number of that of each.
-
-    All are lone. Trees in one state have the same traits, inventories and amounts in use.
-    """
-    found = _mixed(block.traits.codes.astype(np.int64), _TRAITS)[trees]
-    for name, column in block.columns.items():
-        factor = kept_fact(block, ("factor", name), _factor, lambda _: 0)
-        kinds = np.array([hash(each) for each in column.kinds.inventories], dtype=np.int64)
-        mixed = np.zeros(block.trees.count, dtype=np.uint64)
-        mixed[column.offsets] = _mixed(column.used + kinds[column.codes], factor)
-        found += mixed[trees]
-    _, first, numbers = np.unique(found, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return first[order], np.argsort(order)[numbers]
-
-
-def _mixed(values: IntArray, factor: StateArray | np.uint64) -> StateArray:
-    mixed: StateArray = values.view(np.uint64) * factor
-    mixed ^= mixed >> _SHIFT
-    mixed *= factor
-    return mixed
+def mixed(values: IntArray, factor: StateArray | np.uint64) -> StateArray:
+    """Numbers that no client can guess: sums of them differ where the values do."""
+    found: StateArray = values.view(np.uint64) * factor
+    found ^= found >> _SHIFT
+    found *= factor
+    return found
 
 
 def _memory_of(block: Block) -> Cache[Hashable, Numbers]:
@@ -127,7 +111,7 @@ def _states_in(block: Block, name: str, column: ClassColumn) -> StateArray:
         block, ("factors", name), lambda: _factors(len(column.codes)), lambda each: each.nbytes
     )
     kinds = np.array([hash(each) for each in column.kinds.inventories], dtype=np.int64)
-    mixed = _mixed(column.used + kinds[column.codes], factors)
+    hashed = mixed(column.used + kinds[column.codes], factors)
     places = kept_fact(
         block,
         ("places", name),
@@ -136,18 +120,15 @@ def _states_in(block: Block, name: str, column: ClassColumn) -> StateArray:
     )
     found = np.zeros(block.trees.count, dtype=np.uint64)
     trees, starts = places
-    found[trees] = np.add.reduceat(mixed, starts)
+    found[trees] = np.add.reduceat(hashed, starts)
     return found
 
 
-def _factor() -> np.uint64:
+def new_factor() -> np.uint64:
+    """A number for ``mixed``."""
     factor: np.uint64 = _factors(1)[0]
     return factor
 
 
 def _factors(count: int) -> Any:
     return _SALT.integers(1, 1 << 63, count, dtype=np.uint64) | _ODD
-
-
-_TRAITS: Final = _factor()
-"""Makes numbers of sets of traits states."""

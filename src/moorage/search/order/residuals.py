@@ -61,18 +61,21 @@ def _filled(amounts: IntArray, prices: FloatArray) -> tuple[FloatArray, list[int
 
     The number is -1 where the filling of one grain less is as good.
     """
-    values = np.zeros(GRAINS + 1, dtype=np.float64)
+    # Amounts are few, most often: arrays would take several times as long.
+    parts: list[tuple[int, float]] = list(zip(amounts.tolist(), prices.tolist(), strict=True))
+    values = [0.0] * (GRAINS + 1)
     last = [-1] * (GRAINS + 1)
-    for grains in range(int(amounts[0]), GRAINS + 1):
-        fitting = int(np.searchsorted(amounts, grains, side="right"))
-        some = values[grains - amounts[:fitting]] + prices[:fitting]
-        chosen = int(np.argmax(some))
-        if some[chosen] > values[grains - 1]:
-            values[grains] = some[chosen]
-            last[grains] = chosen
-        else:
-            values[grains] = values[grains - 1]
-    return values, last
+    for grains in range(parts[0][0], GRAINS + 1):
+        most = values[grains - 1]
+        for number, (amount, price) in enumerate(parts):
+            if amount > grains:
+                break
+            worth = values[grains - amount] + price
+            if worth > most:
+                most = worth
+                last[grains] = number
+        values[grains] = most
+    return np.array(values), last
 
 
 def _counts(amounts: IntArray, last: list[int]) -> IntArray:
