@@ -1,10 +1,11 @@
 """Claims per second that the service places itself, on varied hosts of which half are partly in use.
 
-    python -m benchmarks.placing [--database postgresql] [--hosts 10000] [--seconds 6] [--strategy pack ...]
+    python -m benchmarks.placing [--database postgresql ...] [--hosts 10000 ...] [--seconds 6]
+        [--strategy pack ...]
 
 Clients ask for flavors, drawn from a hundred, one claim at a time or many in one request, and for the best
-place by each strategy named. Prints a table and writes JSON. The exit status is 1 if a request fails, or if
-``moorage verify`` finds a fault afterwards.
+place by each strategy named. Each database with each number of hosts is a run of its own: it prints a table
+and writes JSON. The exit status is 1 if a request fails, or if ``moorage verify`` finds a fault afterwards.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ HOSTS: Final = (
     {"VCPU": Inventory(32), "MEMORY_MB": Inventory(524_288), "DISK_GB": Inventory(2_000)},
 )
 """Hosts of three kinds, one provider each."""
+
+USUAL_HOSTS: Final = 10_000
 
 ROWS: Final = (("one by one", "place", 1), ("one by one", "place", 64), ("100 at once", "place_many", 8))
 """What clients do, and how many of them."""
@@ -87,26 +90,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for."""
     options = parser().parse_args(arguments)
     console = Console(width=max(TABLE_WIDTH, Console().width))
+    sound = True
+    for database, hosts in product(options.database or [POSTGRESQL], options.hosts or [USUAL_HOSTS]):
+        found = run(database, hosts, options)
+        options.output.mkdir(parents=True, exist_ok=True)
+        path = options.output / f"placing-{database}-{hosts}.json"
+        path.write_text(json.dumps(found, indent=1))
+        console.print(f"{database}, {hosts:,} hosts")
+        show(found, console)
+        sound &= found["sound"] and not any(row["refused"] for row in found["results"])
+    return 0 if sound else 1
+
+
+def run(database: str, hosts: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Figures of all rows on one database with one number of hosts."""
     found: dict[str, Any] = {"results": []}
-    with running_server(options.database), ExitStack() as stack:
-        found["run"] = described_machine(options.database, options.output)
+    with running_server(database), ExitStack() as stack:
+        found["run"] = described_machine(database, options.output)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
-        url = stack.enter_context(fresh_database(options.database, folder))
+        url = stack.enter_context(fresh_database(database, folder))
         service = Moorage(url, folder, 1)
         service.prepare()
-        loader.load(url, varied(options.hosts, Random(SEED)), Random(SEED))
+        loader.load(url, varied(hosts, Random(SEED)), Random(SEED))
         service.start()
         stack.callback(service.stop)
         rows = product(options.strategy or [PACK], ROWS)
         for number, (strategy, (name, behaviour, clients)) in enumerate(rows):
             told = measured(service, strategy, behaviour, clients, options.seconds, SEED + number)
-            found["results"].append({"row": name, "hosts": options.hosts, **told})
+            found["results"].append({"row": name, "hosts": hosts, **told})
         found["sound"] = verified(service)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"placing-{options.database}-{options.hosts}.json"
-    path.write_text(json.dumps(found, indent=1))
-    show(found, console)
-    return 0 if found["sound"] and not any(row["refused"] for row in found["results"]) else 1
+    return found
 
 
 def show(found: dict[str, Any], console: Console) -> None:
@@ -141,11 +154,12 @@ def show(found: dict[str, Any], console: Console) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.placing", description=__doc__)
-    made.add_argument("--database", choices=KINDS, default=POSTGRESQL)
-    made.add_argument("--hosts", type=int, default=10_000)
+    several = "may be given several times"
     made.add_argument(
-        "--strategy", choices=STRATEGIES, action="append", help="may be given several times; pack by default"
+        "--database", choices=KINDS, action="append", help=f"{several}; {POSTGRESQL} by default"
     )
+    made.add_argument("--hosts", type=int, action="append", help=f"{several}; {USUAL_HOSTS} by default")
+    made.add_argument("--strategy", choices=STRATEGIES, action="append", help=f"{several}; {PACK} by default")
     made.add_argument("--seconds", type=float, default=6.0)
     made.add_argument("--output", type=Path, default=OUTPUT)
     return made
