@@ -237,6 +237,28 @@ def test_a_database_that_is_put_back_while_claims_are_made_is_read_anew(
     assert service._index.revision == 2
 
 
+@pytest.mark.parametrize("kind", ["claims", "names"])
+def test_a_database_that_was_put_back_is_read_anew_although_writes_have_caught_up(
+    sqlite_store: Store, open_service: OpenService, kind: str
+) -> None:
+    service = open_service(sqlite_store)
+    provider, other = add_provider(service, VCPU=4), add_provider(service, VCPU=1)
+    assert uuids_with_room(service, VCPU, 4) == {provider}
+    before = service.revision()
+    put_back(sqlite_store, before - 1, "UPDATE inventories SET total = 2 WHERE total = 4")
+    for number in range(2):
+        # No search asks meanwhile. The second write follows the revision of the index.
+        if kind == "claims":
+            order(service, claim(new_uuid(), {other: {VCPU: 1}} if number else {provider: {VCPU: 2}}))
+        else:
+            order(service, CreateTrait(f"CUSTOM_{number}"))
+    assert service.revision() == before + 1
+    assert uuids_with_room(service, VCPU, 4) == set()
+    assert uuids_with_room(service, VCPU, 1) == (set() if kind == "claims" else {provider, other})
+    assert service._index.ask(by_id) == LiveIndex(sqlite_store).ask(by_id)
+    assert service.revision() == before + 2
+
+
 def test_an_index_that_follows_has_nothing_to_catch_up_with(
     prepared_url: str, open_store: OpenStore, open_service: OpenService
 ) -> None:

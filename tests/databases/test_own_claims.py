@@ -49,9 +49,14 @@ def told(store: Store, service: Service, *commands: Command[object]) -> list[Own
     """What the index is told while one group of orders is carried out."""
 
     class Noting(SharedPoll):
+        revision = None
+
         def __init__(self) -> None:
             super().__init__(store.revision)
             self.found: list[OwnClaims] = []
+
+        def put_back(self) -> None:
+            raise AssertionError
 
         def learn(self, claims: OwnClaims) -> None:
             self.found.append(claims)

@@ -75,8 +75,13 @@ block the leader. Then the command fails with the error that its outcome is not 
 class _NoAudience(SharedPoll):
     """Stands in where no index polls."""
 
+    revision = None
+
     def __init__(self) -> None:
         super().__init__(int)
+
+    def put_back(self) -> None:
+        pass
 
     def learn(self, claims: OwnClaims) -> None:
         pass
@@ -408,7 +413,8 @@ class Committer:
                     writer = transaction.write(state, writes, transaction_id)
                     raised = transaction.raised
                     # No other process can write until this transaction ends.
-                    before, after = (None, None) if raised is None else (raised.before, raised.after)
+                    before = transaction.before() if raised is None else raised.before
+                    after = before + len(writes)
                     announcer.learned(before, another=bool(self._waiting))
                     _learn_before(transaction, done)
                     _commit(transaction, writer, done)

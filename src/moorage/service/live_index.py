@@ -120,6 +120,15 @@ class SharedPoll:
 class Audience(Protocol):
     """Polls of the revision. They need not ask while a group of writes learns the revision anyway."""
 
+    @property
+    def revision(self) -> int | None:
+        """A revision that the database has had; None if none is known."""
+        ...
+
+    def put_back(self) -> None:
+        """A statement has learned a revision below one that was known before it: see ``LiveIndex``."""
+        ...
+
     def begin(self, *, another: bool) -> Question:
         """A statement that learns the revision is sent now. ``another``: one more will come after it."""
         ...
@@ -142,6 +151,7 @@ class Announcer:
 
     def __init__(self, audience: Audience) -> None:
         self._audience = audience
+        self._known = audience.revision
         self._question = audience.begin(another=True)
         self._committed: int | None = None
 
@@ -150,6 +160,8 @@ class Announcer:
 
         ``another``: one more will come after that, of this group or of the next one.
         """
+        if revision is not None and self._known is not None and revision < self._known:
+            self._audience.put_back()
         self._question.end(revision)
         self._question = self._audience.begin(another=another)
 
@@ -208,6 +220,8 @@ class LiveIndex:
         self._state: Indexed | None = None
         # Whether the last look found claims of other processes.
         self._moving = False
+        # Whether a write has seen that the database was put back to an older state.
+        self._is_put_back = False
         self._asked_at = perf_counter()
 
     @property
@@ -279,6 +293,13 @@ class LiveIndex:
     def rest(self) -> None:
         """See ``Audience``."""
         self._poll.rest()
+
+    def put_back(self) -> None:
+        """The database was put back to an older state: the next answer needs another index.
+
+        Polls alone would miss it if writes had brought the revision up to that of the index by then.
+        """
+        self._is_put_back = True
 
     def learn(self, claims: OwnClaims) -> None:
         """Learn what this process has just committed, so that the index need not ask the database for it.
@@ -355,8 +376,13 @@ class LiveIndex:
         state = self._state
         if state is None:
             return self._build()
-        if self._went_back(state.revision, known, wanted):
-            LOG.warning("The database was put back from revision %d to %d.", state.revision, wanted)
+        if self._is_put_back or self._went_back(state.revision, known, wanted):
+            self._is_put_back = False
+            LOG.warning(
+                "The database was put back: it is at revision %d, the index was at %d.",
+                wanted,
+                state.revision,
+            )
             self._store.stepped_back()
             self._store.forget()
             return self._build()
@@ -372,7 +398,8 @@ class LiveIndex:
         return self._now(refresh.revision)
 
     def _differs(self, state: Indexed, known: int | None, wanted: int) -> bool:
-        return wanted > state.revision or self._went_back(state.revision, known, wanted)
+        went_back = self._is_put_back or self._went_back(state.revision, known, wanted)
+        return wanted > state.revision or went_back
 
     @staticmethod
     def _went_back(present: int, known: int | None, wanted: int) -> bool:
