@@ -118,7 +118,7 @@ def test_a_page_looks_through_a_bounded_number_of_records(
 def test_what_was_compacted_is_an_error_at_every_boundary(left: int, store: Store, service: Service) -> None:
     make_traits(service, 5)
     present = store.revision()
-    while store.compact_journal(left, 1e9):
+    while store.compact_journal(left, 1e9, 0):
         pass
     boundary = present - left
     assert revisions_of(page(service, after(boundary))) == list(range(boundary + 1, present + 1))

@@ -141,7 +141,7 @@ def test_the_oldest_records_are_forgotten_in_steps_with_their_rows(
     first = rows(store)[0]["revision"]
     present = store.revision()
     forgotten = []
-    while count := store.compact_journal(2, 1e9):
+    while count := store.compact_journal(2, 1e9, 0):
         forgotten.append(count)
     assert set(forgotten[:-1]) == {together}
     assert sum(forgotten) == present - 2 - first + 1
@@ -150,13 +150,13 @@ def test_the_oldest_records_are_forgotten_in_steps_with_their_rows(
 
 
 def test_at_every_boundary_exactly_the_newest_records_stay(store: Store, service: Service) -> None:
-    while store.compact_journal(1, 1e9):
+    while store.compact_journal(1, 1e9, 0):
         pass
     start = store.revision()
     for number in range(6):
         order(service, CreateTrait(f"CUSTOM_{number}"))
     for left in range(6, 0, -1):
-        store.compact_journal(left, 1e9)
+        store.compact_journal(left, 1e9, 0)
         assert [row["revision"] for row in rows(store)] == list(range(start + 7 - left, start + 7))
 
 
@@ -165,18 +165,21 @@ def test_records_are_forgotten_by_age_even_if_they_are_few(
 ) -> None:
     for number in range(2 * together):
         order(service, CreateTrait(f"CUSTOM_{number}"))
-    while store.compact_journal(2 * together, 1e9):
+    while store.compact_journal(2 * together, 1e9, 0):
         pass
-    assert store.compact_journal(100, 3600) == 0
+    assert store.compact_journal(100, 3600, store.revision()) == 0
     old = utcnow() - timedelta(hours=2)
     boundary = store.revision() - together
     with store.engines.write.begin() as connection:
         connection.execute(journal.update().where(journal.c.revision <= boundary).values(created_at=old))
-    assert store.compact_journal(100, 3600) == together
-    assert store.compact_journal(100, 3600) == 0
+    assert store.compact_journal(100, 3600, store.revision()) == together
+    assert store.compact_journal(100, 3600, store.revision()) == 0
     assert [row["revision"] for row in rows(store)] == [boundary + 1, boundary + 2, boundary + 3]
-    assert store.compact_journal(100, -10) == together
-    assert store.compact_journal(1, -10) == 0
+    # By a clock that is ahead all are old; those that came last are kept nevertheless.
+    assert store.compact_journal(100, -10, boundary) == 0
+    assert store.compact_journal(100, -10, boundary + 1) == 1
+    assert store.compact_journal(100, -10, store.revision()) == together - 1
+    assert store.compact_journal(1, -10, store.revision()) == 0
 
 
 def test_a_new_history_has_another_epoch_and_one_revision(store: Store, service: Service) -> None:

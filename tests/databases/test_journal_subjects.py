@@ -90,10 +90,10 @@ def test_every_record_about_a_subject_is_found_however_far_the_index_is(
     assert told(verify(store)) == {}
     monkeypatch.setattr(kept, "COMPACTED_TOGETHER", 3)
     for _ in range(4):
-        store.compact_journal(1, 1e9)
+        store.compact_journal(1, 1e9, 0)
         check(store, all_subjects)
         assert told(verify(store)) == {}
-    while store.compact_journal(1, 1e9):
+    while store.compact_journal(1, 1e9, 0):
         pass
     with store.engines.single.connect() as connection:
         left = set(connection.execute(sa.select(journal_subjects.c.segment)).scalars())

@@ -284,7 +284,7 @@ def test_a_record_of_a_lease_is_forgotten_with_what_refers_to_it(service: Servic
     assert service.leases.take_away(lease, ASKER) == 1
     assert len(history(service, consumer)) == 3
     with store.engines.write.begin() as connection:
-        compact_some(connection, 0, LATEST)
+        compact_some(connection, 0, LATEST, 0)
         assert connection.execute(sa.select(journal_refs.c.subject)).all() == []
 
 

@@ -45,7 +45,7 @@ class Compaction:
                     connection.execute(select(revisions.c.revision).with_for_update()).scalar_one()
                     self.kept |= journal_of_leases(connection)
                     before = utcnow() - timedelta(seconds=MONTH_SECONDS)
-                    compact_some(connection, dice.choice((0, 1, 2, 10, 100)), before)
+                    compact_some(connection, dice.choice((0, 1, 2, 10, 100)), before, 0)
             finally:
                 store.close()
         self.end = max(self.end, journal_begins(self._url) - 1)

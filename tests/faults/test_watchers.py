@@ -202,7 +202,7 @@ def test_records_that_were_deleted_may_be_gone_and_the_mirror_is_made_anew(
     with watched(sqlite_service, sqlite_store) as (watching, beginning):
         write(sqlite_service)
         present = sqlite_service.revision()
-        sqlite_store.compact_journal(2, 1e9)
+        sqlite_store.compact_journal(2, 1e9, 0)
         watching.start()
         assert found(watching, beginning, sqlite_store, present - 2) == []
         assert watching.counts()["gones"] == len(watching.watchers)

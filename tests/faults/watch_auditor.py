@@ -21,9 +21,10 @@ before
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from moorage_client import Mirror
+from moorage_client import Claim, Mirror
 
 from tests.faults.history import Operation
 from tests.faults.leased import RELEASED, LeasedAccount
@@ -244,6 +245,11 @@ def _renamed(values: Values, names: Mapping[str, str]) -> Values:
     return found
 
 
+def _with_leases(account: LeasedAccount) -> dict[str, Claim]:
+    claims = claims_of(account)
+    return {uuid: replace(claim, lease=account.attached.get(uuid)) for uuid, claim in claims.items()}
+
+
 def mirror_faults(mirror: Mirror, rebuilt: Sequence[str], ledger: Ledger, compacted: int) -> list[str]:
     """What a mirror has that the account has not, and the reverse; and copies made anew without a cause."""
     allowed = {"compacted"} if compacted else set()
@@ -253,7 +259,7 @@ def mirror_faults(mirror: Mirror, rebuilt: Sequence[str], ledger: Ledger, compac
             found.append(f"mirror: it is at {revision}, and the account at {ledger.revision}")
         pairs: Sequence[tuple[Mapping[str, object], Mapping[str, object]]] = (
             (providers_of(ledger.account), comparable_providers(mirror.providers())),
-            (claims_of(ledger.account), comparable_claims(mirror.claims())),
+            (_with_leases(ledger.account), comparable_claims(mirror.claims())),
         )
     for expected, has in pairs:
         found += [

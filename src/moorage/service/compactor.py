@@ -87,21 +87,22 @@ class Compactor:
                 break
             forgotten += batch
             self._ending.wait(BATCH_PAUSE_SECONDS)
-        self._compact_journal()
-        self._forget_keys()
+        self._compact_journal(settled)
+        self._forget_keys(settled)
         return forgotten
 
-    def _compact_journal(self) -> None:
+    def _compact_journal(self, settled: int) -> None:
         settings = self._settings
         with suppress(WriteConflictError):
             while not self._ending.is_set() and self._store.compact_journal(
-                settings.journal_revisions, settings.journal_seconds
+                settings.journal_revisions, settings.journal_seconds, settled
             ):
                 self._ending.wait(BATCH_PAUSE_SECONDS)
 
-    def _forget_keys(self) -> None:
+    def _forget_keys(self, settled: int) -> None:
+        kept = self._settings.keys_kept_seconds
         with suppress(WriteConflictError):
-            while not self._ending.is_set() and self._store.forget_keys(self._settings.keys_kept_seconds):
+            while not self._ending.is_set() and self._store.forget_keys(kept, settled):
                 self._ending.wait(BATCH_PAUSE_SECONDS)
 
     def _run(self) -> None:

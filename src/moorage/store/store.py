@@ -342,14 +342,14 @@ class Store:
         except ProviderNotFoundError:
             return None
 
-    def compact_journal(self, kept_revisions: int, kept_seconds: float) -> int:
-        """Forget a batch of the journal's oldest records; returns how many.
+    def compact_journal(self, kept_revisions: int, kept_seconds: float, settled: int) -> int:
+        """Forget a batch of the journal's oldest records; returns how many. See ``journal.compact_some``.
 
         Raises WriteConflictError, ConnectionLostError, UnavailableError.
         """
         before = utcnow() - timedelta(seconds=kept_seconds)
         with translated(), self.engines.write.begin() as connection:
-            return journal.compact_some(connection, kept_revisions, before)
+            return journal.compact_some(connection, kept_revisions, before, settled)
 
     def index_journal(self) -> bool:
         """Index the next complete segment of the journal; False if there is none.
@@ -364,14 +364,14 @@ class Store:
         except ConstraintError as error:
             raise WriteConflictError from error
 
-    def forget_keys(self, kept_seconds: float) -> int:
-        """Forget a batch of idempotency keys that are older; returns how many.
+    def forget_keys(self, kept_seconds: float, settled: int) -> int:
+        """Forget a batch of idempotency keys that are older, up to revision ``settled``; returns how many.
 
         Raises WriteConflictError, ConnectionLostError, UnavailableError.
         """
         before = utcnow() - timedelta(seconds=kept_seconds)
         with translated(), self.engines.write.begin() as connection:
-            return forget_keys(connection, before)
+            return forget_keys(connection, before, settled)
 
     def was_committed(self, transaction_id: str) -> bool:
         """Whether a transaction whose COMMIT got lost has happened. The answer is final.

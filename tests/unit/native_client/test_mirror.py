@@ -34,8 +34,12 @@ from moorage_client.account import Account, MismatchError
 from moorage_client.transport import LINES_TYPE, PROBLEM_TYPE
 
 from moorage.model.commands import (
+    AttachClaim,
     CreateResourceClass,
     DeleteProvider,
+    DetachClaim,
+    EndLease,
+    GrantLease,
     ReleaseClaims,
     RenameResourceClass,
     SetInventories,
@@ -255,7 +259,7 @@ def test_what_the_journal_does_not_tell_is_read_anew_and_told(
         for _ in range(3):
             order(sqlite_service, claim(new_uuid(), {uuid: {VCPU: 1}}))
         if reason == "compacted":
-            sqlite_store.compact_journal(1, 1e9)
+            sqlite_store.compact_journal(1, 1e9, 0)
         else:
             sqlite_store.new_history()
         moorage.gate.set()
@@ -296,6 +300,30 @@ def test_the_end_of_a_stream_is_no_failure(
             assert_equal(mirror, moorage, sqlite_service)
         assert not ends
         assert (mirror.rebuilds, mirror.cuts) == ({}, 0)
+
+
+def test_claims_hang_on_leases_and_on_none_that_was_released(moorage: Gated, sqlite_service: Service) -> None:
+    uuid = add_provider(sqlite_service, VCPU=8)
+    consumers = [new_uuid() for _ in range(3)]
+    first, second = (
+        order(sqlite_service, GrantLease(new_uuid(), "agent", "p", "u", 60_000, 0)).lease.uuid
+        for _ in range(2)
+    )
+    with Mirror(moorage) as mirror:
+        for consumer in consumers:
+            order(sqlite_service, claim(consumer, {uuid: {VCPU: 1}}))
+            order(sqlite_service, AttachClaim(first, consumer))
+            assert_equal(mirror, moorage, sqlite_service)
+        order(sqlite_service, AttachClaim(second, consumers[0]))
+        order(sqlite_service, DetachClaim(first, consumers[1]))
+        assert_equal(mirror, moorage, sqlite_service)
+        assert [mirror.claim(each).lease for each in consumers] == [second, None, first]  # type: ignore[union-attr]
+        # Its claims stay, and are not in its record.
+        order(sqlite_service, EndLease(first, keeps_claims=True))
+        assert_equal(mirror, moorage, sqlite_service)
+        order(sqlite_service, ReleaseClaims((consumers[0],)))
+        assert_equal(mirror, moorage, sqlite_service)
+        assert mirror.rebuilds == {}
 
 
 def test_a_change_that_does_not_go_on_from_the_copy_makes_it_anew(

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from moorage.model.commands import CreateTrait
 from moorage.model.errors import UnavailableError
+from moorage.model.keys import IdempotencyKey
 from moorage.service import compactor as compactor_module
 from moorage.service.compactor import SETTLE_SECONDS, Compactor
 from moorage.service.facade import Service
@@ -18,7 +20,8 @@ from moorage.service.settings import ChangeLogSettings
 from moorage.store.changes import changelog
 from moorage.store.sql.errors import WriteConflictError
 from moorage.store.store import Store
-from tests.databases.orders import order
+from moorage.store.tables import journal, keys
+from tests.databases.orders import ASKER, order
 
 KEEP_ONE = ChangeLogSettings(kept_revisions=1, kept_seconds=1e9)
 
@@ -46,6 +49,31 @@ def test_a_write_is_forgotten_only_once_it_was_seen_long_enough(
     assert compactor.compact() == seen
     assert sqlite_store.refresh(seen - 1) is None
     assert sqlite_store.refresh(seen) is not None
+
+
+def test_a_clock_that_jumps_ahead_takes_nothing_that_was_not_seen_long_enough(
+    sqlite_service: Service, sqlite_store: Store
+) -> None:
+    """Its own clock says of each key and record that it is older than it may become."""
+    now = [0.0]
+    settings = ChangeLogSettings(keys_kept_seconds=-3600, journal_seconds=-3600)
+    compactor = Compactor(sqlite_store, settings, lambda: now[0])
+    key = IdempotencyKey("id", "fingerprint", str)
+    assert sqlite_service.outcome(CreateTrait("CUSTOM_T"), ASKER, key).error is None
+
+    def left() -> tuple[int, int]:
+        counts = [sa.select(sa.func.count()).select_from(table) for table in (keys, journal)]
+        with sqlite_store.engines.single.connect() as connection:
+            kept = [int(connection.execute(count).scalar_one()) for count in counts]
+            return kept[0], kept[1]
+
+    compactor.compact()
+    now[0] = SETTLE_SECONDS - 1
+    compactor.compact()
+    assert all(left())
+    now[0] = SETTLE_SECONDS
+    compactor.compact()
+    assert left() == (0, 0)
 
 
 def test_who_meets_another_process_at_the_log_leaves_it_to_that(

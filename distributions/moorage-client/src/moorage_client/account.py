@@ -15,6 +15,10 @@ FIELDS = ("inventories", "used", "traits", "aggregates", "generation", "parent")
 """What a mirror asks of each provider."""
 
 
+RELEASED = "released"
+"""The state of a lease on which no claim hangs."""
+
+
 class MismatchError(Exception):
     """A change does not go on from what the copy holds."""
 
@@ -37,6 +41,7 @@ class Account:
         self.children: dict[str, dict[str, None]] = {}
         self.trees: dict[str, dict[str, None]] = {}
         self.holders: dict[str, dict[str, None]] = {}
+        self.hanging: dict[str, dict[str, None]] = {}
         self._most_items = most_items
         self._read_at: dict[str, int] = {}
         self._newest = revision
@@ -114,6 +119,9 @@ class Account:
             self._set_provider(uuid, provider)
         for uuid, claim in claims.items():
             self._set_claim(uuid, claim)
+        for lease, parts in (change.body.get("leases") or {}).items():
+            if parts.get("state", ("", ""))[1] == RELEASED:
+                self._let_go(lease, change.revision)
         self.revision = change.revision
         self._check_size()
 
@@ -171,6 +179,12 @@ class Account:
                 held = {each: _renamed(amounts, old, new) for each, amounts in claim.providers.items()}
                 self._set_claim(uuid, replace(claim, providers=held, resources=_summed(held)))
 
+    def _let_go(self, lease: str, revision: int) -> None:
+        """No claim hangs on a released lease: those that stay are not in its record."""
+        for uuid in list(self.hanging.get(lease, ())):
+            if self.claims is not None and revision > self._read_at.get(uuid, 0):
+                self._set_claim(uuid, replace(self.claims[uuid], lease=None))
+
     def _set_provider(self, uuid: str, now: Provider | None) -> None:
         was = self.providers.pop(uuid, None)
         if was is not None:
@@ -191,8 +205,12 @@ class Account:
         was = self.claims.pop(uuid, None)
         for provider in () if was is None else was.providers:
             _leave(self.holders, provider, uuid)
+        if was is not None and was.lease is not None:
+            _leave(self.hanging, was.lease, uuid)
         if now is not None:
             self.claims[uuid] = now
+            if now.lease is not None:
+                self.hanging.setdefault(now.lease, {})[uuid] = None
             for provider in now.providers:
                 self.holders.setdefault(provider, {})[uuid] = None
 
@@ -248,6 +266,8 @@ def _changed_claim(had: Claim, parts: Mapping[str, Any], *, is_new: bool) -> Cla
             before, changed[name] = parts[name]
             if not is_new:
                 _check(before, getattr(had, name), had.consumer, name)
+    if "lease" in parts:
+        changed["lease"] = parts["lease"][1]
     if "held" in parts:
         held = {provider: dict(amounts) for provider, amounts in had.providers.items()}
         for provider, amounts in parts["held"].items():

@@ -96,11 +96,11 @@ def _subjects(record: Record) -> tuple[str | None, str | None, list[str]]:
     return consumer, tree, others
 
 
-def compact_some(connection: sa.Connection, kept: int, before: datetime) -> int:
+def compact_some(connection: sa.Connection, kept: int, before: datetime, settled: int) -> int:
     """Forget a batch of the oldest records; returns how many.
 
     A record is forgotten if there are more than ``kept`` revisions after it, or if it was written before
-    ``before``.
+    ``before`` and is no newer than revision ``settled``.
     """
     present, first = connection.execute(
         sa.select(revisions.c.revision, sa.select(sa.func.min(journal.c.revision)).scalar_subquery())
@@ -108,11 +108,12 @@ def compact_some(connection: sa.Connection, kept: int, before: datetime) -> int:
     if first is None:
         return 0
     end = first + COMPACTED_TOGETHER - 1
-    beyond = min(present - kept, end)
-    if beyond < end:
-        last = sa.select(journal.c.created_at).where(journal.c.revision <= min(end, present))
-        if connection.execute(last.order_by(journal.c.revision.desc()).limit(1)).scalar_one() >= before:
-            end = beyond
+    beyond, aged = min(present - kept, end), min(end, present, settled)
+    end = beyond
+    if first <= aged > beyond:
+        last = sa.select(journal.c.created_at).where(journal.c.revision <= aged)
+        if connection.execute(last.order_by(journal.c.revision.desc()).limit(1)).scalar_one() < before:
+            end = aged
     if end < first:
         return 0
     old = journal.c.revision <= end

@@ -55,9 +55,10 @@ def plan_keys(after: State, used: Sequence[str | None]) -> list[Planned]:
     return [(NEW_KEYS, rows)] if rows else []
 
 
-def forget_keys(connection: sa.Connection, before: datetime) -> int:
-    """Forget some of the keys that were made before a time; returns how many."""
-    old = sa.select(keys.c.id).where(keys.c.created_at < before).limit(FORGOTTEN_TOGETHER)
+def forget_keys(connection: sa.Connection, before: datetime, settled: int) -> int:
+    """Forget some of the keys that were made before a time, up to revision ``settled``; returns how many."""
+    is_old = (keys.c.created_at < before, keys.c.revision <= settled)
+    old = sa.select(keys.c.id).where(*is_old).limit(FORGOTTEN_TOGETHER)
     ids = list(connection.execute(old).scalars())
     for batch in batches(ids):
         connection.execute(keys.delete().where(keys.c.id.in_(batch)))

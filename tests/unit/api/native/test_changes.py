@@ -106,7 +106,7 @@ def test_what_is_gone_or_of_another_history_is_410(client: NativeClient, sqlite_
     for name in ("CUSTOM_A", "CUSTOM_B"):
         order(sqlite_service, CreateTrait(name))
     present = store.revision()
-    store.compact_journal(1, 1e9)
+    store.compact_journal(1, 1e9, 0)
     refused = problem(client.get(f"{PATH}?after=0"))
     assert (refused["status"], refused["code"]) == (410, "compacted")
     assert (refused["compacted"], refused["restart_after"]) == (present - 1, present)

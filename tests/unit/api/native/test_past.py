@@ -121,7 +121,7 @@ def test_a_consumer_whose_beginning_was_compacted_has_no_since(
     held = sqlite_service.revision()
     order(sqlite_service, DeleteAllocations(consumer))
     assert got(client, f"/claims/{consumer}?at={held}")["since"] is not None
-    sqlite_service._store.compact_journal(1, 1e9)
+    sqlite_service._store.compact_journal(1, 1e9, 0)
     told = got(client, f"/claims/{consumer}?at={held}")
     assert (told["since"], told["resources"]) == (None, {VCPU: 2})
 
@@ -134,7 +134,7 @@ def test_a_revision_that_the_journal_does_not_lead_to_is_410(
     for name in ("CUSTOM_A", "CUSTOM_B"):
         order(sqlite_service, CreateTrait(name))
     present = store.revision()
-    store.compact_journal(1, 1e9)
+    store.compact_journal(1, 1e9, 0)
     path = f"{V1}/{kind}/{uuid}"
     refused = problem(client.get(f"{path}?at={present - 2}"))
     assert (refused["status"], refused["code"]) == (410, "compacted")
