@@ -400,15 +400,14 @@ class ExpireLeases(Command[tuple[str, ...]]):
 
 @valueclass(frozen=True, slots=True)
 class ReleaseOfLease(Command[Released]):
-    """Take away what consumers hold that hang on a lease which has ended. Result: ``Released``.
+    """Take away what consumers hold that hang on leases which have ended. Result: ``Released``.
 
-    Consumers that do not hang on it keep what they hold, and are absent from the result's first part.
-    ``is_all``: no others hang on it.
+    ``hanging``: the consumers by lease. Those that do not hang on it keep what they hold, and are absent from
+    the result's first part. ``emptied``: leases on which no others hang.
     """
 
-    lease: str
-    consumers: tuple[str, ...]
-    is_all: bool
+    hanging: Mapping[str, tuple[str, ...]]
+    emptied: frozenset[str] = frozenset()
 
 
 @valueclass(frozen=True, slots=True)

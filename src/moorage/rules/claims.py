@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any, Final, TypeVar
 
 from moorage.model.commands import (
@@ -377,26 +377,29 @@ def _released(state: State, consumers: Collection[str], result: ResultT) -> Chan
 
 
 def touch_release_of_lease(command: ReleaseOfLease) -> Touch:
-    """The lease, the time, and the consumers with what they hold."""
+    """The leases, the time, and the consumers with what they hold."""
     return Touch(
-        leases=frozenset((command.lease,)),
-        consumers=frozenset(command.consumers),
+        leases=frozenset(command.hanging),
+        consumers=frozenset(chain.from_iterable(command.hanging.values())),
         clock=frozenset((TICKS,)),
     )
 
 
 def decide_release_of_lease(state: State, command: ReleaseOfLease) -> Changes[Released]:
-    """As ``decide_release``, of the consumers that hang on a lease whose claims are being taken away."""
-    lease = state.leases[command.lease]
-    if lease is None or lease.state is not LeaseState.RELEASING:
-        return Changes(Released((), command.consumers), "allocations.delete")
-    hanging = [consumer for consumer in command.consumers if state.attached.get(consumer) == command.lease]
-    holding = tuple([consumer for consumer in hanging if state.held[consumer]])
-    absent = tuple([consumer for consumer in command.consumers if consumer not in holding])
-    changes = _released(state, holding, Released(holding, absent))
+    """As ``decide_release``, of the consumers that hang on leases whose claims are being taken away."""
+    ended = {
+        uuid
+        for uuid in command.hanging
+        if (lease := state.leases[uuid]) is not None and lease.state is LeaseState.RELEASING
+    }
+    named = [(uuid, consumer) for uuid, consumers in command.hanging.items() for consumer in consumers]
+    hanging = [each for uuid, each in named if uuid in ended and state.attached.get(each) == uuid]
+    holding = {each: None for each in hanging if state.held[each]}
+    absent = tuple([each for _, each in named if each not in holding])
+    changes = _released(state, tuple(holding), Released(tuple(holding), absent))
     for consumer in hanging:
         # A program that does not know leases may have taken away what it held.
         changes.origins[consumer] = changes.attached[consumer] = None
-    if command.is_all:
-        changes.leases[command.lease] = released_lease(state, command.lease)
+    for uuid in sorted(command.emptied & ended):
+        changes.leases[uuid] = released_lease(state, uuid)
     return changes

@@ -43,7 +43,7 @@ END_SECONDS: Final = 2.0
 """How long ``stop`` waits for a look that is under way."""
 
 TOGETHER: Final = 128
-"""Leases that one transaction ends, and consumers whose claims one takes away."""
+"""Leases that one transaction ends or empties, and consumers whose claims one takes away."""
 
 PACE: Final = 1_200.0
 """Claims that are taken away in a second, at most: 10,000 are gone within nine seconds. Whatever comes sooner
@@ -94,10 +94,10 @@ class Clock(Protocol):
 
 
 class Ending(Protocol):
-    """Takes claims of leases away. See ``service.leases.Leases``."""
+    """Takes claims of leases away. See ``service.leases.LeaseService``."""
 
-    def take_some(self, uuid: str, requester: Requester) -> tuple[int, bool]:
-        """Some claims of a lease; how many, and whether none is left."""
+    def take_some(self, uuids: Sequence[str], requester: Requester) -> tuple[int, int]:
+        """Some claims of the first leases; how many, and of how many leases none is left."""
         ...
 
 
@@ -235,17 +235,15 @@ class TimeKeeper:
         It keeps to ``PACE``, so that other writers go first, and ends once it is time to count again.
         """
         begun, taken = self._steady(), 0
-        for uuid in self._clock.ended(TOGETHER):
-            is_all = False
-            while not is_all:
-                if self._has_no_time(begun):
-                    return taken
-                batch_begun = self._steady()
-                count, is_all = self._ending_of.take_some(uuid, SERVICE)
-                taken += count
-                now = self._steady()
-                pause = max(begun + taken / PACE - now, LEAST_PAUSE * (now - batch_begun))
-                self._stopping.wait(min(pause, TICK_SECONDS))
+        left = self._clock.ended(DUE_TOGETHER)
+        while left and not self._has_no_time(begun):
+            batch_begun = self._steady()
+            count, ended = self._ending_of.take_some(left, SERVICE)
+            taken += count
+            left = left[ended:]
+            now = self._steady()
+            pause = max(begun + taken / PACE - now, LEAST_PAUSE * (now - batch_begun))
+            self._stopping.wait(min(pause, TICK_SECONDS))
         return taken
 
     def _has_no_time(self, begun: float) -> bool:

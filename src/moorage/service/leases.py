@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from moorage.model.commands import ReleaseOfLease
@@ -92,13 +93,27 @@ class LeaseService:
         """Take away the claims of a lease that has ended; returns how many. Safe to repeat."""
         taken, is_all = 0, False
         while not is_all:
-            count, is_all = self.take_some(uuid, requester)
+            count, ended = self.take_some((uuid,), requester)
             taken += count
+            is_all = ended > 0
         return taken
 
-    def take_some(self, uuid: str, requester: Requester) -> tuple[int, bool]:
-        """As ``take_away``, at most ``TOGETHER``; how many, and whether none is left."""
-        consumers = self._table.claims_of(uuid, TOGETHER + 1)
-        is_all = len(consumers) <= TOGETHER
-        command = ReleaseOfLease(uuid, tuple(consumers[:TOGETHER]), is_all)
-        return len(self._execute(command, requester).released), is_all
+    def take_some(self, uuids: Sequence[str], requester: Requester) -> tuple[int, int]:
+        """As ``take_away``, of the first of several leases, ``TOGETHER`` claims at most.
+
+        Returns how many were taken away, and on how many of the leases none hangs any more.
+        """
+        # As many leases as have few enough claims together, in powers of two; or a part of the first one's.
+        first = list(uuids[:TOGETHER])
+        found = self._table.hanging(first, TOGETHER + 1)
+        while len(found) > TOGETHER and len(first) > 1:
+            first = first[: len(first) // 2]
+            found = self._table.hanging(first, TOGETHER + 1)
+        is_all = len(found) <= TOGETHER
+        hanging = defaultdict[str, list[str]](list)
+        for uuid, consumer in found[:TOGETHER]:
+            hanging[uuid].append(consumer)
+        command = ReleaseOfLease(
+            {uuid: tuple(sorted(hanging[uuid])) for uuid in first}, frozenset(first if is_all else ())
+        )
+        return len(self._execute(command, requester).released), len(first) if is_all else 0

@@ -153,11 +153,13 @@ class LeaseTable:
         query = query.order_by(leases.c.due_tick, leases.c.uuid).limit(most)
         return self._store.read(lambda connection: list(connection.execute(query).scalars()))
 
-    def claims_of(self, uuid: str, most: int) -> list[str]:
-        """Consumers whose claims hang on a lease."""
-        query = sa.select(claims.c.consumer_uuid).where(claims.c.lease == uuid)
-        query = query.order_by(claims.c.consumer_uuid).limit(most)
-        return self._store.read(lambda connection: list(connection.execute(query).scalars()))
+    def hanging(self, uuids: Collection[str], most: int) -> list[tuple[str, str]]:
+        """Leases, of those named, and consumers whose claims hang on them, in no order.
+
+        So the database reads no more of them than are wanted.
+        """
+        query = sa.select(claims.c.lease, claims.c.consumer_uuid).where(claims.c.lease.in_(uuids)).limit(most)
+        return self._store.read(lambda connection: [tuple(row) for row in connection.execute(query)])
 
     def counts(self) -> LeaseCounts:
         """How many leases are in each state."""

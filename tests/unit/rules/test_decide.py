@@ -113,7 +113,7 @@ SAMPLES: tuple[Command[Any], ...] = (
     ResolveLease("kept", Resolution.RELEASE),
     ResolveLease("kept", Resolution.RESTORE),
     ExpireLeases(("held",)),
-    ReleaseOfLease("ended", ("boat",), is_all=True),
+    ReleaseOfLease({"ended": ("boat",)}, frozenset(("ended",))),
     QuarantineClaims("new", "finding", "p", "u", ("boat",)),
     Reshape({"pier": NewInventories(2, {"VCPU": VCPU})}, (ONE_CLAIM,)),
     CopyProviders(

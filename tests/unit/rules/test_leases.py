@@ -55,6 +55,10 @@ def holding(consumer: str, lease: str | None = None, amount: int = 1) -> GrantCl
     return GrantClaims((Claim(consumer, {"pier": {"VCPU": amount}}, "p", "u", lease=lease),), 1)
 
 
+def taking(lease: str, consumers: tuple[str, ...], *, is_all: bool) -> ReleaseOfLease:
+    return ReleaseOfLease({lease: consumers}, frozenset((lease,) if is_all else ()))
+
+
 @pytest.fixture
 def memory() -> Memory:
     """A pier with 8 VCPU, an active lease, and a boat that hangs on it."""
@@ -108,7 +112,7 @@ def test_a_claim_that_comes_to_another_project_hangs_on_no_lease_any_more(
     assert memory.attached == {}
     assert "boat" in memory.origins
     memory.execute(EndLease("lease", keeps_claims=False))
-    assert memory.execute(ReleaseOfLease("lease", ("boat",), is_all=True)) == Released((), ("boat",))
+    assert memory.execute(taking("lease", ("boat",), is_all=True)) == Released((), ("boat",))
     assert memory.consumers["boat"].project_id == "q"
 
 
@@ -150,21 +154,45 @@ def test_without_a_grace_it_is_quarantined_at_once(memory: Memory) -> None:
     assert state_of(memory, "short") is LeaseState.QUARANTINED
 
 
+def test_claims_of_several_leases_are_taken_away_together(memory: Memory) -> None:
+    for uuid in ("first", "second", "third"):
+        memory.execute(grant(uuid, grace_ms=0, on_expiry=OnExpiry.RELEASE))
+        memory.execute(holding(f"task of {uuid}", uuid))
+    expire(memory, DUE)
+    command = ReleaseOfLease(
+        {
+            "first": ("task of first",),
+            "second": ("task of first",),
+            "third": ("task of third",),
+            "lease": ("boat",),
+        },
+        frozenset(("first", "third", "lease")),
+    )
+    assert memory.execute(command) == Released(("task of first", "task of third"), ("boat",))
+    assert [state_of(memory, uuid) for uuid in ("first", "second", "third", "lease")] == [
+        LeaseState.RELEASED,
+        LeaseState.RELEASING,
+        LeaseState.RELEASED,
+        LeaseState.EXPIRED,
+    ]
+    assert memory.attached == {"boat": "lease", "task of second": "second"}
+
+
 def test_claims_of_a_lease_that_releases_are_taken_away_in_batches(memory: Memory) -> None:
     memory.execute(grant("job", grace_ms=0, on_expiry=OnExpiry.RELEASE))
     for number in range(3):
         memory.execute(holding(f"task {number}", "job"))
-    assert memory.execute(ReleaseOfLease("job", ("task 0",), is_all=True)) == Released((), ("task 0",))
+    assert memory.execute(taking("job", ("task 0",), is_all=True)) == Released((), ("task 0",))
     expire(memory, DUE)
     assert state_of(memory, "job") is LeaseState.RELEASING
-    taken = memory.execute(ReleaseOfLease("job", ("task 0", "task 1", "boat"), is_all=False))
+    taken = memory.execute(taking("job", ("task 0", "task 1", "boat"), is_all=False))
     assert taken == Released(("task 0", "task 1"), ("boat",))
     assert memory.used("pier") == {"VCPU": 2}
     assert state_of(memory, "job") is LeaseState.RELEASING
-    assert memory.execute(ReleaseOfLease("job", ("task 2",), is_all=True)) == Released(("task 2",), ())
+    assert memory.execute(taking("job", ("task 2",), is_all=True)) == Released(("task 2",), ())
     assert state_of(memory, "job") is LeaseState.RELEASED
-    assert memory.execute(ReleaseOfLease("job", (), is_all=True)) == Released((), ())
-    assert memory.execute(ReleaseOfLease("gone", ("boat",), is_all=True)) == Released((), ("boat",))
+    assert memory.execute(taking("job", (), is_all=True)) == Released((), ())
+    assert memory.execute(taking("gone", ("boat",), is_all=True)) == Released((), ("boat",))
     assert memory.used("pier") == {"VCPU": 1}
 
 
@@ -172,7 +200,7 @@ def test_an_attachment_that_holds_nothing_any_more_goes_too(memory: Memory) -> N
     memory.execute(EndLease("lease", keeps_claims=False))
     # Another program has taken away what the boat held.
     memory.held["boat"], memory.consumers = {}, {}
-    assert memory.execute(ReleaseOfLease("lease", ("boat",), is_all=True)) == Released((), ("boat",))
+    assert memory.execute(taking("lease", ("boat",), is_all=True)) == Released((), ("boat",))
     assert (memory.attached, memory.origins) == ({}, {})
 
 

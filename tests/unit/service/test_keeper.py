@@ -7,7 +7,7 @@ some time, in which the others go on, so that each step of one comes between any
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -219,8 +219,8 @@ class Process:
         assert before is not None
         return 0
 
-    def take_some(self, uuid: str, requester: Requester) -> tuple[int, bool]:
-        raise AssertionError((uuid, requester))
+    def take_some(self, uuids: Sequence[str], requester: Requester) -> tuple[int, int]:
+        raise AssertionError((uuids, requester))
 
 
 durations = st.sampled_from([0.0, 0.001, 0.3, 0.6, 1.0, 2.5, 4.0, 7.0, 30.0])

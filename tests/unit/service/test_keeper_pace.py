@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import cast
@@ -25,12 +26,12 @@ class Sweep:
     def ended(self, _most: int) -> list[str]:
         return ["lease"] if self.left else []
 
-    def take_some(self, _uuid: str, _requester: object) -> tuple[int, bool]:
+    def take_some(self, uuids: Sequence[str], _requester: object) -> tuple[int, int]:
         begun, count = self.now, min(self.left, TOGETHER)
         self.left -= count
         self.now += self.trip
         self.trips.append((begun, self.now))
-        return count, not self.left
+        return count, 0 if self.left else len(uuids)
 
     def wait(self, seconds: float) -> bool:
         assert 0 <= seconds <= TICK_SECONDS

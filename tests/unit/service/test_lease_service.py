@@ -12,6 +12,7 @@ from moorage.model.commands import EndLease, GrantLease
 from moorage.model.errors import UnavailableError
 from moorage.model.leases import SLACK_MS, Gone, LeaseState, OnExpiry, Renewed
 from moorage.service import keeper as keeper_module
+from moorage.service import leases as leases_module
 from moorage.service.facade import Service
 from moorage.service.keeper import TOGETHER
 from moorage.service.leases import LeaseService
@@ -134,6 +135,31 @@ def test_a_keeper_tells_of_expiries_and_forgets_what_was_released_long_ago(
     assert counting.expired == [1]
     states = sqlite_service.leases.counts().states
     assert states == {LeaseState.QUARANTINED: 1, LeaseState.ACTIVE: 1}
+
+
+def test_the_claims_of_many_leases_are_taken_away_together(
+    sqlite_store: Store, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases_module, "TOGETHER", 4)
+    provider = add_provider(sqlite_service, VCPU=100)
+    sizes = [1, 1, 2, 9, 1, 0, 1]
+    for number, size in enumerate(sizes):
+        uuid = f"{number:08}-0000-4000-8000-000000000000"
+        order(sqlite_service, GrantLease(uuid, "agent", "p", "u", 1_000, 0, OnExpiry.RELEASE))
+        for _ in range(size):
+            hold(sqlite_service, provider, uuid)
+        order(sqlite_service, EndLease(uuid, keeps_claims=False))
+    service, left = sqlite_service.leases, list(LeaseTable(sqlite_store).ended(100))
+    assert [service.lease(uuid)[1].claims for uuid in left] == sizes
+    start, steps = sqlite_service.revision(), list[tuple[int, int]]()
+    while left:
+        taken, ended = service.take_some(left, ASKER)
+        steps.append((taken, ended))
+        left = left[ended:]
+    assert steps == [(2, 2), (2, 1), (4, 0), (4, 0), (3, 4)]
+    assert sqlite_service.revision() == start + len(steps)
+    assert service.counts().states == {LeaseState.RELEASED: len(sizes)}
+    assert sqlite_service.provider_usages(provider).usages["VCPU"] == 0
 
 
 def test_a_keeper_that_is_stopped_begins_no_further_batch(
