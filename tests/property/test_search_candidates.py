@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from moorage.model.requests import CandidateRequest, RequestGroup, SearchResult, SearchSettings
 from moorage.model.values import ProviderRecord
 from moorage.search.index.index import Index
-from moorage.search.match.candidates import find, providers_matching
+from moorage.search.match.candidates import Work, find, providers_matching
+from moorage.search.match.outcomes import Memory
 from tests.oracle.candidates import Canonical, Oracle, canonical
 from tests.property.strategies_search import CLASSES, TRAITS, crowded, examples, forests, groups, requests
 
@@ -138,6 +139,30 @@ def test_a_random_answer_is_a_permutation_of_the_default_and_a_limited_one_a_par
     some = found(find(snapshot, replace(request, limit=limit), randomized, Random(seed)))
     assert len(set(some)) == len(some) == min(limit, len(expected.candidates))
     assert set(some) <= set(found(expected))
+
+
+@examples(2)
+@given(forests(), requests(), st.lists(st.tuples(st.integers(0, 8), st.integers(0, 9)), max_size=4))
+def test_a_random_answer_from_what_blocks_keep_is_a_permutation_of_the_slow_twins(
+    records: list[ProviderRecord], request: CandidateRequest, changes: list[tuple[int, int]]
+) -> None:
+    index, memory, randomized = index_of(records), Memory(), SearchSettings(randomize=True)
+    records = list(index.records())
+    for number, (place, used) in enumerate([(0, None), *changes]):
+        if used is not None:
+            changed = records[place % len(records)]
+            index.change_used({changed.id: {name: used for name, _, _ in changed.inventories}})
+            records = list(index.records())
+        oracle = Oracle(records)
+        for _ in range(2):
+            work = Work()
+            result = find(index.snapshot(), request, randomized, Random(number), work, memory)
+            assert len(set(found(result))) == len(found(result))
+            assert set(found(result)) == oracle.candidates(request)
+            assert told(result) == oracle.summaries(request, found(result))
+            anew = Work()
+            without = find(index.snapshot(), request, randomized, Random(number), anew)
+            assert (found(without), anew.done) == (found(result), work.done)
 
 
 @examples(2)

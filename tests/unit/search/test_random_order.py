@@ -23,12 +23,13 @@ from moorage.model.requests import (
     Template,
 )
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
+from moorage.search.index.block import Block
 from moorage.search.index.index import MOST_ENTRIES, Index
-from moorage.search.match import candidates as search_module
-from moorage.search.match import drawing
+from moorage.search.match import at_random, drawing
+from moorage.search.match.at_random import RandomSearch
 from moorage.search.match.candidates import Work, find
 from moorage.search.match.constraints import Rules
-from moorage.search.match.drawing import FEW, drawn, first_in_order, first_in_turn
+from moorage.search.match.drawing import FEW, Ways, drawn, first_in_order, first_in_turn
 from moorage.search.match.outcomes import FEWEST, Memory
 from moorage.search.match.plan import Plan, Survey
 from moorage.search.match.tree import NumberedChoices, choices, numbered
@@ -312,6 +313,78 @@ def test_trees_of_several_blocks_with_equal_keys_are_counted_once() -> None:
     assert work.trees == 2 + 1
 
 
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the blocks whose keys a search has looked at, one by one."""
+    found: list[int] = []
+    real = RandomSearch._ways_in
+
+    def ways_in(self: RandomSearch, survey: Survey, tree: int, key: bytes) -> Ways:
+        found.append(survey.number)
+        return real(self, survey, tree, key)
+
+    monkeypatch.setattr(RandomSearch, "_ways_in", ways_in)
+    return found
+
+
+@each("limit", [None, 2, 40])
+def test_what_was_counted_of_a_block_is_kept_until_it_changes(
+    looked_at: list[int], limit: int | None
+) -> None:
+    records, memory, index = hosts_with_ports([1, 3, 0, 2, 3, 5] * 8), Memory(), Index()
+    index.set_names(["VCPU", "VF"], [])
+    for first_half in (True, False):
+        index.append(Block.of([record for record in records if (record.root_id <= 2400) is first_half]))
+    request = replace(CORES_AND_PORT, limit=limit)
+    works: list[Work] = []
+
+    def ask() -> SearchResult:
+        works.append(Work())
+        return find(index.snapshot(), request, RANDOM, Random(1), works[-1], memory)
+
+    first = ask()
+    assert set(looked_at) == {0, 1}
+    looked_at.clear()
+    assert (all_said(ask()), looked_at) == (all_said(first), [])
+    changed = [record.id for record in records if record.inventories and record.inventories[0][0] == "VF"][-1]
+    index.change_used({changed: {"VF": 4}})
+    fewer = ask()
+    assert set(looked_at) == {1}
+    assert len(fewer.candidates) == min(limit or 1000, len(search(index, CORES_AND_PORT).candidates))
+    looked_at.clear()
+    # Requests that differ in their limit only share what is kept.
+    find(index.snapshot(), replace(request, limit=7), RANDOM, Random(2), Work(), memory)
+    assert looked_at == []
+    assert works[0].done == works[1].done
+
+
+def test_what_was_counted_of_a_block_does_not_outlive_the_kinds_of_its_trees(looked_at: list[int]) -> None:
+    index, request = case("two forms")
+    memory, orders = Memory(), []
+    for _ in range(3):
+        orders.append(all_said(find(index.snapshot(), request, RANDOM, Random(1), None, memory)))
+        assert looked_at
+        looked_at.clear()
+        memory._known.drop(Plan(index.snapshot(), request).structure)
+    assert orders[0] == orders[1] == orders[2]
+
+
+@each("steps", range(300, 6_000, 190))
+def test_what_was_counted_does_not_change_which_searches_are_refused(steps: int) -> None:
+    index, request = case("two forms")
+    memory, settings = Memory(), SearchSettings(randomize=True, step_limit=steps)
+    find(index.snapshot(), request, RANDOM, Random(1), None, memory)
+
+    def refused(kept: Memory | None) -> bool:
+        try:
+            find(index.snapshot(), request, settings, Random(1), None, kept)
+        except SearchLimitError:
+            return True
+        return False
+
+    assert refused(None) == refused(memory)
+
+
 def test_ways_that_follow_from_numbers_are_not_enumerated() -> None:
     """Eight of eight devices are arranged in 40,320 ways on each host."""
     index = index_of(*hosts_with_ports([8] * 20, room=1))
@@ -382,7 +455,7 @@ def too_many() -> tuple[Index, CandidateRequest]:
 
 @each("breadth_first", [False, True])
 def test_a_search_that_cannot_count_draws_trees(breadth_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "COUNTING_STEPS", 500)
+    monkeypatch.setattr(at_random, "COUNTING_STEPS", 500)
     index, request = too_many()
     firsts: set[str] = set()
     for seed in range(40):
@@ -396,7 +469,7 @@ def test_a_search_that_cannot_count_draws_trees(breadth_first: bool, monkeypatch
 
 
 def test_a_search_that_draws_trees_finds_all_if_so_many_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "COUNTING_STEPS", 0)
+    monkeypatch.setattr(at_random, "COUNTING_STEPS", 0)
     for name in ("ports", "two forms", "hosts"):
         index, request = case(name)
         found = search(index, replace(request, limit=1000), RANDOM)
@@ -404,7 +477,7 @@ def test_a_search_that_draws_trees_finds_all_if_so_many_are_wanted(monkeypatch: 
 
 
 def test_all_candidates_are_counted_with_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "COUNTING_STEPS", 0)
+    monkeypatch.setattr(at_random, "COUNTING_STEPS", 0)
     index, request = case("ports")
     everything = search(index, request, RANDOM)
     assert sorted(all_said(everything)) == sorted(all_said(search(index, request)))
@@ -421,7 +494,7 @@ def test_numbers_beyond_those_of_an_array_are_not_counted(name: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if name == "_MOST":
             patch.setattr(drawing, "MOST_OF_A_TREE", ways)
-            patch.setattr(search_module, "MOST", ways + 1)
+            patch.setattr(at_random, "MOST", ways + 1)
         else:
             assert ways > drawing.MOST_OF_A_TREE
         request = CandidateRequest(wanted, "isolate", limit=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from moorage.model.requests import (
 )
 from moorage.model.values import SHARING_TRAIT, ProviderRecord
 from moorage.search.index.block import FINDINGS_BYTES, FINDINGS_BYTES_PER_ENTRY, Block
-from moorage.search.index.index import MOST_ENTRIES, Index
+from moorage.search.index.index import MOST_ENTRIES, Index, Snapshot
 from moorage.search.match import outcomes as memory_module
 from moorage.search.match.candidates import Work, find
 from moorage.search.match.division import Division
@@ -255,6 +256,31 @@ def test_a_block_that_is_passed_over_or_has_nobody_is_known_as_that(looks: list[
             )
         # Without a memory it is asked each time.
         assert len(looks) == times + 3 * times
+
+
+def test_a_plan_is_made_anew_only_where_names_or_shares_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[CandidateRequest] = []
+    real = Plan.__init__
+
+    def plan(self: Plan, snapshot: Snapshot, request: CandidateRequest, *others: Any) -> None:
+        made.append(request)
+        real(self, snapshot, request, *others)
+
+    monkeypatch.setattr(Plan, "__init__", plan)
+    index, memory = index_of(*hosts(5)), Memory()
+
+    def plans() -> int:
+        made.clear()
+        asked(index, TWO_PORTS, SearchSettings(), memory)
+        return len(made)
+
+    assert [plans(), plans()] == [1, 0]
+    index.set_used([10], {11: {"VF": 8}})
+    assert plans() == 0
+    index.set_names(["VCPU", "VF", "CUSTOM_NEW"], ["RED", SHARING_TRAIT])
+    assert [plans(), plans()] == [1, 0]
+    index.replace_trees([1], [provider(1, {"DISK_GB": 9}, traits=[SHARING_TRAIT], aggregates=["a"])])
+    assert [plans(), plans()] == [1, 1]
 
 
 def of_groups(count: int, *, same_subtree: bool = False) -> CandidateRequest:

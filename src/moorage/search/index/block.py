@@ -23,8 +23,8 @@ WORDS_PER_STEP: Final = 2
 """Steps of writing out a provider: a fixed part, amounts per class, and words (traits and amounts) per
 step."""
 
-FINDINGS_BYTES: Final = 16_000
-FINDINGS_BYTES_PER_ENTRY: Final = 64
+FINDINGS_BYTES: Final = 48_000
+FINDINGS_BYTES_PER_ENTRY: Final = 96
 """Bytes of the findings kept with a block: besides, and for each entry. A usual finding takes half of one."""
 
 UuidArray = npt.NDArray[np.bytes_]

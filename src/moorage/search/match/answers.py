@@ -333,6 +333,16 @@ class Collector:
             if self._work.done > self._work.most:
                 raise OutOfStepsError
 
+    def can_meet(self, forms: frozenset[Shape], steps: int) -> bool:
+        """Whether the steps suffice for the patterns of ``forms``, and for ``steps`` more."""
+        steps += self._pattern_steps * len(forms - self._met)
+        return steps <= self._work.most - self._work.done
+
+    def meet_all(self, forms: frozenset[Shape]) -> None:
+        """As ``meet`` for each of ``forms``; the steps suffice."""
+        for form in forms - self._met:
+            self.meet(form)
+
     def show_in_touched(self, view: View, outcome: Outcome) -> None:
         """Show the providers that give resources in a candidate, if their trees are ``touched``."""
         number = view.views.survey.number
@@ -418,13 +428,12 @@ class Collector:
         shows = trees[shown[codes]]
         # As for trees that are taken in smaller parts.
         steps += len(trees) + placed + self._text_steps * found + int(survey.block.show_steps[shows].sum())
-        if steps + self._pattern_steps * len(forms - self._met) > work.most - work.done:
+        if not self.can_meet(forms, steps):
             return False
         work.trees += len(trees)
         work.placed += placed
         work.done += steps
-        for form in forms:
-            self.meet(form)
+        self.meet_all(forms)
         run = TreeRun(survey.block)
         run.trees = trees[fruitful[codes]].tolist()
         run.kinds = [kinds[code][0] for code in codes[fruitful[codes]].tolist()]

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from functools import cached_property, partial
-from itertools import islice
+from functools import cached_property
 from random import Random
 from typing import Final
 
 import numpy as np
 
 from moorage.model.errors import SearchLimitError
-from moorage.model.requests import CandidateRequest, RequestGroup, Row, SearchResult, SearchSettings
+from moorage.model.requests import CandidateRequest, RequestGroup, SearchResult, SearchSettings
 from moorage.search.index.index import Snapshot
 from moorage.search.match.answers import (
     PATTERN_STEPS,
     PATTERN_STEPS_PER_VARIABLE,
-    REPEATED_STEPS,
     Collector,
 )
+from moorage.search.match.at_random import RandomSearch
 from moorage.search.match.beside import show_beside
 from moorage.search.match.constraints import Rules
 from moorage.search.match.division import Division
-from moorage.search.match.drawing import (
-    MOST,
-    CountedPortion,
-    FoundPortion,
-    LonePortion,
-    NumberedWays,
-    Pool,
-    TreesPortion,
-    UncountedError,
-    Ways,
-    leave_first,
-)
 from moorage.search.match.drawn import DrawingCollector
 from moorage.search.match.filters import InTree, filters_of, meeting_all
 from moorage.search.match.outcomes import (
-    MOST_OUTCOMES_OF_KIND,
     Asked,
     Kind,
     KnownKinds,
@@ -53,15 +39,14 @@ from moorage.search.match.plan import (
     Work,
     check_names,
 )
-from moorage.search.match.tree import choices, numbered
+from moorage.search.match.tree import choices
 from moorage.search.match.tree_view import (
-    NODES_PER_STEP,
     NUMBER_BYTES,
     Neighbours,
     View,
     Views,
 )
-from moorage.search.match.turns import in_turn, shuffled
+from moorage.search.match.turns import in_turn
 
 __all__ = ["Work", "find", "providers_matching"]
 
@@ -73,15 +58,6 @@ ENTRIES_PER_STEP: Final = 16
 OUTCOME_STEPS: Final = 14
 VARIABLES_PER_STEP: Final = 2
 """Steps of making an outcome of a choice: a fixed part, and the variables that one step covers."""
-
-COUNTED_STEPS: Final = 6
-"""Steps of counting a candidate that was found, besides those of finding it."""
-
-NUMBER_STEPS: Final = 4
-"""Steps of making a choice from its number, besides one for each variable."""
-
-COUNTING_STEPS: Final = 1_100_000
-"""Steps of counting candidates at most, if a limit is set: half of the default limit of a search."""
 
 MANY_LEFT: Final = 64
 """Where a search may take so many candidates more, it divides all trees of a block by their keys at once."""
@@ -135,7 +111,7 @@ def find(
     try:
         if settings.randomize:
             collector = drawing = DrawingCollector(plan, search.forms, bound, work)
-            search.collect_at_random(drawing, random, settings)
+            RandomSearch(search, drawing).collect(random, settings)
         elif settings.breadth_first and not (snapshot.all_lone and plan.alone_suffices):
             search.collect(search.turns(), collector)
         else:
@@ -189,11 +165,10 @@ class Search:
         self._solved: dict[Hashable, Replayed] = {}
         self._met: set[Shape] = set()
         self._kinds: dict[bytes, Kind] = {}
-        self._ways: dict[bytes, Ways] = {}
         self._views: dict[int, Views] = {}
         self._repeating: set[tuple[str, ...]] = set()
         # With that of the choice where choices are only enumerated.
-        self._outcome_steps = 1 + OUTCOME_STEPS + len(plan.variables) // VARIABLES_PER_STEP
+        self.outcome_steps = 1 + OUTCOME_STEPS + len(plan.variables) // VARIABLES_PER_STEP
         self._tree_steps = 1 + TREE_STEPS + TREE_STEPS_PER_VARIABLE * len(plan.variables)
 
     @cached_property
@@ -204,9 +179,14 @@ class Search:
             known = self._knowledge.rules = Rules.of(self.plan)
         return known
 
+    @property
+    def lone(self) -> Kind:
+        """Trees of one provider that serves everything."""
+        return self._knowledge.lone
+
     @cached_property
-    def _known(self) -> KnownKinds:
-        """KnownKinds that earlier searches have left."""
+    def known_kinds(self) -> KnownKinds:
+        """The kinds that earlier searches have left."""
         return self._memory.kinds_of(self.plan)
 
     @cached_property
@@ -228,7 +208,7 @@ class Search:
                 collector.take_lone(survey, self._knowledge.lone)
             elif self.plan.sharing or self.plan.sharing_alone or self.plan.request.one_provider_per_tree:
                 trees = ((survey, tree) for tree in survey.trees.tolist())
-                self.collect(map(self.visit, self._worthy(trees, whole=True)), collector)
+                self.collect(map(self.visit, self.worthy(trees, whole=True)), collector)
             else:
                 self._collect_alike(survey, collector)
             if collector.left <= 0:
@@ -242,7 +222,7 @@ class Search:
         """
         begin, window = 0, FIRST_TREES
         if collector.left >= MANY_LEFT:
-            begin = self._collect_divided(survey, self._division(survey), collector)
+            begin = self._collect_divided(survey, self.division_of(survey), collector)
         while begin < survey.count and collector.left > 0:
             some: list[int] = survey.trees[begin : begin + window].tolist()
             keys = self._keys(survey, some, begin)
@@ -292,19 +272,19 @@ class Search:
 
     def _whole_kind(self, key: bytes) -> Kind | None:
         """The kind of trees with ``key``, if all of their ways are known."""
-        kind = self._kinds.get(key) or self._known.get(key)
+        kind = self._kinds.get(key) or self.known_kinds.get(key)
         return kind if kind is not None and kind.complete else None
 
     def _steps_again(self, survey: Survey, tree: int, kind: Kind, collector: Collector) -> int:
         """Steps as if the search had looked into a tree, candidate by candidate, and not known its kind."""
-        return kind.steps + self._more_into(survey, tree) + collector.more_singly(kind)
+        return kind.steps + self.more_into(survey, tree) + collector.more_singly(kind)
 
     def _collect_kind(self, survey: Survey, trees: list[int], key: bytes, collector: Collector) -> int:
         """Take some of ``trees``, which all have ``key``; returns how many."""
         kind = self._kinds.get(key)
         # Results of an earlier search count as steps of this one when it first uses them.
         fresh = kind is None
-        kind = kind or self._known.get(key)
+        kind = kind or self.known_kinds.get(key)
         if kind is not None and kind.complete:
             steps = self._steps_again(survey, trees[0], kind, collector) if fresh else 0
             whole = collector.whole_trees(survey, trees, kind, steps)
@@ -318,19 +298,19 @@ class Search:
 
     def _collect_singly(self, tree: Tree, key: bytes, kind: Kind | None, collector: Collector) -> None:
         """Take candidates of one tree up to the limit; ``kind`` is what this search has found."""
-        view = self._opened(*tree)
-        known = self._known.get(key)
+        view = self.opened(*tree)
+        known = self.known_kinds.get(key)
         if kind is not None:
             collector.take(view, kind.outcomes)
         elif known is not None and (known.complete or collector.left <= len(known.outcomes)):
             collector.take(view, known.as_found(self.work))
         else:
-            found = Replayed(self._outcomes(view), self.work)
+            found = Replayed(self.outcomes_of(view), self.work)
             collector.take(view, found)
             kind = Kind.of(found)
             if kind.complete:
                 self._kinds[key] = kind
-            self._known.learn(key, kind)
+            self.known_kinds.learn(key, kind)
 
     def collect(self, found: Iterable[Found], collector: Collector) -> None:
         """Take candidates until there are enough."""
@@ -345,85 +325,9 @@ class Search:
 
     def turns(self) -> Iterator[Found]:
         """One candidate of each tree in turn."""
-        return in_turn(map(self.one_by_one, self._worthy(self.trees())))
+        return in_turn(map(self.one_by_one, self.worthy(self.trees())))
 
-    def collect_at_random(
-        self, collector: DrawingCollector, random: Random, settings: SearchSettings
-    ) -> None:
-        """Collect candidates in random order, each as likely as any other.
-
-        If some candidates are enough, and counting takes too many steps, the search draws trees instead.
-        """
-        work = self.work
-        most = work.most
-        if self.plan.request.limit is not None or settings.truncate:
-            # Leave steps for a search without counting.
-            work.most = work.done + min(COUNTING_STEPS, (most - work.done) // 2)
-        try:
-            pool = self._pool(settings, collector)
-        except (OutOfStepsError, UncountedError):
-            if work.done > most:
-                raise
-            pool = None
-        finally:
-            work.most = most
-        if pool is None:
-            self.collect(self._from_random_trees(random), collector)
-        elif pool.portions:
-            # A candidate takes a step at least: more of them would be drawn in vain.
-            pool.draw(min(collector.left, 1 + most - work.done), random, collector)
-
-    def _pool(self, settings: SearchSettings, collector: DrawingCollector) -> Pool:
-        """All candidates, up to the bound that the settings name. Raises OutOfStepsError, UncountedError."""
-        most = MOST if settings.max_candidates < 0 else max(1, settings.max_candidates)
-        if self.plan.sharing_alone:
-            found = (
-                self.turns()
-                if settings.breadth_first
-                else map(self.visit, self._worthy(self.trees(), whole=True))
-            )
-            return Pool([FoundPortion([*islice(self._different(found, collector), most)])])
-        portions: list[CountedPortion] = []
-        count = 0
-        for survey in self.surveys():
-            lone = survey.settled
-            portions.append(
-                LonePortion(survey, self._knowledge.lone) if lone else self._counted(survey, collector)
-            )
-            count += portions[-1].count
-            if count > MOST:
-                raise UncountedError
-            if count >= most and not settings.breadth_first:
-                break
-        if count > most:
-            leave_first(portions, most, breadth_first=settings.breadth_first)
-        return Pool(portions)
-
-    def _different(self, found: Iterable[Found], collector: Collector) -> Iterator[tuple[View, Outcome]]:
-        """Candidates without those that were found in an earlier tree."""
-        seen: set[tuple[Shape, Row]] = set()
-        for view, outcomes in found:
-            uuids = view.uuids
-            for outcome in outcomes:
-                self.work.spend(REPEATED_STEPS)
-                collector.meet(outcome.form)
-                row = outcome.pick(uuids)
-                if (outcome.form, row) not in seen:
-                    seen.add((outcome.form, row))
-                    yield view, outcome
-
-    def _counted(self, survey: Survey, collector: DrawingCollector) -> CountedPortion:
-        """The trees of a survey, with their candidates counted: once for all trees with equal keys."""
-        self.work.spend(survey.count)
-        division = self._division(survey)
-        ways = [
-            self._ways_in(survey, tree, key, collector)
-            for key, tree in zip(division.keys, division.firsts, strict=True)
-        ]
-        alone = not (self.plan.sharing or self.plan.request.one_provider_per_tree)
-        return TreesPortion(survey, division, ways, partial(self._view, survey), alone=alone)
-
-    def _division(self, survey: Survey) -> Division:
+    def division_of(self, survey: Survey) -> Division:
         """The trees of a survey, divided by their keys."""
         known = survey.division
         if known is None:
@@ -438,52 +342,7 @@ class Search:
             survey.divide(known)
         return known
 
-    def _ways_in(self, survey: Survey, tree: int, key: bytes, collector: DrawingCollector) -> Ways:
-        """The ways in which trees with ``key`` serve the request. ``tree`` is one of them."""
-        found = self._ways.get(key)
-        if found is None:
-            found = self._ways[key] = self._ways_found(survey, tree, key, collector)
-        return found
-
-    def _ways_found(self, survey: Survey, tree: int, key: bytes, collector: DrawingCollector) -> Ways:
-        known = None if self.plan.sharing else self._known.get(key)
-        if known is not None and known.complete:
-            self.work.trees += 1
-            self.work.spend(1 + self._more_into(survey, tree) + known.steps + COUNTED_STEPS * known.count)
-            for form in known.forms:
-                collector.meet(form)
-            return known
-        view = self._opened(survey, tree)
-        plain = numbered(view, self.rules)
-        if plain is not None and plain.count > MOST_OUTCOMES_OF_KIND:
-            self.work.spend(plain.nodes // NODES_PER_STEP)
-            steps = self._outcome_steps + NUMBER_STEPS + len(self.plan.variables)
-            return NumberedWays(self.forms, view, plain, self.work, steps)
-        found = Replayed(self._outcomes(view), self.work)
-        for outcome in found:
-            self.work.spend(COUNTED_STEPS)
-            collector.meet(outcome.form)
-        kind = Kind.of(found)
-        if not self.plan.sharing:
-            self._known.learn(key, kind)
-        return kind
-
-    def _from_random_trees(self, random: Random) -> Iterator[Found]:
-        """Candidates of trees in random order, in random order within each."""
-        surveys = list(self.surveys())
-        ends = np.cumsum([len(survey.trees) for survey in surveys]).tolist()
-
-        def trees() -> Iterator[Tree]:
-            for position in shuffled(ends[-1] if ends else 0, random):
-                number = int(np.searchsorted(ends, position, side="right"))
-                survey = surveys[number]
-                yield survey, int(survey.trees[position - (ends[number] - len(survey.trees))])
-
-        for survey, tree in self._worthy(trees()):
-            view = self._opened(survey, tree)
-            yield view, self._outcomes(view, random)
-
-    def _worthy(self, trees: Iterator[Tree], *, whole: bool = False) -> Iterator[Tree]:
+    def worthy(self, trees: Iterator[Tree], *, whole: bool = False) -> Iterator[Tree]:
         """Leave out trees that can only repeat the candidates of another tree.
 
         Sometimes a tree's own provider can serve nothing except what it shares. Then all lone providers in
@@ -511,19 +370,19 @@ class Search:
             views = self._views[survey.number] = Views(self.plan, survey, self.rules.need)
         return views
 
-    def _opened(self, survey: Survey, tree: int) -> View:
+    def opened(self, survey: Survey, tree: int) -> View:
         """The view of a tree, with its steps counted. Raises OutOfStepsError."""
-        view = self._view(survey, tree)
+        view = self.view(survey, tree)
         self.work.trees += 1
         self.work.spend(self._tree_steps + (view.stop - view.start) // ENTRIES_PER_STEP)
         return view
 
-    def _more_into(self, survey: Survey, tree: int) -> int:
+    def more_into(self, survey: Survey, tree: int) -> int:
         """Additional steps of looking into a tree, compared with taking it whole."""
         start, stop = survey.block.trees.bounds(tree)
         return self._tree_steps - 1 + (stop - start) // ENTRIES_PER_STEP
 
-    def _view(self, survey: Survey, tree: int) -> View:
+    def view(self, survey: Survey, tree: int) -> View:
         return self._views_of(survey).at(tree, self.neighbours.of(survey, tree))
 
     def kinds(self, survey: Survey) -> list[Kind]:
@@ -545,15 +404,15 @@ class Search:
         if known is not None:
             self.work.spend(1)
             return known
-        known = self._known.get(key)
+        known = self.known_kinds.get(key)
         if known is None or not (known.complete or known.outcomes):
-            found = Replayed(self._outcomes(self._opened(survey, tree)), self.work)
+            found = Replayed(self.outcomes_of(self.opened(survey, tree)), self.work)
             next(iter(found), None)
             known = Kind.of(found)
-            self._known.learn(key, known)
+            self.known_kinds.learn(key, known)
         else:
             # Steps count as if the search found it now.
-            self.work.spend(1 + self._more_into(survey, tree) + (known.steps_until or (known.steps,))[0])
+            self.work.spend(1 + self.more_into(survey, tree) + (known.steps_until or (known.steps,))[0])
         for outcome in known.outcomes[:1]:
             self.meet(outcome.form)
         self._kinds[key] = known
@@ -567,17 +426,17 @@ class Search:
 
     def visit(self, tree: Tree) -> Found:
         """The candidates of one tree."""
-        view = self._opened(*tree)
+        view = self.opened(*tree)
         key = view.key
         known = self._solved.get(key)
         if known is None:
-            known = self._solved[key] = Replayed(self._outcomes(view), self.work)
+            known = self._solved[key] = Replayed(self.outcomes_of(view), self.work)
         return view, known
 
     def outcome_at(self, survey: Survey, tree: int, offsets: Iterable[int]) -> Outcome:
         """The outcome in which the providers at ``offsets`` of the block serve the variables, one by one."""
-        view = self._opened(survey, tree)
-        self.work.spend(self._outcome_steps)
+        view = self.opened(survey, tree)
+        self.work.spend(self.outcome_steps)
         outcome = self.forms.outcome(view, tuple([offset - view.start for offset in offsets]))
         self.meet(outcome.form)
         return outcome
@@ -588,7 +447,7 @@ class Search:
         for outcome in outcomes:
             yield view, (outcome,)
 
-    def _outcomes(self, view: View, random: Random | None = None) -> Iterator[Outcome]:
+    def outcomes_of(self, view: View, random: Random | None = None) -> Iterator[Outcome]:
         for choice in choices(view, self.rules, random, self.work):
-            self.work.spend(self._outcome_steps)
+            self.work.spend(self.outcome_steps)
             yield self.forms.outcome(view, choice)

@@ -13,17 +13,39 @@ from moorage.search.index.columns import CodeArray, NumberArray
 
 
 @valueclass(frozen=True, slots=True, eq=False)
+class Census:
+    """How many candidates the trees of a division have, and for each key the number of its kind.
+
+    The numbers are those of one object that knows kinds: the one with this ``serial``.
+    """
+
+    serial: int
+    numbers: CodeArray
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return CENSUS_BYTES + self.numbers.nbytes
+
+
+CENSUS_BYTES: Final = 260
+"""Bytes of a census besides its numbers."""
+
+
+@valueclass(frozen=True, slots=True, eq=False)
 class Division:
     """The trees of a survey, divided by their keys (see ``tree_view``).
 
     Keys have numbers from 0 on. ``codes`` are the numbers for each tree. ``joined`` are the keys, one after
     the other. ``table`` has for each key where it ends in these, the first tree that has it, and how many
-    trees have it.
+    trees have it. ``census`` is there once a search has counted candidates.
     """
 
     codes: NumberArray
     joined: bytes
     table: CodeArray
+    census: Census | None = None
 
     @staticmethod
     def of(trees: Sequence[int], keys: Sequence[bytes]) -> Division:
@@ -40,6 +62,10 @@ class Division:
                 [ends, [firsts[code] for code in range(len(numbers))], np.bincount(listed)], dtype=np.int32
             ),
         )
+
+    def counted(self, census: Census) -> Division:
+        """The same division with a census."""
+        return Division(self.codes, self.joined, self.table, census)
 
     @property
     def keys(self) -> list[bytes]:
@@ -62,7 +88,8 @@ class Division:
     @property
     def size(self) -> int:
         """Bytes of memory."""
-        return DIVISION_BYTES + self.codes.nbytes + len(self.joined) + self.table.nbytes
+        census = 0 if self.census is None else self.census.size
+        return DIVISION_BYTES + self.codes.nbytes + len(self.joined) + self.table.nbytes + census
 
 
 DIVISION_BYTES: Final = 350

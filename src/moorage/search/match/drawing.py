@@ -18,7 +18,7 @@ import numpy as np
 
 from moorage.search.index.columns import IntArray
 from moorage.search.match.division import Division
-from moorage.search.match.drawn import DrawingCollector, Drawn
+from moorage.search.match.drawn import FEW_AT_ONCE, DrawingCollector, Drawn
 from moorage.search.match.outcomes import Forms, Kind, Outcome
 from moorage.search.match.plan import Survey, Work
 from moorage.search.match.tree import NumberedChoices
@@ -138,20 +138,14 @@ class TreesPortion(CountedPortion):
         division: Division,
         ways: Sequence[Ways],
         view_of: Callable[[int], View],
-        *,
-        alone: bool,
     ) -> None:
-        """``ways`` are those of each key of the ``division`` of the trees.
-
-        ``alone`` says that candidates name only providers of their own trees, all of which are shown.
-        """
+        """``ways`` are those of each key of the ``division`` of the trees."""
         self._survey = survey
         self._ways = ways
         self._ways_of = division.codes
-        self._sizes = division.sizes
+        self._division = division
         self._left: IntArray | None = None
         self._view_of = view_of
-        self._at_once = alone and all(isinstance(some, Kind) for some in ways)
 
     @property
     def counts(self) -> IntArray:
@@ -164,7 +158,10 @@ class TreesPortion(CountedPortion):
     def count(self) -> int:
         if self._left is not None:
             return int(self._left.sum())
-        return sum([some.count * size for some, size in zip(self._ways, self._sizes, strict=True)])
+        if self._division.census is not None:
+            return self._division.census.count
+        sizes = self._division.sizes
+        return sum([some.count * size for some, size in zip(self._ways, sizes, strict=True)])
 
     def leave(self, counts: IntArray) -> None:
         self._left = counts
@@ -176,11 +173,20 @@ class TreesPortion(CountedPortion):
         within = numbers - (ends - counts)[trees]
         ways = self._ways_of[trees].astype(np.int64)
         trees = self._survey.trees[trees]
-        if not self._at_once:
+        # Where candidates name only providers of their own trees, all of which are shown.
+        at_once = collector.alone and all(isinstance(some, Kind) for some in self._ways)
+        if not at_once:
             for place, tree, way, number in zip(
                 places.tolist(), trees.tolist(), ways.tolist(), within.tolist(), strict=True
             ):
                 collector.take_one_drawn(place, self._view_of(tree), self._ways[way].outcome(number))
+            return
+        if len(numbers) <= FEW_AT_ONCE:
+            outcomes = [
+                self._ways[way].outcome(number)
+                for way, number in zip(ways.tolist(), within.tolist(), strict=True)
+            ]
+            collector.take_few(self._survey, trees.tolist(), places.tolist(), outcomes)
             return
         each = int(within.max()) + 1
         found, codes = np.unique(ways * each + within, return_inverse=True)

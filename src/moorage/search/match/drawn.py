@@ -20,7 +20,7 @@ from moorage.search.match.plan import OutOfStepsError, Plan, Survey, Work
 from moorage.search.match.runs import POINTER_BYTES, ROW_BYTES, RUN_BYTES, Run
 from moorage.search.match.tree_view import View
 
-FEW_AT_ONCE: Final = 8
+FEW_AT_ONCE: Final = 16
 """Up to so many candidates of a block are taken faster one by one."""
 
 
@@ -144,6 +144,8 @@ class DrawingCollector(Collector):
 
     def __init__(self, plan: Plan, forms: Forms, bound: int | None, work: Work) -> None:
         super().__init__(plan, forms, bound, work)
+        self.alone = not (plan.sharing or plan.request.one_provider_per_tree)
+        """Whether candidates name only providers of their own trees, all of which are shown."""
         self._drawn = DrawnRun(0)
 
     def begin_draw(self, count: int) -> None:
@@ -159,16 +161,23 @@ class DrawingCollector(Collector):
         for outcome in drawn.outcomes:
             self.meet(outcome.form)
         if len(drawn.trees) <= FEW_AT_ONCE:
-            self._take_few(survey, drawn)
+            outcomes = [drawn.outcomes[code] for code in drawn.codes.tolist()]
+            self.take_few(survey, drawn.trees.tolist(), drawn.places.tolist(), outcomes, drawn.steps)
         else:
             self._take_many(survey, drawn)
 
-    def _take_few(self, survey: Survey, drawn: Drawn) -> None:
-        block, shown, each = survey.block, self._shown[survey.number], drawn.steps + self._text_steps
-        for tree, place, code in zip(
-            drawn.trees.tolist(), drawn.places.tolist(), drawn.codes.tolist(), strict=True
-        ):
-            outcome = drawn.outcomes[code]
+    def take_few(
+        self,
+        survey: Survey,
+        trees: Sequence[int],
+        places: Sequence[int],
+        outcomes: Sequence[Outcome],
+        steps: int = 0,
+    ) -> None:
+        """As ``take_drawn``, one candidate after the other: for each its tree, its place and its outcome."""
+        block, shown, each = survey.block, self._shown[survey.number], steps + self._text_steps
+        for tree, place, outcome in zip(trees, places, outcomes, strict=True):
+            self.meet(outcome.form)
             row = outcome.pick(block.uuids[slice(*block.trees.bounds(tree))].tolist())
             self._work.placed += len(row)
             self._work.spend(each + len(row))

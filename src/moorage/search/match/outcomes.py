@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from itertools import count
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -22,10 +24,10 @@ from moorage.model.cache import MIB, PLACE_BYTES, Cache, Weight
 from moorage.model.requests import CandidateRequest, Part, Pattern, Row, Template
 from moorage.model.valueclass import valueclass
 from moorage.search.index.block import UUID_LENGTH, Block, UuidArray
-from moorage.search.index.columns import ByteArray, IntArray
+from moorage.search.index.columns import ByteArray, CodeArray, IntArray
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.match.constraints import Rules
-from moorage.search.match.plan import Group, Plan, Work
+from moorage.search.match.plan import Plan, Work
 from moorage.search.match.tree import Choice
 from moorage.search.match.tree_view import OUTSIDE, View
 from moorage.search.match.variables import Variable
@@ -426,15 +428,40 @@ class Script:
         return known
 
 
-class KnownKinds:
-    """KnownKinds of trees by key, for all requests of one structure (``Plan.structure``)."""
+_SERIALS: Final = count()
 
-    __slots__ = ("_known", "weight")
+
+class KnownKinds:
+    """Kinds of trees by key, for all requests of one structure (``Plan.structure``).
+
+    Kinds that a census names have numbers, which hold only for the object with the same ``serial``.
+    """
+
+    __slots__ = ("_known", "_listed", "_numbering", "_numbers", "serial", "weight")
 
     def __init__(self, weight: Weight) -> None:
         """``weight`` counts the bytes."""
         self.weight = weight
+        self.serial = next(_SERIALS)
         self._known: dict[bytes, Kind] = {}
+        self._listed: list[tuple[Kind, int]] = []
+        self._numbers: dict[Kind, int] = {}
+        self._numbering = threading.Lock()
+
+    def numbers_of(self, kinds: Sequence[Kind], steps: Sequence[int]) -> CodeArray:
+        """The numbers of ``kinds``, which have these ``steps`` of counting. New ones get the next numbers."""
+        with self._numbering:
+            for kind, each in zip(kinds, steps, strict=True):
+                if kind not in self._numbers:
+                    self._listed.append((kind, each))
+                    self._numbers[kind] = len(self._numbers)
+                    self.weight.add(PLACE_BYTES)
+            return np.array([self._numbers[kind] for kind in kinds], dtype=np.int32)
+
+    def at(self, numbers: Iterable[int]) -> list[tuple[Kind, int]]:
+        """The kinds with these ``numbers``, and the steps of counting each."""
+        listed = self._listed
+        return [listed[number] for number in numbers]
 
     def __len__(self) -> int:
         return len(self._known)
@@ -456,21 +483,49 @@ class KnownKinds:
             self.weight.add(PLACE_BYTES + len(key) + kind.size - freed)
 
 
+PLAN_BYTES: Final = 2_500
+"""Bytes of a plan besides those of its groups."""
+
+
 class Knowledge:
     """What is known of one request. ``rules`` are made for the first tree that the search looks into."""
 
-    __slots__ = ("_lone", "forms", "groups", "owner", "rules", "weight")
+    __slots__ = ("_lone", "_plan", "forms", "owner", "rules", "weight")
 
     def __init__(self, request: CandidateRequest, plan: Plan) -> None:
-        # Counts the request twice: groups and rules take about as much as the request.
-        self.weight = Weight(2 * request.size + LONE_BYTES + LONE_BYTES_PER_VARIABLE * len(plan.variables))
+        # Counts the request twice: plan and rules take about as much as the request.
+        lone = LONE_BYTES + LONE_BYTES_PER_VARIABLE * len(plan.variables)
+        self.weight = Weight(PLAN_BYTES + 2 * request.size + lone)
         self.forms = Forms(request, plan.variables, self.weight)
         self.rules: Rules | None = None
-        self.groups: Sequence[Group] | None = plan.groups if plan.lasting else None
+        self._plan: Plan | None = None
+        self.keep(plan)
         # The key under which blocks keep findings. It is an object of its own, so that blocks hold nothing
         # else.
         self.owner = object()
         self._lone: Kind | None = None
+
+    def keep(self, plan: Plan) -> None:
+        """Keep a plan without its snapshot, if it is good for others."""
+        if plan.lasting:
+            names = plan.snapshot.resource_class_names, plan.snapshot.trait_names
+            self._plan = _on(plan, Snapshot((), *names))
+
+    def plan(self, snapshot: Snapshot, work: Work) -> Plan | None:
+        """The kept plan for a snapshot, with the steps of a new one; None if the snapshot needs a new one.
+
+        Raises OutOfStepsError.
+        """
+        plan = self._plan
+        if (
+            plan is None
+            or plan.snapshot.resource_class_names is not snapshot.resource_class_names
+            or plan.snapshot.trait_names is not snapshot.trait_names
+            or snapshot.sharing_blocks
+        ):
+            return None
+        work.spend(plan.steps)
+        return _on(plan, snapshot)
 
     @property
     def lone(self) -> Kind:
@@ -479,6 +534,13 @@ class Knowledge:
             self._lone = Kind((self.forms.of_one(),), (0,), 0)
             self._lone.remembered = True
         return self._lone
+
+
+def _on(plan: Plan, snapshot: Snapshot) -> Plan:
+    """A ``lasting`` plan for another snapshot, of the same names and without sharing providers."""
+    found = copy(plan)
+    found.snapshot = snapshot
+    return found
 
 
 class Asked(NamedTuple):
@@ -526,7 +588,10 @@ class Memory:
         Raises ResourceClassNotFoundError, TraitNotFoundError, OutOfStepsError.
         """
         known = self.of(request)
-        plan = Plan(snapshot, request, work, None if known is None else known.groups)
+        again = None if known is None else known.plan(snapshot, work)
+        plan = again or Plan(snapshot, request, work)
+        if known is not None and again is None:
+            known.keep(plan)
         if known is None:
             known = Knowledge(request, plan)
             self._known.put_growing(request.unlimited, known, known.weight)

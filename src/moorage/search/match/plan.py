@@ -424,28 +424,24 @@ class Plan:
         snapshot: Snapshot,
         request: CandidateRequest,
         work: Work | None = None,
-        known: Sequence[Group] | None = None,
         prepare: Callable[[RequestGroup, Mapping[str, InTree]], Group] = group_of,
     ) -> None:
-        """``known``: the ``groups`` of an earlier plan that was ``lasting``. Raises OutOfStepsError too."""
+        """Raises OutOfStepsError too."""
         work = Work() if work is None else work
         check_classes(snapshot, request.spoken)
         check_names(snapshot, request.groups, request.root_required, request.root_forbidden)
         self.snapshot = snapshot
         self.request = request
-        work.spend(sum([GROUP_STEPS + asked.named // NAMES_PER_STEP for asked in request.groups]))
+        self.steps = sum([GROUP_STEPS + asked.named // NAMES_PER_STEP for asked in request.groups])
+        work.spend(self.steps)
         trees: dict[str, InTree] = {}
         for asked in request.groups:
             if asked.in_tree is not None and asked.in_tree not in trees:
                 work.spend(FILTER_STEPS * len(snapshot.blocks))
                 trees[asked.in_tree] = InTree.of(snapshot, asked.in_tree)
         self.lasting = not (trees or snapshot.sharing_blocks)
-        """Whether the groups hold no data of the snapshot, so that a later plan may use them."""
-        self.groups: Sequence[Group] = (
-            known
-            if known is not None and self.lasting
-            else [prepare(asked, trees) for asked in request.groups]
-        )
+        """Whether the plan holds no data of the snapshot, so that it can serve another one."""
+        self.groups: Sequence[Group] = [prepare(asked, trees) for asked in request.groups]
         self.variables: list[Variable] = [variable for group in self.groups for variable in group.variables]
         self.root_required: list[HasAny | HasNone] = [
             HasAny(frozenset([name])) for name in sorted(request.root_required)
