@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 
 from moorage.model.errors import UnavailableError
 from moorage.service.indexer import Indexer
@@ -30,7 +31,10 @@ COMMIT may still look for it. The age is taken by this process's steady clock, s
 come from clocks that may jump."""
 
 BATCH_PAUSE_SECONDS = 0.05
-"""Pause between two batches of one round: writers go first."""
+LONGEST_PAUSE_SECONDS = 2.0
+PAUSES = 9
+"""Shortest and longest pause between two batches of one round: as many times as long as the batch took. So
+writers lose no more than a tenth of the time to it."""
 
 
 class Compactor:
@@ -77,6 +81,7 @@ class Compactor:
             settled = self._seen.popleft()[1]
         forgotten = 0
         while settled and not self._ending.is_set():
+            begun = perf_counter()
             try:
                 batch = self._store.compact(
                     self._settings.kept_revisions, self._settings.kept_seconds, settled
@@ -86,24 +91,32 @@ class Compactor:
             if not batch:
                 break
             forgotten += batch
-            self._ending.wait(BATCH_PAUSE_SECONDS)
+            self._rest(begun)
         self._compact_journal(settled)
         self._forget_keys(settled)
         return forgotten
 
     def _compact_journal(self, settled: int) -> None:
         settings = self._settings
+        begun = perf_counter()
         with suppress(WriteConflictError):
             while not self._ending.is_set() and self._store.compact_journal(
                 settings.journal_revisions, settings.journal_seconds, settled
             ):
-                self._ending.wait(BATCH_PAUSE_SECONDS)
+                self._rest(begun)
+                begun = perf_counter()
 
     def _forget_keys(self, settled: int) -> None:
-        kept = self._settings.keys_kept_seconds
+        kept, begun = self._settings.keys_kept_seconds, perf_counter()
         with suppress(WriteConflictError):
             while not self._ending.is_set() and self._store.forget_keys(kept, settled):
-                self._ending.wait(BATCH_PAUSE_SECONDS)
+                self._rest(begun)
+                begun = perf_counter()
+
+    def _rest(self, begun: float) -> None:
+        """Leave the database to writers after a batch that began at a time of ``perf_counter``."""
+        pause = PAUSES * (perf_counter() - begun)
+        self._ending.wait(min(LONGEST_PAUSE_SECONDS, max(BATCH_PAUSE_SECONDS, pause)))
 
     def _run(self) -> None:
         while not self._ending.wait(ROUND_SECONDS * self._random.uniform(0.5, 1.5)):

@@ -133,3 +133,27 @@ def test_rounds_go_on_whatever_happens_until_the_service_is_closed(
     assert not threads[0].is_alive()
     assert "The change log could not be compacted." in caplog.messages
     assert "The change log has forgotten its 7 oldest writes." in caplog.messages
+
+
+def test_a_batch_that_takes_long_is_followed_by_a_longer_pause(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [1_000, 1_000, 1_000, 0]
+    takes, now = {1: 0.001, 2: 0.02, 3: 30.0}, [0.0]
+    waited: list[float] = []
+
+    def compact(_store: Store, _kept: int, _seconds: float, _settled: int) -> int:
+        now[0] += takes.get(4 - len(batches) + 1, 0.0)
+        return batches.pop(0)
+
+    def wait(seconds: float) -> bool:
+        waited.append(round(seconds, 3))
+        return False
+
+    monkeypatch.setattr(Store, "compact_journal", compact)
+    monkeypatch.setattr(compactor_module, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(compactor_module, "BATCH_PAUSE_SECONDS", 0.05)
+    compactor = Compactor(sqlite_store, KEEP_ONE)
+    monkeypatch.setattr(compactor._ending, "wait", wait)
+    compactor.compact()
+    assert waited == [0.05, 0.18, compactor_module.LONGEST_PAUSE_SECONDS]
