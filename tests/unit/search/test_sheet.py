@@ -90,8 +90,12 @@ CLOUDS: Mapping[str, tuple[list[ProviderRecord], list[tuple[CandidateRequest, fl
 }
 
 
+@pytest.mark.parametrize("listed", [lone.MOST_LISTED, 1])
 @pytest.mark.parametrize("case", CLOUDS)
-def test_the_worth_of_lone_trees_follows_from_what_is_free(case: str) -> None:
+def test_the_worth_of_lone_trees_follows_from_what_is_free(
+    case: str, listed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lone, "MOST_LISTED", listed)
     records, usual, scored = CLOUDS[case]
     snapshot = index_of(*records).snapshot()
     [block] = snapshot.blocks
@@ -120,6 +124,18 @@ def test_sums_that_are_not_exact_are_those_of_all_shapes(monkeypatch: pytest.Mon
     monkeypatch.setattr(lone, "EXACT", 1.0)
     Sheet(snapshot).costs(prices, {"VCPU": 1})
     assert taken
+
+
+def test_more_may_be_free_than_there_is() -> None:
+    snapshot = index_of(*hosts(*ROOMY)).snapshot()
+    prices = prices_of(snapshot, Mix.of(USUAL), "VCPU", LINEAR)
+    assert prices is not None
+    sheet = Sheet(snapshot)
+    sheet.change((0, 0), {"VCPU": Level(16, 16.0, -9), "MEMORY_MB": Level(4_000, 4_000.0, 0)})
+    freed = snapshot.with_more({"p1": {"VCPU": -9}}, {})
+    [wanted] = prices.worth(freed.blocks[0], np.array([0])).tolist()
+    [found] = sheet._worths(lone.LoneWorth(prices, sheet._makes), sheet.states[:1], {}, 0).tolist()
+    assert found == wanted
 
 
 def test_a_sheet_knows_the_worth_by_some_prices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +180,9 @@ def test_lists_of_slots_are_kept_up(
     for number in range(40):
         if repriced and number % 5 == 4:
             present[0] = prices_of(board.snapshot, mix, None, LINEAR) if number % 10 == 4 else None
-        for request, _ in USUAL:
+        for request in (*[request for request, _ in USUAL], plain(VCPU=1_000)):
             found = board.best(request, SLOTS, -1)
+            assert board.best(request, SLOTS, -1) == found
             ranked = best(board.snapshot, request, SLOTS, 1, prices=present[0])
             assert (found is None) == (not ranked.candidates)
             if found is None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from moorage.model.valueclass import valueclass
 from moorage.model.values import Inventory
+from moorage.rules.capacity import capacity
 from moorage.search.index.columns import FloatArray, IntArray, Mask
 from moorage.search.order.chances import (
     CHUNK,
@@ -26,6 +27,9 @@ from moorage.search.order.residuals import GRAINS
 
 EXACT: Final = float(1 << 52)
 """Sums of whole numbers below this are exact in any order."""
+
+MOST_LISTED: Final = 65_536
+"""Amounts up to which it is listed what a tree with so much free is worth."""
 
 
 @valueclass(frozen=True, slots=True)
@@ -65,13 +69,29 @@ class LoneWorth:
             np.array([_tree_meets(make, each) for make in makes], dtype=np.bool_)
             for each in prices.terms.trees
         ]
-        self._admits_all = admits_all
+        self._admits_all = None if admits_all.all() else admits_all
         self._ratios = None if self._fits or self._trees else _ratios(prices)
         self._prices_by_size: FloatArray = np.zeros(len(prices.sizes), dtype=np.float64)
         self._lost_by_size: FloatArray = np.zeros(len(prices.sizes), dtype=np.float64)
         if self._ratios is not None:
             np.add.at(self._prices_by_size, prices.size_of, prices.slot_prices)
             np.add.at(self._lost_by_size, prices.size_of, prices.lost)
+        self._listed = self._all_listed(makes)
+
+    def _all_listed(self, makes: Sequence[Make]) -> FloatArray | None:
+        """By what is free of the scored class the worth where that is the bound.
+
+        None if that is too much, or where sums are not exact.
+        """
+        if self._ratios is None:
+            return None
+        offers = [each for make in makes for name, each in make.inventories if name == self.prices.scored]
+        most = max(map(capacity, offers), default=0)
+        largest = max([amount for amount, _ in self._ratios.values()], default=1)
+        if most > MOST_LISTED or most * largest >= EXACT:
+            return None
+        worth, exact = self._by_one(np.arange(max(0, most) + 1, dtype=np.float64))
+        return worth if exact.all() else None
 
     @property
     def classes(self) -> Collection[str]:
@@ -84,34 +104,44 @@ class LoneWorth:
         ``free``: what is free of each class, 0 where there is nothing of it. A class that is not there is as
         if there were nothing.
         """
+        bound = self._bound(makes, free)
+        if bound is None:
+            return self._clipped_by_all(makes, free)
+        scored = free[self.prices.scored]
+        if self._listed is not None:
+            found = self._listed.take(scored.astype(np.int64), mode="clip")
+        else:
+            found, exact = self._by_one(scored)
+            bound &= exact
+        if not bound.all():
+            rest = np.flatnonzero(~bound)
+            some = {name: amounts[rest] for name, amounts in free.items()}
+            found[rest] = self._clipped_by_all(makes[rest], some)
+        return found
+
+    def _clipped_by_all(self, makes: IntArray, free: Mapping[str, FloatArray]) -> FloatArray:
         found = np.zeros(len(makes), dtype=np.float64)
         for start in range(0, len(makes), CHUNK):
             part = slice(start, start + CHUNK)
-            found[part] = self._of(makes[part], {name: amounts[part] for name, amounts in free.items()})
+            found[part] = self._by_all(makes[part], {name: amounts[part] for name, amounts in free.items()})
         return np.clip(found, -MOST_WORTH, MOST_WORTH)
-
-    def _of(self, makes: IntArray, free: Mapping[str, FloatArray]) -> FloatArray:
-        bound = self._bound(makes, free)
-        if bound is None:
-            return self._by_all(makes, free)
-        found, exact = self._by_one(free[self.prices.scored])
-        bound &= exact
-        if not bound.all():
-            rest = np.flatnonzero(~bound)
-            found[rest] = self._by_all(makes[rest], {name: amounts[rest] for name, amounts in free.items()})
-        return found
 
     def _bound(self, makes: IntArray, free: Mapping[str, FloatArray]) -> Mask | None:
         """The trees in which the scored class alone bounds all shapes; None if that is never so."""
         if self._ratios is None or self.prices.scored not in free:
             return None
         scored = free[self.prices.scored]
-        found = self._admits_all[makes]
+        # More than there is may be free for a moment.
+        found: Mask = scored < (EXACT if self._listed is None else len(self._listed))
+        if self._admits_all is not None:
+            found &= self._admits_all[makes]
         for name, (amount, of_scored) in self._ratios.items():
             if name not in free:
                 return None
             wanted = scored * amount
-            found &= (free[name] * of_scored >= wanted) & (wanted < EXACT)
+            found &= free[name] * of_scored >= wanted
+            if self._listed is None:
+                found &= wanted < EXACT
         return found
 
     def _by_one(self, free: FloatArray) -> tuple[FloatArray, Mask]:

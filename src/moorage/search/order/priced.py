@@ -125,9 +125,11 @@ class PricedRoster:
         fits = _bits_at(self.able, rows)
         for name, amount in self.demands:
             fits &= sheet.free[name][states] >= amount
-        turned = rows[_bits_at(self.fits, rows) != fits]
-        np.bitwise_xor.at(self.fits, turned >> 3, (1 << (turned & 7)).astype(np.uint8))
-        self.feasible += 2 * int(np.count_nonzero(_bits_at(self.fits, turned))) - len(turned)
+        differs = _bits_at(self.fits, rows) != fits
+        if differs.any():
+            turned = rows[differs]
+            np.bitwise_xor.at(self.fits, turned >> 3, (1 << (turned & 7)).astype(np.uint8))
+            self.feasible += 2 * int(np.count_nonzero(_bits_at(self.fits, turned))) - len(turned)
         return fits
 
     def first(self) -> tuple[int, int] | None:
@@ -157,9 +159,11 @@ class PricedRoster:
         costs = self._costs(states)
         if states is None:
             costs = costs[self.sheet.states[rows]]
+        if measure.is_plain:
+            # What such a score consists of does not depend on the block.
+            return measure.scores(blocks[0], rows, costs=costs).units if len(rows) else costs
         found = np.zeros(len(rows), dtype=np.int64)
-        # What a plain score consists of does not depend on the block.
-        numbers = found if measure.is_plain else self.sheet.blocks_of(rows)
+        numbers = self.sheet.blocks_of(rows)
         for number in np.unique(numbers).tolist():
             places = np.flatnonzero(numbers == number)
             trees = rows[places] - self.sheet.start(number)
