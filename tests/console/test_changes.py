@@ -275,7 +275,7 @@ def test_histories_are_paged_and_open_in_their_place(console: Opened, served: Se
     last = served.revision
     page = console.open(f"consumer?id={consumer}")
     page.until_text("Earlier changes")
-    page.until_text(f"rev. {last}", "dd.last")
+    page.until_text(f"rev. {last}", "dd .last")
     items = "return document.querySelectorAll('.changes > li').length"
     assert page.run(items) == 20
     page.click_text("Earlier changes")

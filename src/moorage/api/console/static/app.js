@@ -5,7 +5,7 @@ import { forget } from "./cloud.js";
 import { fill, h } from "./dom.js";
 import { startFinding } from "./find.js";
 import { problem } from "./parts/elements.js";
-import { askAgain } from "./parts/history.js";
+import { askAgain } from "./parts/change.js";
 import { go, place, start } from "./router.js";
 import * as changes from "./pages/changes.js";
 import * as classes from "./pages/classes.js";

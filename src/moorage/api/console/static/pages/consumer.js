@@ -1,9 +1,9 @@
 /** Consumers: what holds how much since when, by project and type; or one consumer with all that it holds. */
 
 import { namesOf, request } from "../api.js";
-import { ago, amount, count, cut, debounced, fill, h, several, short } from "../dom.js";
-import { into, table } from "../parts/elements.js";
-import { historyPanel, lastChange, lastChangeWords } from "../parts/history.js";
+import { ago, amount, count, cut, debounced, fill, h, several } from "../dom.js";
+import { consumerLink, definitions, field, heading, into, pageLinks, panel, providerLink, table } from "../parts/elements.js";
+import { historyPanel, lastChange, lastChangeWords } from "../parts/change.js";
 import { endOf, forgetLeases } from "../parts/lease.js";
 import { held } from "../parts/tree.js";
 import { change, href } from "../router.js";
@@ -27,30 +27,29 @@ export function render(main, params) {
 function one(main, id) {
   const body = h("div", {});
   forgetLeases();
-  fill(main, h("div", { class: "title" }, h("h1", {}, "Consumer"), h("code", { class: "soft" }, id),
+  fill(main, heading("Consumer", h("code", {}, id),
     h("a", { class: "push", href: "consumer" }, "All consumers")), body);
   into(body, async () => {
     const claim = await claimOf(id);
     return { claim, named: await namesOf(Object.keys(claim?.providers ?? {})) };
   }, ({ claim, named }) => {
-    const last = h("dd", { class: "last" }, "–");
+    const last = h("span", { class: "last" }, "–");
     const history = historyPanel("claims", id, { known: (changes, begins) => fill(last, lastChangeWords(changes[0], begins)) });
-    if (!claim) return [h("section", { class: "panel" }, h("p", {}, "It holds nothing: it was never granted a claim, or has released it.")), history];
+    if (!claim) return [panel(h("p", {}, "It holds nothing: it was never granted a claim, or has released it.")), history];
     return [
-      h("section", { class: "panel" }, h("dl", { class: "definitions" },
-        h("dt", {}, "Holds"), h("dd", {}, held(claim.resources)),
-        h("dt", {}, "Type"), h("dd", {}, claim.consumer_type ?? "unknown"),
-        h("dt", {}, "Project"), h("dd", {}, h("a", { href: href("consumer", { project: claim.project_id }) }, claim.project_id)),
-        h("dt", {}, "User"), h("dd", {}, claim.user_id),
-        h("dt", {}, "Since"), h("dd", {}, ago(claim.since)),
-        h("dt", {}, "Ends"), h("dd", {}, endOf(claim.lease)),
-        h("dt", {}, "Last change"), last,
-        h("dt", {}, "Generation"), h("dd", {}, count(claim.generation)))),
-      h("section", { class: "panel" }, h("h2", {}, "Where"), table(
+      panel(definitions([
+        ["Holds", held(claim.resources)],
+        ["Type", claim.consumer_type ?? "unknown"],
+        ["Project", h("a", { href: href("consumer", { project: claim.project_id }) }, claim.project_id)],
+        ["User", claim.user_id],
+        ["Since", ago(claim.since)],
+        ["Ends", endOf(claim.lease)],
+        ["Last change", last],
+        ["Generation", count(claim.generation)]])),
+      panel(h("h2", {}, "Where"), table(
         [{ title: "Provider" }, { title: "Class" }, { title: "Amount", number: true }],
         Object.entries(claim.providers).flatMap(([uuid, resources]) => Object.entries(resources).map(([className, number]) => [
-          h("a", { href: href("tree", { id: uuid, mark: uuid }), title: uuid }, cut(named.get(uuid)?.name ?? short(uuid), 48)),
-          className, amount(className, number)])))),
+          providerLink(uuid, named, 48), className, amount(className, number)])))),
       history,
     ];
   });
@@ -69,19 +68,17 @@ async function claimOf(id) {
 /** All consumers that the filters leave. */
 function all(main, params) {
   const project = params.get("project") ?? "", type = params.get("type") ?? "", after = params.get("after") ?? "";
-  const body = h("section", { class: "panel" });
-  const field = (id, label, name, value) => h("label", { class: "field" }, `${label} `,
-    h("input", { id, type: "search", value, spellcheck: "false", oninput: debounced(event => {
-      change({ [name]: event.target.value.trim(), after: "" }, { replace: true });
-      const again = document.getElementById(id);
-      again?.focus();
-    }, 400) }));
+  const body = panel();
+  const filter = (id, label, name, value) => field(label, { id, value, oninput: debounced(event => {
+    change({ [name]: event.target.value.trim(), after: "" }, { replace: true });
+    document.getElementById(id)?.focus();
+  }, 400) });
   // Typing in a field must not take it away.
   const typed = ["by-project", "by-type"].includes(document.activeElement?.id);
   const old = main.querySelector(".listing");
   if (typed && old) fill(old, body);
-  else fill(main, h("div", { class: "title" }, h("h1", {}, "Consumers"), h("span", { class: "soft" }, "What holds how much, and since when.")),
-    h("div", { class: "toolbar" }, field("by-project", "Project", "project", project), field("by-type", "Type", "type", type)),
+  else fill(main, heading("Consumers", "What holds how much, and since when."),
+    h("div", { class: "toolbar" }, filter("by-project", "Project", "project", project), filter("by-type", "Type", "type", type)),
     h("div", { class: "listing" }, body));
   const query = { limit: LIMIT };
   if (project) query.project_id = project;
@@ -90,13 +87,9 @@ function all(main, params) {
   into(body, () => request("moorage/v1/claims", { query }), ({ data }) => data.claims.length ? [
     table([{ title: "Consumer" }, { title: "Holds" }, { title: "Project" }, { title: "Type" }, { title: "Since" }, { title: "Last change" }],
       data.claims.map(claim => [
-        h("a", { href: href("consumer", { id: claim.consumer }), class: "mono", title: claim.consumer }, short(claim.consumer)),
-        held(claim.resources),
+        consumerLink(claim.consumer), held(claim.resources),
         h("a", { href: href("consumer", { project: claim.project_id }), title: claim.project_id }, cut(claim.project_id, 24)),
         claim.consumer_type ?? "unknown", ago(claim.since), lastChange("claims", claim.consumer)])),
-    h("div", { class: "row", style: { "margin-top": "8px" } },
-      h("span", { class: "soft" }, several(data.claims.length, "consumer"), data.next && ", in the order of UUIDs"),
-      after && h("a", { href: href("consumer", { project, type }) }, "First page"),
-      data.next && h("a", { href: href("consumer", { project, type, after: data.next }) }, "Next page")),
+    pageLinks([several(data.claims.length, "consumer"), data.next && ", in the order of UUIDs"], "consumer", { project, type, after }, data.next),
   ] : h("p", { class: "soft" }, project || type ? "No consumer that is left by these filters holds anything." : "No consumer holds anything yet."));
 }

@@ -2,8 +2,7 @@
 
 import { can, namesOf, request } from "../api.js";
 import { ago, count, cut, fill, h, several, short } from "../dom.js";
-import { chosenOf, decisions } from "../parts/decide.js";
-import { into, state, table } from "../parts/elements.js";
+import { chosenOf, consumerLink, decisions, field, heading, into, pageLinks, panel, providerLink, state, table } from "../parts/elements.js";
 import { held } from "../parts/tree.js";
 import { change, href } from "../router.js";
 
@@ -25,11 +24,10 @@ export function render(main, params) {
       const query = { limit: LIMIT };
       for (const name of ["kind", "state", "source", "consumer", "after"]) if (next.get(name)) query[name] = next.get(name);
       const set = name => value => change({ [name]: value, after: "" });
-      const source = h("input", { type: "search", value: query.source ?? "", spellcheck: "false", onchange: event => set("source")(event.target.value.trim()) });
-      const body = h("section", { class: "panel" });
-      fill(main, h("div", { class: "title" }, h("h1", {}, "Findings"), h("span", { class: "soft" }, "What reports of what is really there and the account disagree about.")),
+      const body = panel();
+      fill(main, heading("Findings", "What reports of what is really there and the account disagree about."),
         h("div", { class: "toolbar" }, chosenOf("Kind", query.kind, KINDS, set("kind")), chosenOf("State", query.state, STATES, set("state")),
-          h("label", { class: "field" }, "Source ", source),
+          field("Source", { value: query.source ?? "", onchange: event => set("source")(event.target.value.trim()) }),
           query.consumer && h("a", { href: href("findings") }, `Not only ${short(query.consumer)}`)), body);
       if (!can("reports")) {
         fill(body, state("This service takes no reports"));
@@ -56,23 +54,18 @@ function listing(data, named, query, again) {
       : state("Reports and the account agree", h("p", {}, "Findings come from reports: a source says what is really there, and what is held besides, or not held, appears here."),
         h("pre", {}, h("code", {}, "moorage report file lab running.yaml")));
   const amounts = by => (by && Object.keys(by).length
-    ? Object.entries(by).map(([uuid, resources], at) => [at > 0 && "; ", held(resources), " of ", provider(uuid, named)]) : h("span", { class: "faint" }, "nothing"));
+    ? Object.entries(by).map(([uuid, resources], at) => [at > 0 && "; ", held(resources), " of ", providerLink(uuid, named, 28)]) : h("span", { class: "faint" }, "nothing"));
   return [table(
     [{ title: "Finding" }, { title: "Consumer" }, { title: "Held" }, { title: "Reported" }, { title: "Source" }, { title: "Since" }, { title: "What comes" }],
     found.map(one => [
       h("strong", { class: one.state === "ignored" ? "faint" : one.kind === "leaked" ? "bad" : "warm" }, one.kind),
-      [h("a", { href: href("consumer", { id: one.consumer }), class: "mono", title: one.consumer }, short(one.consumer)),
+      [consumerLink(one.consumer),
         h("span", { class: "faint" }, ` ${[one.consumer_type, one.project_id && cut(one.project_id, 16)].filter(Boolean).join(", ")}`)],
       amounts(one.held), amounts(one.reported), one.source, ago(one.since),
       [coming(one), decisions(`moorage/v1/findings/${one.id}/resolution`, choices(one).map(([words, action]) => [words, { action }]), again)],
     ])),
-  h("div", { class: "row", style: { "margin-top": "8px" } },
-    h("span", { class: "soft" }, found.length < data.total ? `${count(found.length)} of ${several(data.total, "finding")}` : several(data.total, "finding")),
-    query.after && h("a", { href: href("findings", { ...query, limit: "", after: "" }) }, "First page"),
-    data.next && h("a", { href: href("findings", { ...query, limit: "", after: data.next }) }, "Next page"))];
+  pageLinks(`${found.length < data.total ? `${count(found.length)} of ` : ""}${several(data.total, "finding")}`, "findings", { ...query, limit: "" }, data.next)];
 }
-
-const provider = (uuid, named) => h("a", { href: href("tree", { id: uuid, mark: uuid }), title: uuid }, cut(named.get(uuid)?.name ?? short(uuid), 28));
 
 /** What an operator may do about a finding. */
 function choices({ kind, state: word }) {

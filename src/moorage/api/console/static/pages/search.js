@@ -4,7 +4,7 @@ import { asksForSomething, newGroup, parse, queryIn, relaxed, toQuery } from "..
 import { can, mayWrite, namesOf, request } from "../api.js";
 import { amount, count, cut, debounced, fill, h, say, several, short } from "../dom.js";
 import { claimPanel } from "../parts/claim.js";
-import { bar, problem, state, waiting } from "../parts/elements.js";
+import { bar, heading, problem, state, waiting } from "../parts/elements.js";
 import { explanationView } from "../parts/explanation.js";
 import { change, href } from "../router.js";
 
@@ -43,7 +43,7 @@ class SearchPage {
     this.soon = debounced(() => this.note(), PAUSE_MILLISECONDS);
     this.lists = h("div", {}, h("datalist", { id: "known-classes" }), h("datalist", { id: "known-traits" }));
     fill(main,
-      h("div", { class: "title" }, h("h1", {}, "Search"), h("span", { class: "soft" }, "Find room for a request, or the reason why there is none.")),
+      heading("Search", "Find room for a request, or the reason why there is none."),
       h("div", { class: "split" },
         h("section", { class: "panel", "aria-label": "The request" }, h("h2", {}, "Query"), this.box,
           h("h2", { style: { margin: "12px 0 8px" } }, "The same as a form"), this.form, this.lists),

@@ -2,7 +2,7 @@
 
 import { cut, fill, h, short } from "../dom.js";
 import { into, state } from "../parts/elements.js";
-import { historyPanel } from "../parts/history.js";
+import { historyPanel } from "../parts/change.js";
 import { treeView } from "../parts/tree.js";
 
 export const title = "Tree";

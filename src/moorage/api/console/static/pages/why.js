@@ -3,7 +3,7 @@
 import { can, request } from "../api.js";
 import { queryOfAsk, relaxed } from "../ask.js";
 import { ago, count, cut, fill, h } from "../dom.js";
-import { into, state, table } from "../parts/elements.js";
+import { heading, into, panel, state, table } from "../parts/elements.js";
 import { explanationView } from "../parts/explanation.js";
 import { change, go, href } from "../router.js";
 
@@ -18,7 +18,7 @@ export function render(main, params) {
         onkeydown: event => { if (event.key === "Enter") ask(); } });
       const ask = () => change({ request: box.value.trim() });
       const body = h("div", {});
-      fill(main, h("div", { class: "title" }, h("h1", {}, "Why"), h("span", { class: "soft" }, "The reason of a request that found nothing, by its request id.")),
+      fill(main, heading("Why", "The reason of a request that found nothing, by its request id."),
         h("div", { class: "toolbar" }, box, h("button", { type: "button", onclick: ask }, "Explain")), body);
       if (!can("unmet")) fill(body, without(id));
       else if (id) into(body, () => request(`moorage/v1/explanations/${encodeURIComponent(id)}`), ({ data }) => explained(data));
@@ -49,7 +49,7 @@ function explained(data) {
 function list(data) {
   const asks = data.unmet ?? [];
   if (!asks.length) return state("Every request of the last day found something", h("p", {}, "Requests that find nothing appear here, equal ones together."));
-  return h("section", { class: "panel" }, h("h2", {}, "Unmet asks of the last day"), table(
+  return panel(h("h2", {}, "Unmet asks of the last day"), table(
     [{ title: "Ask" }, { title: "Verdict" }, { title: "Times", number: true }, { title: "Last" }],
     asks.map(one => {
       const query = queryOfAsk(one.ask);

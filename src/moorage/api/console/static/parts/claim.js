@@ -1,9 +1,8 @@
 /** Claims what a search asks for: the service finds the place and claims it, in one step. */
 
 import { namesOf, newKey, request } from "../api.js";
-import { count, cut, fill, h, say, several, short } from "../dom.js";
-import { href } from "../router.js";
-import { bar, problem, waiting } from "./elements.js";
+import { count, fill, h, say, several } from "../dom.js";
+import { bar, consumerLink, problem, providerLink, waiting } from "./elements.js";
 
 const ORDERS = [
   ["pack", "fullest tree first"], ["spread", "emptiest tree first"], ["best_fit", "smallest room first"],
@@ -48,10 +47,10 @@ async function granted({ revision, claims: [claim] }) {
   const uuids = [claim, ...others].flatMap(one => Object.keys(one.allocations));
   const named = await namesOf(uuids).catch(() => new Map());
   const places = allocations => Object.keys(allocations).map((uuid, at) => [at > 0 && ", ",
-    h("a", { href: href("tree", { id: uuid, mark: uuid }), title: named.get(uuid)?.name ?? uuid }, cut(named.get(uuid)?.name ?? short(uuid), 32))]);
+providerLink(uuid, named)]);
   return h("div", { class: "granted" },
     h("p", {}, "Claimed on ", places(claim.allocations), " as ",
-      h("a", { href: href("consumer", { id: claim.consumer }) }, short(claim.consumer)),
+      consumerLink(claim.consumer),
       h("span", { class: "faint" }, ` at revision ${count(revision)}${claim.ranked_of ? `, best of ${several(claim.ranked_of, "tree")}` : ", the first place that fits"}`)),
     claim.parts && h("div", { class: "scores" },
       row(places(claim.allocations), claim, "chosen"),

@@ -1,7 +1,31 @@
 /** Elements that several pages use: bars, tables, states, errors. */
 
-import { ApiError, strategyName } from "../api.js";
-import { amount, count, fill, h, percent } from "../dom.js";
+import { ApiError, mayWrite, newKey, request, strategyName } from "../api.js";
+import { amount, count, cut, fill, h, percent, say, short } from "../dom.js";
+import { href } from "../router.js";
+
+/** The top of a page: its name, and what it is about. */
+export const heading = (name, about, ...more) =>
+  h("div", { class: "title" }, h("h1", {}, name), about && h("span", { class: "soft" }, about), more);
+
+export const panel = (...children) => h("section", { class: "panel" }, children);
+
+export const consumerLink = uuid => h("a", { href: href("consumer", { id: uuid }), class: "mono", title: uuid }, short(uuid));
+
+/** A link to a provider in its tree; `named` is what `namesOf` found. */
+export const providerLink = (uuid, named, most = 32) =>
+  h("a", { href: href("tree", { id: uuid, mark: uuid }), title: uuid }, cut(named.get(uuid)?.name ?? short(uuid), most));
+
+/** Words and values, one pair a line. */
+export const definitions = pairs => h("dl", { class: "definitions" }, pairs.map(([word, value]) => [h("dt", {}, word), h("dd", {}, value)]));
+
+/** The end of a list in pages: what is shown, and the ways to the first and the next page of `page`. */
+export const pageLinks = (told, page, filters, next) => h("div", { class: "row pages" }, h("span", { class: "soft" }, told),
+  filters.after && h("a", { href: href(page, { ...filters, after: "" }) }, "First page"),
+  next && h("a", { href: href(page, { ...filters, after: next }) }, "Next page"));
+
+/** A field of a filter. */
+export const field = (label, attributes) => h("label", { class: "field" }, `${label} `, h("input", { type: "search", spellcheck: "false", ...attributes }));
 
 /** A bar of what is used and reserved of a whole; the amounts must stand beside it as text. */
 export function bar(used, whole, { reserved = 0, label = "", over = whole > 0 && used > whole } = {}) {
@@ -101,3 +125,33 @@ export async function into(element, read, show) {
     fill(element, problem(error, () => { fill(element); into(element, read, show); }));
   }
 }
+
+/* By which an operator decides about something, if the service lets its console write */
+
+/**
+ * A row of buttons, none where the console only reads. Each choice is `[words, body]`, sent to `path`; after that
+ * `done` is called.
+ */
+export function decisions(path, choices, done) {
+  if (!mayWrite()) return null;
+  const answer = h("div", { "aria-live": "polite" }), row = h("div", { class: "row" });
+  const choose = async (words, body, key) => {
+    for (const one of row.children) one.disabled = true;
+    try {
+      await request(path, { body, key });
+      say(`${words}: done.`);
+      done();
+    } catch (error) {
+      for (const one of row.children) one.disabled = false;
+      fill(answer, problem(error, () => choose(words, body, error.status ? newKey() : key)));
+    }
+  };
+  fill(row, choices.map(([words, body]) => h("button", { type: "button", class: "quiet", onclick: () => choose(words, body, newKey()) }, words)));
+  return h("div", {}, row, answer);
+}
+
+/** A choice of a filter: one of several words, or any. */
+export const chosenOf = (label, value, words, chosen) => h("label", { class: "field" }, `${label} `,
+  h("select", { onchange: event => chosen(event.target.value) },
+    h("option", { value: "" }, "any"),
+    words.map(one => h("option", { value: one, selected: one === value }, one))));

@@ -2,7 +2,7 @@
 
 import { ago, amount, count, cut, h, several, short } from "../dom.js";
 import { href } from "../router.js";
-import { measure, table } from "./elements.js";
+import { consumerLink, measure, table } from "./elements.js";
 import { held } from "./tree.js";
 
 const VERDICTS = {
@@ -105,7 +105,7 @@ function miss(one, constraints) {
     (one.missing ?? []).map(lack => h("li", {}, lackWords(lack, constraints, one))),
     !(one.missing ?? []).length && fails.map(term => h("li", { class: "bad" }, words(term))),
     (one.held_by ?? []).map(holder => h("li", { class: "soft" }, "held by ",
-      holder.consumer ? h("a", { href: href("consumer", { id: holder.consumer }), title: holder.consumer, class: "mono" }, short(holder.consumer)) : "others",
+      holder.consumer ? consumerLink(holder.consumer) : "others",
       holder.consumer_type && ` (${holder.consumer_type})`, holder.project_id && ` of ${cut(holder.project_id, 20)}`,
       holder.resources && `: ${held(holder.resources)}`,
       holder.since && [", since ", ago(holder.since)]))));

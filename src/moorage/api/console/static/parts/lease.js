@@ -3,7 +3,7 @@
 import { can, request } from "../api.js";
 import { fill, h } from "../dom.js";
 import { href } from "../router.js";
-import { decisions } from "./decide.js";
+import { decisions } from "./elements.js";
 
 const SECONDS = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400 };
 const PARTS = [[86400, "d"], [3600, "h"], [60, "min"]];

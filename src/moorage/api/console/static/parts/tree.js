@@ -3,8 +3,8 @@
 import { request } from "../api.js";
 import { ago, amount, cut, fill, h, several, short } from "../dom.js";
 import { href } from "../router.js";
-import { amountRow, problem, table, waiting } from "./elements.js";
-import { lastChange } from "./history.js";
+import { amountRow, consumerLink, problem, table, waiting } from "./elements.js";
+import { lastChange } from "./change.js";
 import { endOf, forgetLeases } from "./lease.js";
 
 const SHOWN_AT_ONCE = 6;
@@ -108,7 +108,7 @@ function holders(one, atOnce) {
 
 function holderTable(data, one) {
   const rows = data.claims.map(claim => [
-    h("a", { href: href("consumer", { id: claim.consumer }), class: "mono", title: claim.consumer }, short(claim.consumer)),
+    consumerLink(claim.consumer),
     held(claim.providers[one.uuid]?.resources ?? claim.providers[one.uuid] ?? {}),
     h("a", { href: href("consumer", { project: claim.project_id }), title: claim.project_id }, cut(claim.project_id, 14)),
     ago(claim.since), lastChange("claims", claim.consumer), endOf(claim.lease),
