@@ -1,9 +1,9 @@
-"""Runs a module of osc-placement's own functional tests against Moorage, in a process of its own.
+"""Runs osc-placement's own functional tests against Moorage, in a process of its own.
 
-``python -m tests.clients.osc_suite MODULE`` runs one module of the tests that the installed
-distribution carries, and ends with status 1 if one of them fails or is skipped. Their fixture starts
-the reference in the same process; here another one takes its place. It is a process of its own because
-these tests change the logging, the output and the caches of the whole process.
+``python -m tests.clients.osc_suite MODULE...`` runs modules of the tests that the installed distribution
+carries, and ends with status 1 if one of them fails, is skipped or has no test. Their fixture starts the
+reference in the same process; here another one takes its place. It is a process of its own because these
+tests change the logging, the output and the caches of the whole process.
 """
 
 from __future__ import annotations
@@ -50,17 +50,18 @@ class MoorageFixture(fixtures.Fixture):
         self.addCleanup(interceptor.uninstall_intercept)
 
 
-def run(module: str) -> unittest.TestResult:
-    """Run all tests of a module."""
+def passes(modules: list[str]) -> bool:
+    """Run all tests of these modules; whether each has some, and all of them pass."""
     with TemporaryDirectory() as folder:
         MoorageFixture.template = Path(folder) / "template.sqlite"
         prepare_schema(f"sqlite:///{MoorageFixture.template}")
         patched: Any = placement
         patched.PlacementFixture = MoorageFixture
-        tests = unittest.defaultTestLoader.loadTestsFromName(f"{PACKAGE}.{module}")
-        return unittest.TextTestRunner(verbosity=2).run(tests)
+        suites = [unittest.defaultTestLoader.loadTestsFromName(f"{PACKAGE}.{module}") for module in modules]
+        outcome = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(suites))
+    every_one_has_tests = all(suite.countTestCases() for suite in suites)
+    return bool(suites) and every_one_has_tests and outcome.wasSuccessful() and not outcome.skipped
 
 
 if __name__ == "__main__":
-    outcome = run(sys.argv[1])
-    sys.exit(0 if outcome.wasSuccessful() and outcome.testsRun and not outcome.skipped else 1)
+    sys.exit(0 if passes(sys.argv[1:]) else 1)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import os_resource_classes
-import os_traits
 import pytest
 import sqlalchemy as sa
+from pymysql.constants import CLIENT
 
 from moorage.model.requests import SearchSettings
 from moorage.model.values import CUSTOM_PREFIX
@@ -38,6 +37,9 @@ KINDS = (
     pytest.param(MARIADB, marks=pytest.mark.databases),
 )
 SERVER_KINDS = KINDS[1:]
+
+NAMES = (tables.resource_classes, tables.traits)
+"""Tables that have standard rows."""
 
 __all__ = [
     "KINDS",
@@ -82,16 +84,19 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepare]:
-    """Call it with "postgresql" or "mariadb" for the URL of the process's prepared database."""
-    urls: dict[str, str] = {}
+    """Call it with "postgresql" or "mariadb" for the URL of the process's prepared database, empty again."""
+    ready: dict[str, tuple[str, Emptying]] = {}
     with ExitStack() as stack:
 
         def prepared(kind: str) -> str:
-            if kind not in urls:
+            if kind not in ready:
                 folder = tmp_path_factory.mktemp(kind)
-                urls[kind] = stack.enter_context(fresh_database(kind, folder))
-                prepare_schema(urls[kind])
-            return urls[kind]
+                url = stack.enter_context(fresh_database(kind, folder))
+                prepare_schema(url)
+                ready[kind] = (url, Emptying(url))
+            url, empty = ready[kind]
+            empty()
+            return url
 
         yield prepared
 
@@ -106,11 +111,9 @@ def prepare(prepared_databases: Prepare, sqlite_template: Path, tmp_path: Path) 
             shutil.copy(sqlite_template, path)
             return f"sqlite:///{path}"
         try:
-            url = prepared_databases(kind)
+            return prepared_databases(kind)
         except MissingServerError as missing:
             skip_or_fail(missing)
-        empty(url)
-        return url
 
     return prepared
 
@@ -182,34 +185,67 @@ def sqlite_service(sqlite_store: Store, open_service: OpenService) -> Service:
     return open_service(sqlite_store)
 
 
-def empty(url: str) -> None:
-    """Take away all that tests wrote; standard names stay, or come back as a new database has them."""
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with engine.begin() as connection:
-        provider = tables.resource_providers
-        connection.execute(provider.update().values(root_provider_id=None, parent_provider_id=None))
-        for table in reversed(tables.metadata.sorted_tables):
-            if table in (tables.resource_classes, tables.traits):
-                connection.execute(table.delete().where(table.c.name.startswith(CUSTOM_PREFIX)))
-            elif table not in (tables.revisions, tables.clock):
-                connection.execute(table.delete())
-        connection.execute(tables.revisions.update().values(revision=0, compacted=0))
-        connection.execute(tables.clock.update().values(ticks=0, term=0, keeper=""))
-        lost = _names_differ(connection)
-        if lost:
-            connection.execute(tables.traits.delete())
-            connection.execute(tables.resource_classes.delete())
-    if lost:
-        store = store_on(url)
-        store.synchronise_names()
-        store.close()
-        empty(url)
+class Emptying:
+    """Takes away all that tests wrote to a server's database, which is prepared and empty at first.
+
+    Standard names stay. They are added anew if a test took one away. What it says is put into words once, and
+    sent at once: it is said before each test.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        flags = {"client_flag": CLIENT.MULTI_STATEMENTS} if url.startswith("mysql") else {}
+        self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=flags)
+        self._emptying = "; ".join(map(self._words, _emptying()))
+        self._names = self._words(
+            sa.union_all(
+                *(
+                    sa.select(sa.func.count(), sa.func.min(table.c.id), sa.func.max(table.c.id))
+                    for table in NAMES
+                )
+            )
+        )
+        self._whole = self._found()
+
+    def __call__(self) -> None:
+        """Empty the database."""
+        if self._found(self._emptying) != self._whole:
+            with self._engine.begin() as connection:
+                for table in NAMES:
+                    connection.execute(table.delete())
+            store = store_on(self._url)
+            store.synchronise_names()
+            store.close()
+            self._whole = self._found()
+
+    def _found(self, first: str = "SELECT 1") -> list[tuple[int, ...]]:
+        """How many standard names there are after ``first``, and their first and last ids.
+
+        A name that is away leaves a gap, or comes back with an id after the last one.
+        """
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"{first}; {self._names}")
+            found = cursor.fetchall() if cursor.description else ()
+            while cursor.nextset():
+                found = cursor.fetchall() if cursor.description else ()
+            connection.commit()
+        finally:
+            connection.close()
+        return [tuple(row) for row in found]
+
+    def _words(self, statement: sa.ClauseElement) -> str:
+        return str(statement.compile(self._engine, compile_kwargs={"literal_binds": True}))
 
 
-def _names_differ(connection: sa.Connection) -> bool:
-    """Whether a test left other standard names, or gave one another id."""
-    found = [
-        list(connection.execute(sa.select(table.c.name).order_by(table.c.id)).scalars())
-        for table in (tables.resource_classes, tables.traits)
-    ]
-    return found != [list(os_resource_classes.STANDARDS), sorted(os_traits.get_traits())]
+def _emptying() -> Iterator[sa.ClauseElement]:
+    provider = tables.resource_providers
+    yield provider.update().values(root_provider_id=None, parent_provider_id=None)
+    for table in reversed(tables.metadata.sorted_tables):
+        if table in NAMES:
+            yield table.delete().where(table.c.name.startswith(CUSTOM_PREFIX))
+        elif table not in (tables.revisions, tables.clock):
+            yield table.delete()
+    yield tables.revisions.update().values(revision=0, compacted=0)
+    yield tables.clock.update().values(ticks=0, term=0, keeper="")

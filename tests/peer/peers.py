@@ -21,7 +21,7 @@ from moorage.model.requests import SearchSettings
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
 from moorage.store.store import Store
-from tests.databases.prepared import empty, prepare_schema, store_on
+from tests.databases.prepared import Emptying, prepare_schema, store_on
 from tests.peer import state
 from tests.peer.exchange import Answer, Request, WsgiApplication, call
 from tests.peer.state import State
@@ -40,6 +40,8 @@ class Moorage:
         prepare_schema(self.url)
         if url is None:
             shutil.copy(database, self._pristine)
+        else:
+            self._empty = Emptying(url)
         self._store_now: Store | None = None
         self._applications: dict[tuple[int, bool], WsgiApplication] = {}
 
@@ -56,7 +58,7 @@ class Moorage:
         """Forget everything but the standard names."""
         self.close()
         if self._server_url is not None:
-            empty(self._server_url)
+            self._empty()
         else:
             for leftover in self.database.parent.glob(f"{self.database.name}-*"):
                 leftover.unlink()

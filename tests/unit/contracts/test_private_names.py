@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import multiprocessing
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from granian.http import HTTP1Settings
 from granian.server.mp import MPServer, WorkerProcess
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
+from pymysql.connections import Connection
 from sqlalchemy.dialects import sqlite
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -57,6 +59,8 @@ USED: Mapping[str, set[str]] = {
         "granian.server.mp.MPServer._sso",
         "granian.server.mp.MPServer._ssp",
     },
+    # ``_ssl_required`` is set and not read, as an attribute of our own would be.
+    "PyMySQL": set(),
     "SQLAlchemy": {"._group_by_clauses", "._handle_dbapi_exception"},
     # Without an underscore, and yet in no documentation. Nothing here imports them: they are what sends.
     "uvicorn": set(),
@@ -244,6 +248,14 @@ def test_sqlalchemy_names_an_error_of_the_driver_and_tells_its_watchers() -> Non
             assert list(watchers) == []
     engine.dispose()
     assert told == ["SELECT 1"]
+
+
+def test_pymysql_encrypts_where_it_can_and_says_so_in_an_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Connection(defer_connect=True)._ssl_required is False
+    given = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made = Connection(defer_connect=True, ssl=given)
+    assert (made.ctx, made._ssl_required) == (given, True)
+    assert "_ssl_required" in inspect.getsource(Connection._request_authentication)
 
 
 def test_sqlalchemy_tells_what_a_query_groups_by_and_where_its_parameters_stand() -> None:

@@ -143,6 +143,7 @@ def create_engines(settings: StoreSettings) -> Engines:
         exc_filters.register_engine(engine)
         if engine.dialect.name == "mysql":
             _set_sql_mode(engine, settings.mysql_sql_mode)
+            _share_contexts(engine)
             _catch_up_with_cluster(engine)
     if engines.single.dialect.name == "postgresql":
         for engine in (engines.single, engines.write):
@@ -165,6 +166,20 @@ def _without_transactions(url: URL, pool: dict[str, Any]) -> sa.Engine:
         pool_reset_on_return=None,
         **pool,
     )
+
+
+def _share_contexts(engine: sa.Engine) -> None:
+    """See ``mysql_connections``. Another driver makes its own connections."""
+    if engine.dialect.driver != PYMYSQL:
+        return
+    from moorage.store.sql.mysql_connections import connected
+
+    @sa.event.listens_for(engine, "do_connect")
+    def on_connect(
+        _dialect: sa.Dialect, _entry: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
+    ) -> DBAPIConnection:
+        made: DBAPIConnection = connected(*arguments, **options)
+        return made
 
 
 def _end_open_transactions(engine: sa.Engine) -> None:
