@@ -52,6 +52,8 @@ class Recorder:
         self._name = name
         self._numbers = itertools.count()
         self._connection: http.client.HTTPConnection | None = None
+        self.unanswered: list[str] = []
+        """Questions that have no reading, with what came instead."""
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -133,12 +135,16 @@ class Recorder:
         try:
             self._connect()
             answer, content = self._exchange("GET", path, None, f"{self._name}-reads", PATIENCE_SECONDS)
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             self.close()
+            seconds = time.monotonic() - begun
+            self.unanswered.append(f"{path}: {error!r} after {seconds:.1f} seconds")
             return None
         body = _decoded(content)
         if answer.status < 500:
             self._history.read(Reading(question, begun, time.monotonic(), answer.status, body))
+        else:
+            self.unanswered.append(f"{path}: {answer.status} {body}")
         return body if answer.status == 200 else None
 
     def renew(self, leases: Sequence[str], patience: float = PATIENCE_SECONDS) -> Any:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from moorage.model.leases import SLACK_MS
+from moorage.service.keeper import TAKEOVER_SECONDS
 from tests.faults.auditor import Verdict, Windows
 from tests.faults.history import History, Outcome, Renewal
 from tests.faults.leased import ACTIVE, EXPIRED, HeldLease, Left
@@ -27,8 +28,8 @@ from tests.faults.service_time import Ticks
 LATEST_SECONDS = 10.0
 """How much later than its time a lease may end, while a keeper can run."""
 
-RECOVERY_SECONDS = 8.0
-"""After a fault a process of the service may have to begin, and another one to become the keeper."""
+RECOVERY_SECONDS = TAKEOVER_SECONDS + 3.0
+"""After a fault, once all processes are there again, one of them may have to become the keeper."""
 
 LONGEST_UNDER_WAY_SECONDS = 75.0
 """A request that was not answered may still take effect for so long."""
@@ -51,13 +52,16 @@ class _Start:
 
 @dataclass
 class LeaseAudit:
-    """``moments``: when revisions were first told. ``disturbed``: when faults did harm."""
+    """``moments``: when revisions were first told. ``disturbed``: when faults did harm. ``start_seconds``:
+    how long a process takes to begin on this machine as it is.
+    """
 
     history: History
     verdict: Verdict
     moments: Mapping[int, float]
     ticks: Ticks
     disturbed: Sequence[Interval]
+    start_seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
     ended: Counter[str] = field(default_factory=Counter)
     """How many leases came to each state by time."""
@@ -166,7 +170,8 @@ class LeaseAudit:
         """Whether what was due ``due_ms`` after ``since`` had not happened by ``moment`` in time."""
         told = []
         allowed = due_ms / 1000 + LATEST_SECONDS
-        calm = calm_seconds(self.disturbed, since, moment)
+        recovery = RECOVERY_SECONDS + 2 * self.start_seconds
+        calm = calm_seconds(self.disturbed, since, moment, recovery)
         if calm > allowed:
             told.append(f"not within {calm:.1f} seconds without a fault, due after {due_ms / 1000}: {what}")
         now, then = self.ticks.least(moment), self.ticks.most(since)
@@ -181,12 +186,12 @@ def _renewed(renewal: Renewal, windows: Windows) -> _Start:
     return _Start(renewal.begun, renewal.ended, True, windows.high(renewal.ended))
 
 
-def calm_seconds(disturbed: Iterable[Interval], since: float, until: float) -> float:
-    """How much of a time nothing disturbed the service, nor had done so shortly before."""
+def calm_seconds(disturbed: Iterable[Interval], since: float, until: float, recovery: float) -> float:
+    """How much of a time nothing disturbed the service, nor had done so within ``recovery`` before."""
     calm, at = 0.0, since
     for begun, ended in sorted(disturbed):
         if begun >= until:
             break
         calm += max(0.0, begun - at)
-        at = max(at, ended + RECOVERY_SECONDS)
+        at = max(at, ended + recovery)
     return calm + max(0.0, until - at)

@@ -55,7 +55,10 @@ JOURNAL_COMPACTED = "journal compacted"
 UNDISTURBED = "undisturbed"
 """No fault, for ``UNDISTURBED_SECONDS``: leases must end in time."""
 
-UNDISTURBED_SECONDS = 22.0
+UNDISTURBED_SECONDS = 26.0
+
+LOOK_SECONDS = 0.5
+"""So often the nemesis looks whether the service has ended by itself."""
 
 LONG_SECONDS = 60.0
 """A run that is as long has faults that take long, and waits in the end until leases have ended by time."""
@@ -145,7 +148,9 @@ def run(target: Target, plan: Plan) -> Report:
         service = _service(target, plan, Path(name))
         try:
             service.hosts[0].synchronise()
+            begun = time.monotonic()
             service.start()
+            start_seconds = time.monotonic() - begun
             beginning = _beginning(target)
             watching = Watching((service.address, service.port), plan.seed, beginning.revision)
             compaction = Compaction(target)
@@ -167,7 +172,12 @@ def run(target: Target, plan: Plan) -> Report:
                         )
                     )
                     leases = LeaseAudit(
-                        history, verdict, watching.moments, Ticks(clock.looks), nemesis.disturbed
+                        history,
+                        verdict,
+                        watching.moments,
+                        Ticks(clock.looks),
+                        nemesis.disturbed,
+                        start_seconds,
                     )
                     problems += leases.run()
                     ended = leases.ended
@@ -265,19 +275,29 @@ class Nemesis:
     def _run(self) -> None:
         waiting: list[str] = []
         try:
-            while self._faults and not self._stop.wait(self._dice.uniform(0.1, LONGEST_CALM_SECONDS)):
+            while self._faults and not self._pause(self._dice.uniform(0.1, LONGEST_CALM_SECONDS)):
                 if not waiting:
                     waiting = self._dice.sample(sorted(self._faults), len(self._faults))
                     # Its harm comes seconds later: it shall come within a short run as well.
                     waiting.sort(key=lambda name: name == BODIES_STALLED)
                 name = waiting.pop()
                 if name == UNDISTURBED:
-                    self._stop.wait(UNDISTURBED_SECONDS)
+                    self._pause(UNDISTURBED_SECONDS)
                 else:
                     self._disturb(name)
                 self.done[name] += 1
         except BaseException as failure:
             self._failure = failure
+
+    def _pause(self, seconds: float) -> bool:
+        """Do nothing but start again what has ended by itself. Whether it is to stop."""
+        until = time.monotonic() + seconds
+        while (left := until - (looked := time.monotonic())) > 0:
+            if self._stop.wait(min(left, LOOK_SECONDS)):
+                return True
+            if self._serving.restart_if_ended():
+                self.disturbed.append((looked, time.monotonic()))
+        return self._stop.is_set()
 
     def _disturb(self, name: str) -> None:
         begun = time.monotonic()
@@ -457,6 +477,7 @@ def _wait_until_quiet(url: str) -> None:
 def _ask_all_workers(serving: Serving) -> tuple[dict[int, History], list[str]]:
     """Answers to every question by process id of the worker, each asked on a connection to it."""
     asked: dict[int, History] = {}
+    unanswered: dict[int, list[str]] = {}
     for _ in range(CONNECTIONS_TO_FIND_WORKERS):
         if len(asked) == serving.workers:
             break
@@ -467,14 +488,14 @@ def _ask_all_workers(serving: Serving) -> tuple[dict[int, History], list[str]]:
             if pid is None or pid in asked:
                 continue
             _ask_everything(recorder)
-            asked[pid] = history
+            asked[pid], unanswered[pid] = history, recorder.unanswered
         finally:
             recorder.close()
     missing = serving.workers - len(asked)
     problems = [f"workers: {missing} of {serving.workers} could not be reached"] if missing else []
     expected = len(question_paths()) + 3 * len(PROVIDERS) + len(CONSUMERS)
     problems += [
-        f"final answer: worker {pid} answered {len(history.readings)} of {expected} questions"
+        f"final answer: worker {pid} answered {len(history.readings)} of {expected}: {unanswered[pid]}"
         for pid, history in asked.items()
         if len(history.readings) != expected
     ]

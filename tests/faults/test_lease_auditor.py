@@ -364,9 +364,9 @@ def test_a_claim_that_comes_to_another_project_hangs_on_its_lease_no_more() -> N
 
 
 def test_calm_begins_again_some_time_after_a_fault() -> None:
-    assert calm_seconds([], 1.0, 5.0) == 4.0
-    assert calm_seconds([(10.0, 12.0), (2.0, 3.0), (50.0, 51.0)], 0.0, 30.0) == 2.0 + 10.0
-    assert calm_seconds(FOREVER, 1.0, 5.0) == 0.0
+    assert calm_seconds([], 1.0, 5.0, 8.0) == 4.0
+    assert calm_seconds([(10.0, 12.0), (2.0, 3.0), (50.0, 51.0)], 0.0, 30.0, 8.0) == 2.0 + 10.0
+    assert calm_seconds(FOREVER, 1.0, 5.0, 8.0) == 0.0
 
 
 def test_leases_that_differ_are_named_but_for_one_that_was_revived() -> None:
