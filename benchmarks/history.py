@@ -58,6 +58,8 @@ class Cloud:
         self.consumer = self._claim(self.hosts, claims // 2)
         self.middle = self.service.revision()
         self._claim(self.hosts[:1], claims - claims // 2)
+        while store.index_journal():
+            pass
 
     def _host(self, number: int) -> str:
         uuid = random_uuid(self._chance)

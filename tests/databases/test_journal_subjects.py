@@ -68,9 +68,13 @@ def check(store: Store, all_subjects: set[str]) -> None:
                 assert [change.revision for change in page.changes] == below[::-1][:most]
         for after in (0, present // 2, present - 1):
             found = set()
-            for ask in (kept.about_consumer, kept.about_tree):
-                with store.engines.snapshot.connect() as connection:
-                    found |= {revision for revision, *_ in ask(connection, subject, after)}
+            with store.engines.snapshot.connect() as connection:
+                for each in (
+                    kept.about_consumer(connection, subject, after),
+                    kept.about_tree(connection, subject, after, present // 2),
+                    kept.claims_about_tree(connection, subject, max(after, present // 2), None),
+                ):
+                    found |= {revision for revision, *_ in each}
             assert found == {each for each in wanted if each > after}
 
 

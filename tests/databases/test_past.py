@@ -23,6 +23,7 @@ from moorage.model.commands import (
 )
 from moorage.model.values import Inventory
 from moorage.service.facade import Service
+from moorage.store import past
 from moorage.store.store import Store
 from tests.databases.orders import VCPU, new_uuid, order
 from tests.databases.past_views import assert_past
@@ -31,7 +32,13 @@ from tests.oracle.history import View, view_of
 
 
 @pytest.mark.slow
-def test_each_revision_of_any_mix_of_writes_is_what_the_twin_had(store: Store, service: Service) -> None:
+@pytest.mark.parametrize("named", [0, past.MOST_NAMED])
+def test_each_revision_of_any_mix_of_writes_is_what_the_twin_had(
+    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch, named: int
+) -> None:
+    # Most records of claims are later ones, which the database chooses by their texts.
+    monkeypatch.setattr(past, "EARLY", 2)
+    monkeypatch.setattr(past, "MOST_NAMED", named)
     host, child, other, fresh = (new_uuid() for _ in range(4))
     vm, job = new_uuid(), new_uuid()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +14,9 @@ Parts = dict[str, Any]
 
 ``generation`` None: it is not there. ``used`` by class and ``held`` by provider and class lack what is 0.
 """
+
+VALUES: Final = '"generation"'
+"""Part of the JSON of each claim's record that has values."""
 
 _SUBJECT: Final = frozenset(("tree", "root", "project_id", "owner"))
 """Parts that a record without values has too."""
@@ -88,9 +91,14 @@ class Unresolved:
                     for inventories in parts.get("inventories", ()):
                         self._wanted[uuid] |= (inventories or {}).keys()
 
+    @property
+    def providers(self) -> Collection[str]:
+        """Those of which a value is still missing."""
+        return self._wanted.keys()
+
     def may_be_in(self, text: str) -> bool:
         """Whether the JSON of a claim's record may tell something, or has no values."""
-        if '"generation"' not in text:
+        if VALUES not in text:
             return True
         for uuid, names in self._wanted.items():
             if uuid in text:

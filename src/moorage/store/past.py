@@ -43,6 +43,12 @@ MOST_READ_FOR_SINCE: Final = 1_000
 NATIVE: Final = "native"
 """Path of writes that replace what a claim has asked for."""
 
+EARLY: Final = 1_000
+"""Revisions whose records are all read, since the oldest tell most."""
+
+MOST_NAMED: Final = 16
+"""Providers that a database looks for in the texts of later records."""
+
 RENAMED: Final = '"renamed"'
 """Part of the text of every record after which a class has another name."""
 
@@ -191,13 +197,16 @@ class _Records:
     """Records after a revision about a tree, and about all trees that it exchanged providers with."""
 
     def __init__(self, connection: sa.Connection, when: _Moment, root: str) -> None:
+        self._connection = connection
+        self._when = when
+        self._early = when.at + EARLY
         self._found: dict[int, str] = {}
         self._claims: set[int] = set()
         self._moves: list[Any] = []
         self._renames = False
         waiting, known = [root] if when.at < when.present else [], {root}
         while waiting:
-            for revision, kind, _, text in kept.about_tree(connection, waiting.pop(), when.at):
+            for revision, kind, _, text in kept.about_tree(connection, waiting.pop(), when.at, self._early):
                 if kind in CLAIM_KINDS:
                     self._claims.add(revision)
                 elif revision not in self._found:
@@ -208,6 +217,7 @@ class _Records:
                         waiting += roots_of_moves(body) - known
                         known |= roots_of_moves(body)
                 self._found[revision] = text
+        self._roots = known
 
     def members_of(self, root: str) -> set[str]:
         """Providers that came to the tree with this root, or left it."""
@@ -222,13 +232,27 @@ class _Records:
         }
         wanted = Unresolved(past, others.values())
         bodies = dict(others)
-        for revision in sorted(self._claims):
-            text = self._found[revision]
-            if self._renames or wanted.may_be_in(text):
-                bodies[revision] = _values_of(revision, text)
-                wanted.resolve(bodies[revision])
+        for claims in (self._claims_found, self._later_claims):
+            for revision, text in sorted(claims(wanted).items()):
+                if self._renames or wanted.may_be_in(text):
+                    bodies[revision] = _values_of(revision, text)
+                    wanted.resolve(bodies[revision])
         for revision in sorted(bodies, reverse=True):
             past.take_back(bodies[revision])
+
+    def _claims_found(self, _wanted: Unresolved) -> dict[int, str]:
+        return {revision: self._found[revision] for revision in self._claims}
+
+    def _later_claims(self, wanted: Unresolved) -> dict[int, str]:
+        """Those that may tell what the early ones have not. Mostly these have told nearly all."""
+        if self._early >= self._when.present:
+            return {}
+        named = None if self._renames or len(wanted.providers) > MOST_NAMED else list(wanted.providers)
+        return {
+            revision: text
+            for root in self._roots
+            for revision, _, _, text in kept.claims_about_tree(self._connection, root, self._early, named)
+        }
 
 
 def _values_of(revision: int, text: str) -> Any:

@@ -6,7 +6,7 @@ is kept for weeks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -19,8 +19,10 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.journal import EVERYTHING, Body, Hanging, Record, hung_on, in_history_of, record_of
 from moorage.rules.journal_audit import JournalFacts
+from moorage.rules.undo import VALUES
 from moorage.store.changes import subjects
 from moorage.store.changes.counter import CURRENT
+from moorage.store.changes.news import CLAIM_KINDS
 from moorage.store.sql.statements import Insertion, Planned, batches
 from moorage.store.sql.texts import COMPRESSED, packed_text, unpacked_text
 from moorage.store.tables import claims, journal, journal_refs, revisions
@@ -312,18 +314,38 @@ def about_consumer(connection: sa.Connection, consumer: str, after: int) -> list
     return _about(connection, journal.c.consumer, consumer, after)
 
 
-def about_tree(connection: sa.Connection, root: str, after: int) -> list[KeptBody]:
-    """As ``about_consumer``, about the tree with this root."""
-    return _about(connection, journal.c.tree, root, after)
+def about_tree(connection: sa.Connection, root: str, after: int, early: int) -> list[KeptBody]:
+    """As ``about_consumer``, about the tree with this root; of claims only those up to ``early``."""
+    chosen = sa.or_(journal.c.kind.not_in(CLAIM_KINDS), journal.c.revision <= early)
+    return _about(connection, journal.c.tree, root, after, chosen)
+
+
+def claims_about_tree(
+    connection: sa.Connection, root: str, after: int, named: Collection[str] | None
+) -> list[KeptBody]:
+    """As ``about_tree``: records of claims that may name a provider of ``named``, or have no values.
+
+    ``named`` None: all records of claims. The database looks at the texts, so that few must be sent.
+    """
+    chosen: sa.ColumnElement[bool] = journal.c.kind.in_(CLAIM_KINDS)
+    if named is not None:
+        texts = [journal.c.body.contains(uuid, autoescape=True) for uuid in named]
+        unknown = journal.c.body.startswith(COMPRESSED), ~journal.c.body.contains(VALUES)
+        chosen = sa.and_(chosen, sa.or_(*unknown, *texts))
+    return _about(connection, journal.c.tree, root, after, chosen)
 
 
 def _about(
-    connection: sa.Connection, column: sa.Column[str | None], subject: str, after: int
+    connection: sa.Connection,
+    column: sa.Column[str | None],
+    subject: str,
+    after: int,
+    chosen: sa.ColumnElement[bool] | None = None,
 ) -> list[KeptBody]:
     columns = (journal.c.revision, journal.c.kind, journal.c.path, journal.c.body)
     return [
         (revision, kind, path, body if body[0] != COMPRESSED else unpacked_text(body))
-        for revision, kind, path, body in subjects.about(connection, columns, column, subject, after)
+        for revision, kind, path, body in subjects.about(connection, columns, column, subject, after, chosen)
     ]
 
 

@@ -122,26 +122,26 @@ def about(
     column: sa.Column[Any],
     subject: str,
     after: int,
+    chosen: sa.ColumnElement[bool] | None = None,
 ) -> list[Any]:
     """``columns`` of all records about a subject after a revision, in no order, some of them twice.
 
     ``column`` of the journal has the subject if it is the only one. Records that concern everything, and
-    records about another kind of subject with the same uuid, are among them.
+    records about another kind of subject with the same uuid, are among them. ``chosen``: a further condition.
     """
     known = indexed(connection)
+    wanted = sa.select(*columns) if chosen is None else sa.select(*columns).where(chosen)
     later = journal.c.revision >= max(known.end, after + 1)
-    of_several = (
-        sa.select(*columns)
-        .join_from(journal_refs, journal, journal_refs.c.revision == journal.c.revision)
-        .where(journal_refs.c.subject == subject, journal_refs.c.revision > after)
+    of_several = wanted.join_from(journal_refs, journal, journal_refs.c.revision == journal.c.revision).where(
+        journal_refs.c.subject == subject, journal_refs.c.revision > after
     )
     query = sa.union_all(
-        sa.select(*columns).where(sa.or_(column == subject, journal.c.tree == EVERYTHING), later),
+        wanted.where(sa.or_(column == subject, journal.c.tree == EVERYTHING), later),
         of_several,
     )
     found: list[Any] = list(connection.execute(query).all())
     asked = range(max(known.segments.start, (after + 1) // SEGMENT), known.segments.stop)
-    in_segment = sa.select(*columns).join_from(kept, journal, kept.c.revision == journal.c.revision)
+    in_segment = wanted.join_from(kept, journal, kept.c.revision == journal.c.revision)
     for segments in _portions(asked):
         found += connection.execute(
             in_segment.where(_is_in(segments, subject), kept.c.revision > after)
