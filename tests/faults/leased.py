@@ -248,24 +248,26 @@ class LeasedAccount(Account):
         return None if after in allowed else f"it should become {' or '.join(sorted(allowed))}"
 
     def _taken_away(self, body: Json, revision: int) -> list[str]:
-        consumers = body.get("consumers", {})
-        named = {*body.get("leases", {}), *(parts.get("lease", [None])[0] for parts in consumers.values())}
-        if len(named) != 1 or None in named:
-            return [f"claims of {named} were taken away, and not those of one lease"]
-        (uuid,) = named
-        if self._state(uuid) != RELEASING:
-            return [f"claims of lease {uuid} were taken away, which is {self._state(uuid)}"]
+        """Of one lease or of several: each claim hangs on the one that its record names."""
+        consumers, released = body.get("consumers", {}), body.get("leases", {})
+        hung = {consumer: parts.get("lease", [None])[0] for consumer, parts in consumers.items()}
         faults = [
             f"the claim of {consumer} went with lease {uuid}, and hung on {self.attached.get(consumer)}"
-            for consumer in consumers
-            if self.attached.get(consumer) != uuid
+            for consumer, uuid in hung.items()
+            if uuid is None or self.attached.get(consumer) != uuid
+        ]
+        faults += [
+            f"claims of lease {uuid} were taken away, which is {self._state(uuid)}"
+            for uuid in sorted({*released, *filter(None, hung.values())})
+            if self._state(uuid) != RELEASING
         ]
         self.execute(ReleaseClaims(tuple(consumers)))
-        if uuid in body.get("leases", {}):
+        for uuid in released:
             left = sorted(consumer for consumer, of in self.attached.items() if of == uuid)
             if left:
                 faults.append(f"lease {uuid} is released, and the claims of {left} are still there")
-            self._become(uuid, RELEASED, revision)
+            if uuid in self.leases:
+                self._become(uuid, RELEASED, revision)
         return faults
 
 
