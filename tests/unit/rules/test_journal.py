@@ -29,10 +29,12 @@ from moorage.model.values import Inventory
 from moorage.rules.decide import decide, touch
 from moorage.rules.journal import (
     EVERYTHING,
+    Hanging,
     Record,
     adopted,
     arrivals,
     as_seen_by,
+    hung_on,
     inventory_told,
     is_about,
     is_of_kind,
@@ -130,6 +132,23 @@ def test_a_consumer_that_comes_and_goes_in_one_write_is_not_there(memory: Memory
     found = record(memory, Batch((claimed(2, None), DeleteAllocations(VM))))
     assert "consumers" not in found.body
     assert found.body["providers"] == {HOST: {"tree": HOST, "generation": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "present", "found"),
+    [
+        ([], None, []),
+        ([], "a", [Hanging("a", 0)]),
+        ([(5, ["a", None])], None, [Hanging("a", 0, 5)]),
+        ([(5, ["a", None]), (9, [None, "b"])], "b", [Hanging("a", 0, 5), Hanging("b", 9)]),
+        ([(5, [None, "a"]), (9, ["a", "b"])], "b", [Hanging("a", 5, 9), Hanging("b", 9)]),
+    ],
+)
+def test_a_claim_hangs_on_a_lease_from_one_record_to_the_next_and_from_before_the_first(
+    steps: list[tuple[int, list[str | None]]], present: str | None, found: list[Hanging]
+) -> None:
+    records = [(revision, {"consumers": {"c": {"lease": pair}}}) for revision, pair in steps]
+    assert hung_on("c", [(1, {"consumers": {"other": {"lease": [None, "z"]}}}), *records], present) == found
 
 
 def test_references_have_no_values(memory: Memory) -> None:

@@ -313,10 +313,10 @@ ENDPOINTS: Final = (
         summary="List what changed of a consumer, the newest first",
         rule="moorage:claims:show_history",
         about=(
-            f"{_ABOUT} So is what became of the lease that the claim hung on, while it did: the record of a "
-            "lease says in it nothing of other leases. `path` is `service` where no client asked: the keeper "
-            "ends leases. A client that is confined to its project sees what changed while that held "
-            "something, and no providers."
+            f"{_ABOUT} The history has changes of a lease as well, while the claim hung on it; such a change "
+            "names no other lease here. `path` is `service` where no client asked: the keeper ends leases. "
+            "A client that is confined to its project sees what changed while that held something, "
+            "and no providers."
         ),
         owned=True,
         parameters=_PAGE,
