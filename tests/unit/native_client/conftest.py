@@ -16,6 +16,7 @@ import pytest
 from moorage_client import Moorage
 
 from moorage.api.http.exchange import WsgiApplication
+from moorage.auth.policy import Policy
 from moorage.service.facade import Service
 from moorage.wiring.settings import Chosen, resolve
 from tests.databases.prepared import (
@@ -128,9 +129,9 @@ def saying(answers: Answers, certificate: tuple[Path, Path] | None = None) -> It
 
 
 @contextmanager
-def sharing(service: Service) -> Iterator[str]:
+def sharing(service: Service, policy: Policy | None = None) -> Iterator[str]:
     """The address of a native API that shares its service with the test. In the end nobody waits there."""
-    with answering(NativeClient(service).app) as address:
+    with answering(NativeClient(service, policy=policy).app) as address:
         try:
             yield address
         finally:

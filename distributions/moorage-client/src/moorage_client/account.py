@@ -100,6 +100,7 @@ class Account:
             return
         if change.revision != self.revision + 1:
             raise MismatchError(f"revision {change.revision} follows {self.revision}")
+        check_is_whole(change)
         if "adopted" in change.body:
             raise MismatchError("a new history begins")
         # All is computed before anything is put in: a change that does not fit leaves the copy as it is.
@@ -213,6 +214,15 @@ class Account:
                 self.hanging.setdefault(now.lease, {})[uuid] = None
             for provider in now.providers:
                 self.holders.setdefault(provider, {})[uuid] = None
+
+
+def check_is_whole(change: AccountChange) -> None:
+    """Raise MirrorError if the reader sees a change in part only: what it lacks would stay as it was."""
+    if not change.is_whole:
+        raise MirrorError(
+            "The reader sees changes without providers: a mirror needs the policy rule "
+            "moorage:changes:show_providers."
+        )
 
 
 def _leave(groups: dict[str, dict[str, None]], key: str, uuid: str) -> None:

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Callable, Union
+from uuid import uuid4
 
-from moorage_client.account import FIELDS, Account, MismatchError
+from moorage_client.account import FIELDS, Account, MismatchError, check_is_whole
 from moorage_client.answers import Claim, Provider
-from moorage_client.changes import AccountChange, Bookmark, ChangeStream, End
+from moorage_client.changes import AccountChange, Bookmark, ChangePage, ChangeStream, End
 from moorage_client.client import Moorage
 from moorage_client.errors import (
     CompactedError,
@@ -54,7 +55,7 @@ _GONE = Union[CompactedError, DifferentHistoryError, MismatchError]
 
 
 class Mirror:
-    """A consistent copy of providers, and of claims where the reader may list them. Threads may share it.
+    """A consistent copy of providers, and of claims where the reader may list all. Threads may share it.
 
     with Mirror(moorage) as mirror:
         print(mirror.revision, mirror.free("VCPU"))
@@ -64,10 +65,10 @@ class Mirror:
     service does not know what came next, the thread makes the copy anew, counts that in ``rebuilds`` and
     calls ``on_rebuild`` with the reason. Until the new copy is whole, queries answer from the old one.
 
-    ``claims``: whether to copy claims; None: if the reader may list them. ``most_items`` bounds the memory:
-    with more providers and claims ``TooLargeError`` is raised. ``stream=False`` asks for page after page, for
-    proxies that hold streams back. ``on_change`` gets each change after the copy has taken it. Both functions
-    are called on the mirror's thread and may query it. An error of theirs ends it.
+    ``claims``: whether to copy claims; None: if the reader may list those of all projects. ``most_items``
+    bounds the memory: with more providers and claims ``TooLargeError`` is raised. ``stream=False`` asks for
+    page after page, for proxies that hold streams back. ``on_change`` gets each change after the copy has
+    taken it. Both functions are called on the mirror's thread and may query it. An error of theirs ends it.
 
     Queries raise ``MirrorError`` if there is no copy, or if it does not follow any longer: ``__cause__`` says
     why.
@@ -107,7 +108,10 @@ class Mirror:
     # Its life
 
     def start(self) -> Mirror:
-        """Copy the account and begin to follow it. Raises what the service refuses, and ``MirrorError``."""
+        """Copy the account and begin to follow it. Raises what the service refuses, and ``MirrorError``.
+
+        A reader who sees changes in part only gets ``MirrorError``: the copy would not stay true.
+        """
         if self._thread is not None:
             raise MirrorError("A mirror starts once.")
         account = self._built()
@@ -285,6 +289,7 @@ class Mirror:
 
     def _read(self) -> Account:
         now = self._moorage.change_page(after="now", limit=1)
+        self._check_sees_all(now)
         account = Account(
             now.epoch, now.next_after, claims=self._copies_claims(), most_items=self._most_items
         )
@@ -314,11 +319,22 @@ class Mirror:
         self._heard = time.monotonic()
         return account
 
+    def _check_sees_all(self, now: ChangePage) -> None:
+        """Look at the newest change. Raises MirrorError if the reader sees a part of it only."""
+        # Where the journal does not have it any more, the next one shows it.
+        with suppress(CompactedError):
+            newest = self._moorage.change_page(after=max(0, now.next_after - 1), epoch=now.epoch, limit=1)
+            for change in newest.changes:
+                check_is_whole(change)
+
     def _copies_claims(self) -> bool:
-        if self._claims is None:
+        if self._claims is not False:
             try:
-                self._moorage.claim_page(limit=1)
+                # A reader who may list claims of its own project only is refused those of any other one.
+                self._moorage.claim_page(limit=1, project_id=str(uuid4()))
             except ForbiddenError:
+                if self._claims:
+                    raise
                 self._claims = False
             else:
                 self._claims = True

@@ -83,8 +83,8 @@ def _wanted(call: NativeCall, after: str) -> ChangeSelection:
 class Form:
     """How a client sees changes.
 
-    ``own``: the project that the reader belongs to, None for a reader of everything. ``short``: without
-    values. ``is_events``: as events (SSE), or else each as a line.
+    ``own``: the project that the reader belongs to, "" if it names none, None for a reader of everything.
+    ``short``: without values. ``is_events``: as events (SSE), or else each as a line.
     """
 
     own: str | None
@@ -234,7 +234,8 @@ _TIMES: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROS
 
 def shown(change: KeptChange, own: str | None, *, short: bool) -> bytes:
     """A record in JSON. ``own``: the project that the reader belongs to, None for a reader of everything."""
-    is_seen = own is None or change.project_id == own
+    # A request of no project is not that of a reader who names none.
+    is_seen = own is None or change.project_id == own != ""
     head = orjson.dumps(
         {
             "revision": change.revision,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from oslo_config import cfg
 
 from moorage.api.http.settings import Limits
 from moorage.api.native.application import create
 from moorage.api.placement.query import newest_request
 from moorage.auth.identity import Authenticator
 from moorage.auth.noauth import NoAuth
-from moorage.auth.policy import Policy
+from moorage.auth.policy import GROUP, OPTIONS, OsloPolicy, Policy
 from moorage.service.facade import Service
 from tests.unit.api.fake import Client, Result, usual_policy
 
@@ -36,6 +40,18 @@ class NativeClient(Client):
     def post(self, path: str, value: object) -> Result:
         """A POST of JSON."""
         return self.ask("POST", path, value=value)
+
+
+def policy_of(folder: Path, rules: Mapping[str, str]) -> Policy:
+    """The policy of an operator whose file has these rules."""
+    path = folder / "policy.yaml"
+    path.write_text(json.dumps(rules))
+    conf = cfg.ConfigOpts()
+    conf(args=[], project="placement", default_config_files=[], default_config_dirs=[])
+    conf.register_opts(OPTIONS, group=GROUP)
+    conf.set_override("policy_file", str(path), group=GROUP)
+    conf.set_override("policy_dirs", [], group=GROUP)
+    return OsloPolicy(conf)
 
 
 def problem(result: Result) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from moorage.auth.noauth import NoAuth
 from moorage.model.commands import CreateTrait
 from moorage.model.errors import BusyError
 from moorage.model.journal import JournalMode
+from moorage.model.values import Requester
 from moorage.service import watching
 from moorage.service.facade import Service
 from moorage.store.store import Store
 from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
 from tests.table import each
-from tests.unit.api.native.client import NativeClient, problem
+from tests.unit.api.native.client import NativeClient, policy_of, problem
 
 PATH = "/moorage/v1/changes"
 
@@ -190,6 +192,17 @@ def test_a_reader_of_one_project_sees_its_own_consumers_only(sqlite_service: Ser
     assert "adopted" in told["changes"][2]
     for query in (f"after={start}", f"after={start}&project_id=blue"):
         assert problem(client.get(f"{PATH}?{query}"))["code"] == "forbidden"
+
+
+def test_a_reader_who_names_no_project_sees_no_request(sqlite_service: Service, tmp_path: Path) -> None:
+    """Not those of no project either, such as an administrator's of Moorage's own tokens."""
+    policy = policy_of(tmp_path, {"moorage:changes:list": "role:reader"})
+    client = NativeClient(sqlite_service, authenticator=Reader(), policy=policy)
+    start = sqlite_service.revision()
+    sqlite_service.execute(CreateTrait("CUSTOM_SEEN"), Requester("root", "", "req-2"))
+    order(sqlite_service, CreateTrait("CUSTOM_SEEN_TOO"))
+    told = client.get(f"{PATH}?after={start}").json["changes"]
+    assert [(change["by"], "traits" in change) for change in told] == [(None, False)] * 2
 
 
 def ended(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oslo_config import cfg
 
 from moorage.api.http.settings import Limits
 from moorage.api.native.application import create
 from moorage.api.native.kept_explanations import KeptForms
 from moorage.api.placement.query import newest_request
 from moorage.auth.noauth import NoAuth
-from moorage.auth.policy import GROUP, OPTIONS, OsloPolicy, Policy, default_policy
+from moorage.auth.policy import Policy, default_policy
 from moorage.model.orders import Order, Profiles
 from moorage.service.facade import Service
 from moorage.service.settings import ServiceSettings
@@ -23,7 +22,7 @@ from moorage.store.store import Store
 from tests.databases.orders import add_provider, new_uuid
 from tests.table import each
 from tests.unit.api.fake import Result
-from tests.unit.api.native.client import NativeClient, problem
+from tests.unit.api.native.client import NativeClient, policy_of, problem
 
 POLICY = default_policy(self_service=True)
 
@@ -397,24 +396,17 @@ def test_without_self_service_a_member_may_do_nothing_of_this(service: Service, 
     assert off.get("/moorage/v1/changes?after=now&project_id=mine").status == 200
 
 
-STUDENTS = """
-"moorage:claims:create": "rule:admin_or_service_api or (role:student and project_id:%(project_id)s)"
-"moorage:claims:show": "rule:admin_or_service_api or (role:student and project_id:%(project_id)s)"
-"moorage:claims:delete": "rule:admin_or_service_api or role:student"
-"""
+STUDENTS = {
+    "moorage:claims:create": "rule:admin_or_service_api or (role:student and project_id:%(project_id)s)",
+    "moorage:claims:show": "rule:admin_or_service_api or (role:student and project_id:%(project_id)s)",
+    "moorage:claims:delete": "rule:admin_or_service_api or role:student",
+}
 
 
 def test_a_policy_file_confines_roles_of_an_operator_s_own_in_the_same_way(
     service: Service, host: str, theirs: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "policy.yaml"
-    path.write_text(STUDENTS)
-    conf = cfg.ConfigOpts()
-    conf(args=[], project="placement", default_config_files=[], default_config_dirs=[])
-    conf.register_opts(OPTIONS, group=GROUP)
-    conf.set_override("policy_file", str(path), group=GROUP)
-    conf.set_override("policy_dirs", [], group=GROUP)
-    student = Member(service, "mine", OsloPolicy(conf))
+    student = Member(service, "mine", policy_of(tmp_path, STUDENTS))
     student.headers["x-roles"] = "student"
     consumer = student.claim()["consumer"]
     assert student.get(f"/moorage/v1/claims/{consumer}").status == 200
