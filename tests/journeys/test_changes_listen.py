@@ -7,12 +7,16 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,7 +26,7 @@ from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.journey
 
-PATH = "/moorage/v1/changes?after=now"
+PATH = "/moorage/v1/changes"
 WATCHERS = 50
 ON_API = 10
 BEHIND_BYTES = 64 * 1024
@@ -31,7 +35,13 @@ BEHIND_BYTES = 64 * 1024
 class Follower:
     """A stream of lines, read in the test's own thread."""
 
-    def __init__(self, port: int, receive_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        query: str = "after=now",
+        headers: Mapping[str, str] = HEADERS,
+        receive_bytes: int | None = None,
+    ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
         if receive_bytes is not None:
             narrow = socket.socket()
@@ -39,14 +49,18 @@ class Follower:
             narrow.settimeout(START_SECONDS)
             narrow.connect(("127.0.0.1", port))
             self._connection.sock = narrow
-        self._connection.request("GET", PATH, headers={**HEADERS, "Accept": "application/x-ndjson"})
+        sent = {**headers, "Accept": "application/x-ndjson"}
+        self._connection.request("GET", f"{PATH}?{query}", headers=sent)
         self._response = self._connection.getresponse()
         assert self._response.status == 200, self._response.read()
+        self.told: list[Any] = []
+        """All lines so far."""
 
     def lines(self) -> Iterator[Any]:
         """All lines until the end."""
         while line := self._response.readline():
-            yield json.loads(line)
+            self.told.append(json.loads(line))
+            yield self.told[-1]
 
     def next(self) -> Any:
         """The next line; an error if there is none."""
@@ -56,6 +70,18 @@ class Follower:
         """Read to the end. Raises StopIteration or an error."""
         while True:
             self.next()
+
+    @property
+    def revisions(self) -> list[int]:
+        """Those of the changes so far."""
+        return [line["revision"] for line in self.told if "revision" in line]
+
+    @property
+    def bookmark(self) -> str:
+        """The query for what comes after all that was told."""
+        line = next(line for line in reversed(self.told) if "end" not in line)
+        epoch = next(line["epoch"] for line in self.told if "epoch" in line)
+        return f"after={line.get('revision', line.get('bookmark'))}&epoch={epoch}"
 
     def close(self) -> None:
         self._connection.close()
@@ -113,7 +139,7 @@ def test_watchers_of_both_addresses_see_a_commit_and_the_process_comes_back(
             for each in (*there, *here):
                 assert "bookmark" in each.next()
             with Client(port) as client:
-                full = client.request("GET", PATH, headers={"Accept": "application/x-ndjson"})
+                full = client.request("GET", f"{PATH}?after=now", headers={"Accept": "application/x-ndjson"})
                 assert full.status == 503
                 assert f"127.0.0.1:{listen}" in full.json["detail"]
                 client.must("PUT", "/traits/CUSTOM_SEEN")
@@ -133,8 +159,43 @@ def test_watchers_of_both_addresses_see_a_commit_and_the_process_comes_back(
             followers.callback(back[0].close)
             for each in back:
                 assert "bookmark" in each.next()
+            back = resumed_after_reload(port, listen, back, follow)
         # The service has ended, and has said so.
         assert [list(each.lines())[-1] for each in back] == [{"end": "stopping"}] * WATCHERS
+
+
+def resumed_after_reload(
+    port: int, listen: int, followers: list[Follower], follow: Callable[..., Follower]
+) -> list[Follower]:
+    """Reload while a client writes. Each stream ends with its word; the streams that go on where it was."""
+    old, stop = process_of(listen), threading.Event()
+    with ThreadPoolExecutor(1) as threads, Client(port) as client:
+        writing = threads.submit(write_until, stop, port)
+        try:
+            assert all("revision" in each.next() for each in followers)
+            os.kill(psutil.Process(old).ppid(), signal.SIGHUP)
+            assert [list(each.lines())[-1] for each in followers] == [{"end": "stopping"}] * len(followers)
+            further = [follow(listen, query=each.bookmark) for each in followers]
+        finally:
+            stop.set()
+        writing.result()
+        client.must("PUT", "/traits/CUSTOM_LAST")
+        last = client.get(f"{PATH}?after=now")["revision"]
+    for before, after in zip(followers, further, strict=True):
+        while after.revisions[-1:] != [last]:
+            assert "end" not in after.next()
+        assert before.revisions + after.revisions == list(range(before.told[0]["bookmark"] + 1, last + 1))
+    assert process_of(listen) != old
+    return further
+
+
+def write_until(stop: threading.Event, port: int) -> None:
+    """Make one trait after the other."""
+    with Client(port) as client:
+        for number in count():
+            client.must("PUT", f"/traits/CUSTOM_WRITTEN_{number}")
+            if stop.wait(0.01):
+                return
 
 
 def assert_slow_reader_is_dropped(client: Client, slow: Follower, quick: Follower) -> None:
@@ -153,7 +214,7 @@ def assert_slow_reader_is_dropped(client: Client, slow: Follower, quick: Followe
         quick.next()
     lines = list(slow.lines())
     assert lines.pop() == {"end": "slow"}
-    revisions = [line["revision"] for line in lines if "revision" in line]
+    revisions = slow.revisions
     assert revisions == list(range(revisions[0], revisions[0] + len(revisions)))
     assert len(revisions) < written
 
