@@ -133,17 +133,25 @@ class Client:
 
 @contextmanager
 def running_service(
-    database: str, folder: Path, *, workers: int = 1, variables: Mapping[str, str] | None = None
+    database: str,
+    folder: Path,
+    *,
+    workers: int = 1,
+    variables: Mapping[str, str] | None = None,
+    port: int | None = None,
+    program: str = "moorage",
 ) -> Iterator[int]:
     """Serve ``database`` with so many worker processes, under ``variables``; gives the port.
 
-    Its schema is made here: ``moorage db sync`` would take seconds to begin.
+    Its schema is made here: ``moorage db sync`` would take seconds to begin. ``program`` may be a module of
+    the tests that is the command with something changed.
     """
-    port = free_port()
-    command = [sys.executable, "-P", "-m", "moorage"]
+    port = port or free_port()
+    command = [sys.executable, "-P", "-m", program]
+    root = Path(__file__).parents[2]
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+        "PYTHONPATH": os.pathsep.join(map(str, [root / "src", *([] if program == "moorage" else [root])])),
         # Some tests write requests by hand, to a host of this name.
         "OS_PLACEMENT_MOORAGE__NOAUTH_HOSTS": "x",
         **(variables or {}),

@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import requests
 
@@ -83,11 +85,18 @@ class Keystone:
         if not self._ask("GET", f"/services?type={service}")["services"]:
             made = self._add("services", "service", name=service, type=service)
             self._add("endpoints", "endpoint", service_id=made, interface="public", url="http://127.0.0.1:1")
-        token = self.token(name, project)
-        headers = {"X-Auth-Token": token}
-        (user,) = self._ask("GET", f"/users?name={name}")["users"]
         rules = [{"service": service, "method": method, "path": path}]
-        wanted = {"application_credential": {"name": "restricted", "access_rules": rules}}
+        return self._credential_token(name, project, access_rules=rules)
+
+    def brief_token(self, name: str, project: str, seconds: float) -> str:
+        """A token of a user that expires after so many seconds: its application credential does."""
+        end = datetime.now(UTC) + timedelta(seconds=seconds)
+        return self._credential_token(name, project, expires_at=f"{end:%Y-%m-%dT%H:%M:%S.%f}")
+
+    def _credential_token(self, name: str, project: str, **limits: object) -> str:
+        headers = {"X-Auth-Token": self.token(name, project)}
+        (user,) = self._ask("GET", f"/users?name={name}")["users"]
+        wanted = {"application_credential": {"name": str(uuid4()), **limits}}
         made = self._ask("POST", f"/users/{user['id']}/application_credentials", wanted, headers)
         credential = made["application_credential"]
         shown = {"id": credential["id"], "secret": credential["secret"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from moorage.wiring.parts import build_application
 from moorage.wiring.settings import settings_of_process
 from tests.journeys.client import Client, running_service
 from tests.journeys.test_banner import BINARIES, printed, run_all
+from tests.journeys.test_changes_listen import PATH, Follower
 from tests.keystone.identity_service import PASSWORD, Keystone, running_keystone
 from tests.peer.exchange import Answer, Request, WsgiApplication, call
 from tests.peer.peers import Reference
@@ -285,13 +287,18 @@ def test_passwords_may_come_from_the_environment(
 def test_a_running_service_lets_in_who_has_a_token(
     keystone: Keystone, configure: Configure, tmp_path: Path
 ) -> None:
-    path = configure()
-    variables = {"OS_PLACEMENT_CONFIG_DIR": str(tmp_path)}
+    path, listen = configure(token_cache_time="-1"), free_port()
+    variables = {
+        "OS_PLACEMENT_CONFIG_DIR": str(tmp_path),
+        "OS_PLACEMENT_MOORAGE__CHANGES_LISTEN": f"127.0.0.1:{listen}",
+    }
     path.rename(tmp_path / "placement.conf")
     url = f"sqlite:///{tmp_path}/served.sqlite"
     token = keystone.token("service-of-mine", "mine")
     with (
-        running_service(url, tmp_path, workers=2, variables=variables) as port,
+        running_service(
+            url, tmp_path, workers=2, variables=variables, program="tests.journeys.vigilant"
+        ) as port,
         Client(port, {"X-Auth-Token": token}) as client,
     ):
         uuid = str(uuid4())
@@ -302,6 +309,73 @@ def test_a_running_service_lets_in_who_has_a_token(
         answer = client.request("GET", "/resource_providers")
         assert answer.status == 401
         assert json.loads(answer.body)["error"]["title"] == "Unauthorized"
+        client.headers = {"X-Auth-Token": token, "OpenStack-API-Version": "placement 1.39"}
+        assert_changes_are_for_those_who_may_see_them(keystone, client, listen, tmp_path)
+
+
+def assert_changes_are_for_those_who_may_see_them(
+    keystone: Keystone, client: Client, listen: int, folder: Path
+) -> None:
+    """At ``changes_listen``: token and policy count when a stream begins, and while it goes on."""
+    mine, another = keystone.projects["mine"], keystone.projects["another"]
+    reader_token, revoked = (keystone.token(f"{name}-of-mine", "mine") for name in ("reader", "admin"))
+    with Client(listen, {}) as watcher:
+        for token, query, status in (
+            ("nonsense", "", 401),
+            (reader_token, "", 403),
+            (reader_token, f"&project_id={another}", 403),
+            (keystone.token("auditor-of-mine", "mine"), f"&project_id={mine}", 403),
+            (keystone.token("nobody", None), "", 403),
+        ):
+            watcher.headers = {"X-Auth-Token": token}
+            assert watcher.request("GET", f"{PATH}?after=now{query}").status == status, (token, query)
+    with ExitStack() as followers:
+
+        def follow(token: str, query: str = "after=now") -> Follower:
+            return followers.enter_context(closing(Follower(listen, query, {"X-Auth-Token": token})))
+
+        def follow_briefly() -> Follower:
+            """With a token that expires soon. On a slow machine it may have expired before it is used."""
+            for seconds in (3, 10):
+                with suppress(AssertionError):
+                    return follow(keystone.brief_token("service-of-mine", "mine", seconds))
+            return follow(keystone.brief_token("service-of-mine", "mine", 60))
+
+        whole, dismissed, brief = follow(client.headers["X-Auth-Token"]), follow(revoked), follow_briefly()
+        reader = follow(reader_token, f"after=now&project_id={mine}")
+        for each in (whole, dismissed, brief, reader):
+            assert "bookmark" in each.next()
+        provider, consumers = str(uuid4()), {project: str(uuid4()) for project in (another, mine)}
+        client.add_provider(provider, "watched", {"VCPU": {"total": 8}})
+        for project, consumer in consumers.items():
+            body = {
+                "allocations": {provider: {"resources": {"VCPU": 1}}},
+                "project_id": project,
+                "user_id": "user",
+                "consumer_generation": None,
+                "consumer_type": "JOB",
+            }
+            client.must("PUT", f"/allocations/{consumer}", body)
+        seen = [whole.next() for _ in range(4)]
+        assert all(provider in change["providers"] for change in seen)
+        change = next(line for line in reader.lines() if "bookmark" not in line)
+        assert change.keys() == {"revision", "kind", "at", "path", "by", "consumers"}
+        assert change["revision"] == seen[-1]["revision"]
+        assert change["consumers"].keys() == {consumers[mine]}
+        assert change["consumers"][consumers[mine]]["resources"] == {"VCPU": [None, 1]}
+        keystone.revoke(revoked)
+        for each in (dismissed, brief):
+            assert list(each.lines())[-1] == {"end": "token_expired"}
+        # The policy shows the reader more from now on.
+        (folder / "policy.yaml").write_text(
+            '"moorage:changes:show_providers": "role:reader or role:service"\n'
+        )
+        assert list(reader.lines())[-1] == {"end": "again"}
+        further = follow(reader_token, f"after={seen[-2]['revision']}&project_id={mine}")
+        assert further.next() == seen[-1]
+        client.must("PUT", "/traits/CUSTOM_SEEN")
+        last = next(line for line in whole.lines() if "bookmark" not in line)
+        assert last["traits"] == {"CUSTOM_SEEN": [False, True]}
 
 
 def test_commands_that_a_service_behind_keystone_prints_work_as_printed(
