@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,18 @@ from typing import Any
 import pytest
 
 from moorage.auth.tokens import issue
+from moorage.model.commands import CreateTrait
+from moorage.service.facade import Service
+from moorage.service.settings import ServiceSettings
 from moorage.service.tokens import Tokens
 from moorage.store.settings import StoreSettings
 from moorage.store.store import Store
+from moorage.wiring.parts import prepare
 from tests.console.browser import Driven
 from tests.console.opened import MARKS, NARROW, WIDE, Opened, of_tree, reported
-from tests.databases.orders import new_uuid
+from tests.databases.orders import new_uuid, order
 from tests.journeys.client import Client, running_service
+from tests.servers.ports import free_port
 
 pytestmark = MARKS
 
@@ -30,20 +35,36 @@ OWN, FOREIGN = "genomics", "astronomy"
 
 MINUS = "\N{MINUS SIGN}"
 
+VARIABLES = {
+    "OS_PLACEMENT_API__AUTH_STRATEGY": "token",
+    # A place is free again only seconds after a page was left, and tests leave pages quickly.
+    "OS_PLACEMENT_MOORAGE__CHANGES_WAITERS": "48",
+}
+
 
 @dataclass
 class Served:
-    """A service with two hosts whose clients need tokens."""
+    """A service with two hosts whose clients need tokens. ``start`` and ``stop``: at the same address."""
 
     port: int
     database: Path
     admin: str
     reader: str
     client: Client = field(init=False)
+    _running: ExitStack = field(init=False, default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         headers = {"X-Auth-Token": self.admin, "OpenStack-API-Version": "placement 1.39"}
         self.client = Client(self.port, headers)
+
+    def start(self) -> None:
+        url = f"sqlite:///{self.database}"
+        serving = running_service(url, self.database.parent, variables=VARIABLES, port=self.port)
+        self._running.enter_context(serving)
+
+    def stop(self) -> None:
+        self.client.close()
+        self._running.close()
 
     def claim(self, consumer: str = "", *, vcpu: int = 1, project: str = OWN, on: str = HOST) -> str:
         """Let a consumer hold so much; a new one without a name."""
@@ -74,26 +95,24 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("changes")
     path = folder / "changes.sqlite"
-    variables = {
-        "OS_PLACEMENT_API__AUTH_STRATEGY": "token",
-        # A place is free again only seconds after a page was left, and tests leave pages quickly.
-        "OS_PLACEMENT_MOORAGE__CHANGES_WAITERS": "48",
-    }
-    with running_service(f"sqlite:///{path}", folder, variables=variables) as port:
-        store = Store(StoreSettings(f"sqlite:///{path}"))
-        try:
-            texts = []
-            for role, project in (("admin", None), ("reader", OWN)):
-                text, record = issue(role, int(time.time()), name=role, project_id=project)
-                Tokens(store).add(record)
-                texts.append(text)
-        finally:
-            store.close()
-        made = Served(port, path, *texts)
-        with made.client as client:
-            for uuid, name in ((HOST, "rack-host1"), (OTHER, "rack-host2")):
-                client.add_provider(uuid, name, {"VCPU": {"total": 1000}})
-            yield made
+    store = Store(StoreSettings(f"sqlite:///{path}"))
+    try:
+        prepare(store, migrate=True)
+        texts = []
+        for role, project in (("admin", None), ("reader", OWN)):
+            text, record = issue(role, int(time.time()), name=role, project_id=project)
+            Tokens(store).add(record)
+            texts.append(text)
+    finally:
+        store.close()
+    made = Served(free_port(), path, *texts)
+    made.start()
+    try:
+        for uuid, name in ((HOST, "rack-host1"), (OTHER, "rack-host2")):
+            made.client.add_provider(uuid, name, {"VCPU": {"total": 1000}})
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture
@@ -170,6 +189,34 @@ def test_nothing_is_lost_by_a_pause(console: Opened, served: Served) -> None:
     page.press("p")
     page.until_text(f"VCPU {MINUS}1 on rack-host1")
     assert revisions(page) == [first + 2, first + 1, *before]
+
+
+def test_a_page_goes_on_where_it_was_after_the_service_was_started_again(
+    console: Opened, served: Served
+) -> None:
+    page = live(console)
+    served.claim()
+    first = served.revision
+    page.until(lambda: first in revisions(page), "the change before")
+    before = revisions(page)
+    served.stop()
+    try:
+        page.until_text("The next try is in")
+        assert revisions(page) == before
+        with closing(Store(StoreSettings(f"sqlite:///{served.database}"))) as store:
+            # What another host writes meanwhile.
+            elsewhere = Service(store, ServiceSettings())
+            for name in ("CUSTOM_ONE", "CUSTOM_TWO"):
+                order(elsewhere, CreateTrait(name))
+            elsewhere.close()
+    finally:
+        served.start()
+    page.until_text("live, at revision")
+    page.until_text("trait CUSTOM_TWO created")
+    served.claim()
+    page.until(lambda: first + 3 in revisions(page), "the change after")
+    assert revisions(page) == [first + 3, first + 2, first + 1, *before]
+    assert all("ERR_CONNECTION_REFUSED" in line for line in reported(page, 1))
 
 
 def test_filters_stand_in_the_address_and_hold_for_what_comes(console: Opened, served: Served) -> None:
