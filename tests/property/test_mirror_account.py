@@ -28,7 +28,7 @@ pytestmark = pytest.mark.no_cover
 
 def change(revision: int, body: Body) -> AccountChange:
     """As the service tells it."""
-    told: dict[str, Any] = {"revision": revision, "kind": "k", "at": "t", "path": "p", **body}
+    told: dict[str, Any] = {"revision": revision, "kind": "k", "at": "t", "path": "p", "by": {}, **body}
     return AccountChange.of(orjson.loads(orjson.dumps(told)))
 
 
