@@ -71,6 +71,13 @@ class Follower:
         while True:
             self.next()
 
+    def end(self) -> Any:
+        """The last line, once the stream has ended; an error if it goes on."""
+        until = time.monotonic() + START_SECONDS
+        for _ in self.lines():
+            assert time.monotonic() < until, "the stream does not end"
+        return self.told[-1]
+
     @property
     def revisions(self) -> list[int]:
         """Those of the changes so far."""
@@ -161,7 +168,7 @@ def test_watchers_of_both_addresses_see_a_commit_and_the_process_comes_back(
                 assert "bookmark" in each.next()
             back = resumed_after_reload(port, listen, back, follow)
         # The service has ended, and has said so.
-        assert [list(each.lines())[-1] for each in back] == [{"end": "stopping"}] * WATCHERS
+        assert [each.end() for each in back] == [{"end": "stopping"}] * WATCHERS
 
 
 def resumed_after_reload(
@@ -174,7 +181,7 @@ def resumed_after_reload(
         try:
             assert all("revision" in each.next() for each in followers)
             os.kill(psutil.Process(old).ppid(), signal.SIGHUP)
-            assert [list(each.lines())[-1] for each in followers] == [{"end": "stopping"}] * len(followers)
+            assert [each.end() for each in followers] == [{"end": "stopping"}] * len(followers)
             further = [follow(listen, query=each.bookmark) for each in followers]
         finally:
             stop.set()

@@ -365,12 +365,12 @@ def assert_changes_are_for_those_who_may_see_them(
         assert change["consumers"][consumers[mine]]["resources"] == {"VCPU": [None, 1]}
         keystone.revoke(revoked)
         for each in (dismissed, brief):
-            assert list(each.lines())[-1] == {"end": "token_expired"}
+            assert each.end() == {"end": "token_expired"}
         # The policy shows the reader more from now on.
         (folder / "policy.yaml").write_text(
             '"moorage:changes:show_providers": "role:reader or role:service"\n'
         )
-        assert list(reader.lines())[-1] == {"end": "again"}
+        assert reader.end() == {"end": "again"}
         further = follow(reader_token, f"after={seen[-2]['revision']}&project_id={mine}")
         assert further.next() == seen[-1]
         client.must("PUT", "/traits/CUSTOM_SEEN")
