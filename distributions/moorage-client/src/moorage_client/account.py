@@ -218,7 +218,8 @@ class Account:
 
 def check_is_whole(change: AccountChange) -> None:
     """Raise MirrorError if the reader sees a change in part only: what it lacks would stay as it was."""
-    if not change.is_whole:
+    # A mirror names no project. So the service names it the request of no change that it shows in part.
+    if change.by is None:
         raise MirrorError(
             "The reader sees changes without providers: a mirror needs the policy rule "
             "moorage:changes:show_providers."

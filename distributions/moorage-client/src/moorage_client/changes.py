@@ -44,11 +44,6 @@ class AccountChange:
             data,
         )
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has all that was changed. A reader without the policy rule for that sees a part."""
-        return self.by is not None
-
 
 @dataclass(frozen=True)
 class ChangePage:
