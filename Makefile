@@ -8,6 +8,8 @@ JOBS ?= 2
 # One of these processes mostly waits for the faults that it causes.
 TEST_JOBS ?= 3
 PYTEST_ARGS ?=
+# A test that takes longer hangs: it fails, and shows what each of its threads does. The slowest takes a minute.
+TEST_SECONDS ?= 900
 # Whether missing database servers may be installed for the tests, by apt-get.
 APT ?= yes
 PEER_SECONDS ?= 600
@@ -43,7 +45,7 @@ test: $(VENV)/.test $(VENV)/.docs $(VENV)/.lock databases lint ## everything: st
 # The types are looked at meanwhile. The flags of this make are not for those that tests call.
 tested: $(VENV)/.test $(VENV)/.docs $(VENV)/.lock
 	@rm -f .coverage .coverage.* coverage.json
-	MAKEFLAGS= MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS) tests
+	MAKEFLAGS= MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= --timeout $(TEST_SECONDS) $(PYTEST_ARGS) tests
 	$(BIN)/coverage json -q
 	$(BIN)/python tools/coverage_gate.py coverage.json
 
@@ -131,7 +133,7 @@ lint: $(VENV)/.test
 
 # Side by side with the others: what looks at types has but one process, and so has the end of the tests.
 fast: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not databases and not journey and not slow" $(PYTEST_ARGS) tests
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not databases and not journey and not slow" --timeout $(TEST_SECONDS) $(PYTEST_ARGS) tests
 
 types: $(VENV)/.test
 	$(BIN)/mypy

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
+from moorage.serve import front as front_module
 from moorage.serve.body_slots import BodyReading
-from moorage.serve.front import AtOnce, Front, Told
+from moorage.serve.front import AtOnce, Front, Scheduler, Told, serve_front
 from tests.unit.serve.asgi import Future, Protocol, Watcher, message, scope
 
 LONG = 60.0
@@ -199,3 +203,54 @@ def test_a_worker_that_ends_drains_first() -> None:
     event = threading.Event()
     Front(Application(), 1, BodyReading(1), event).drain()
     assert event.is_set()
+
+
+def test_a_worker_serves_until_a_signal_ends_it_and_drains_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    class Stop:
+        """Stands in for Granian's signal. The server is told, and calls back once it has stopped."""
+
+        def add_cb(self, callback: Callable[[], None]) -> None:
+            self._callback = callback
+
+        def set(self) -> None:
+            told.append(("drained", drained.is_set()))
+            self._callback()
+
+    class Server:
+        """Stands in for Granian's worker, which returns from ``serve_mtr`` at once."""
+
+        def __init__(self, *arguments: object) -> None:
+            told.append(arguments)
+
+        def serve_mtr(self, scheduler: Any, loop: Any, _stop: Any) -> None:
+            told.append(type(scheduler))
+            loop.call_soon(told.append, "called")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(front_module, "ASGIWorker", Server)
+    monkeypatch.setattr(front_module, "WorkerSignal", Stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    drained = threading.Event()
+    loader = partial(Front, Application(), 1, BodyReading(1), drained)
+    try:
+        serve_front(
+            *(7, None, loader, (("a descriptor", None), None), None, "asyncio"),
+            *(False, "info", None, []),
+            *("mt", 1, 2, 3, 4, 5, "task", "auto", "http1", "http2", False, "static", None),
+            *(("certificate", "key"), {}, "metrics"),
+        )
+        assert signal.getsignal(signal.SIGTERM) is not before[signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert told == [
+        (
+            *(7, ("a descriptor", None), None, 1, 2, 3, 4, 5, "auto", "http1", "http2", False, "static"),
+            *("certificate", "key", "metrics"),
+        ),
+        Scheduler,
+        "called",
+        ("drained", True),
+    ]
