@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import os
 from uuid import RFC_4122, UUID
 
 from moorage.api.http.application import new_request_id
 from moorage.api.http.observer import REQUEST_ID
+from tests.copies import told_by_a_copy
 
 MANY = 1_000
 
@@ -19,12 +19,6 @@ def test_ids_are_random_uuids_that_clients_and_logs_know() -> None:
 
 
 def test_processes_of_one_origin_have_ids_of_their_own() -> None:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writing, new_request_id().encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 100).decode() != new_request_id()
-    os.close(reading)
-    os.close(writing)
+    told = told_by_a_copy(new_request_id)
+    assert REQUEST_ID.fullmatch(told)
+    assert told != new_request_id()

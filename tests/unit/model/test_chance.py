@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-import os
-
 from moorage.model.chance import own_numbers
+from tests.copies import told_by_a_copy
 from tests.tidy.sources import ROOT, package_files
 
 
 def test_a_forked_process_has_numbers_of_its_own() -> None:
     numbers = own_numbers()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writing, str(numbers.getrandbits(128)).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 100).decode() != str(numbers.getrandbits(128))
-    os.close(reading)
-    os.close(writing)
+    told = told_by_a_copy(lambda: str(numbers.getrandbits(128)))
+    assert told
+    assert told != str(numbers.getrandbits(128))
 
 
 def test_no_module_keeps_numbers_that_forked_processes_would_share() -> None:

@@ -6,6 +6,7 @@ from uuid import RFC_4122, UUID
 import pytest
 
 from moorage.model.uuids import AT_ONCE, _ready, new_uuid
+from tests.copies import told_by_a_copy
 
 
 def test_uuids_are_random_ones_in_their_usual_form() -> None:
@@ -34,12 +35,6 @@ def test_many_uuids_take_one_read_of_the_systems_source(monkeypatch: pytest.Monk
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_copy_of_the_process_makes_other_uuids() -> None:
     new_uuid()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, new_uuid().encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as told:
-        assert told.read() not in [new_uuid() for _ in range(AT_ONCE)]
-    os.waitpid(child, 0)
+    told = told_by_a_copy(new_uuid)
+    assert told
+    assert told not in [new_uuid() for _ in range(AT_ONCE)]

@@ -12,6 +12,7 @@ import pytest
 from moorage.api.http.exchange import WsgiApplication
 from moorage.model.errors import ConfigurationError
 from moorage.serve.lazy_application import LazyApplication
+from tests.copies import told_by_a_copy
 
 
 def answering(text: bytes) -> WsgiApplication:
@@ -72,12 +73,6 @@ def test_application_that_cannot_start_answers_503_and_tries_again(caplog: pytes
 def test_forked_process_builds_its_own_application() -> None:
     application = LazyApplication(lambda: answering(str(os.getpid()).encode()))
     assert ask(application)[1] == str(os.getpid()).encode()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writing, ask(application)[1])
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 100) == str(child).encode()
-    os.close(reading)
-    os.close(writing)
+    own, built_by = told_by_a_copy(lambda: f"{os.getpid()} {ask(application)[1].decode()}").split()
+    assert own == built_by
+    assert own != str(os.getpid())

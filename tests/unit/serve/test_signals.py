@@ -32,6 +32,7 @@ from moorage.serve.signals import (
 )
 from moorage.serve.worker import WAKE_SIGNAL, drain_on_signal, wake_main_thread
 from moorage.serve.workers import Interrupt, Workers
+from tests.copies import ending
 from tests.unit.cli.test_commands import run
 
 NUMBERS = (signal.SIGHUP, signal.SIGTERM)
@@ -135,9 +136,9 @@ def test_a_copy_of_the_managing_process_ends_at_once_when_it_is_to() -> None:
         with kept_from_workers(signal.SIGTERM):
             child = os.fork()
             if child == 0:
-                os.kill(os.getpid(), signal.SIGTERM)
-                begin_as_new_process()
-                os._exit(0)
+                with ending():
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    begin_as_new_process()
         _, status = os.waitpid(child, 0)
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     finally:
