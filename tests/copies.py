@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec
+
+P = ParamSpec("P")
 
 
 def told_by_a_copy(function: Callable[[], str]) -> str:
@@ -21,6 +26,24 @@ def told_by_a_copy(function: Callable[[], str]) -> str:
             return told.read()
         finally:
             os.waitpid(child, 0)
+
+
+def in_a_copy(test: Callable[P, None]) -> Callable[P, None]:
+    """Run ``test`` in a copy of this process, in which none of the other threads go on."""
+
+    @wraps(test)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        def outcome() -> str:
+            try:
+                test(*arguments, **named)
+            except BaseException:
+                return traceback.format_exc()
+            return "passed"
+
+        told = told_by_a_copy(outcome)
+        assert told == "passed", told
+
+    return run
 
 
 @contextmanager

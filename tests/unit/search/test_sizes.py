@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -19,6 +19,7 @@ from moorage.search.index.index import Index, Snapshot
 from moorage.search.match.answers import KeptAnswers
 from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
+from tests.copies import in_a_copy
 from tests.unit.search.builders import group, index_of, provider
 
 pytestmark = pytest.mark.no_cover
@@ -74,16 +75,12 @@ class Worker:
         return found.memo.of(NEWEST, lambda: candidate_body.encoded(found, requested, NEWEST))
 
 
-@pytest.fixture
-def traced() -> Iterator[None]:
-    gc.collect()
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
-
-
 def taken() -> int:
+    """Bytes that this process has taken since the first call. What other threads take or give back would
+    count as well, so there should be none."""
     gc.collect()
+    if not tracemalloc.is_tracing():
+        tracemalloc.start()
     return tracemalloc.get_traced_memory()[0]
 
 
@@ -107,12 +104,13 @@ def of_many_patterns(number: int) -> CandidateRequest:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("asked", [of_a_host, of_devices, of_many_groups, of_many_patterns])
 @pytest.mark.parametrize("shape", [(1, 30), (20, 5), (60, 1)])
+@in_a_copy
 def test_answers_and_what_is_known_of_requests_take_no_more_than_they_say(
     asked: Callable[[int], CandidateRequest], shape: tuple[int, int]
 ) -> None:
+    taken()
     snapshot, worker = cloud(*shape).snapshot(), Worker(1_000 * MIB)
     worker.ask(snapshot, asked(99))
     before, said = taken(), worker.size
@@ -123,9 +121,10 @@ def test_answers_and_what_is_known_of_requests_take_no_more_than_they_say(
     assert told <= 4 * really, "what both hold is counted twice, but nothing more often"
 
 
-@pytest.mark.usefixtures("traced")
+@in_a_copy
 def test_distinct_searches_end_to_fill_memory() -> None:
     """What allocators and the dictionaries themselves take varies by some 20 kB; 120 answers are 1 MB."""
+    taken()
     snapshot, worker = cloud(2, 20).snapshot(), Worker(192 * KIB)
     for number in range(30):
         worker.ask(snapshot, of_a_host(number))
@@ -138,7 +137,7 @@ def test_distinct_searches_end_to_fill_memory() -> None:
     assert taken() - full < 128 * KIB
 
 
-@pytest.mark.usefixtures("traced")
+@in_a_copy
 def test_queries_that_are_read_take_no_more_than_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     queries: Cache[tuple[str, Validator], query.Query] = Cache(100 * MIB, query._KNOWN._size_of)
     requests: Cache[tuple[query.Query, int], CandidateRequest] = Cache(100 * MIB, query._REQUESTS._size_of)
