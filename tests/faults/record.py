@@ -34,17 +34,21 @@ class Session:
         """Of all rounds."""
         return sum(len(report.violations) for report in self.reports)
 
+    @property
+    def seconds(self) -> float:
+        """Under faults, of all rounds that came to an end."""
+        return sum(report.seconds for report in self.reports)
+
     def row(self, commit: str, now: datetime) -> str:
         """The session as a row of the record's table."""
         last = self.first_seed + len(self.reports) + len(self.abandoned) - 1
-        seconds = sum(report.seconds for report in self.reports)
         bad = [report.seed for report in self.reports if report.violations]
         cells = (
             f"{now:%Y-%m-%d %H:%M}",
             f"`{commit}`",
             self.database,
             str(len(self.reports)) + (f" ({len(self.abandoned)} abandoned)" if self.abandoned else ""),
-            f"{seconds / 60:.0f}",
+            f"{self.seconds / 60:.0f}",
             f"{self.first_seed} to {last}",
             counted(_sum(report.operations for report in self.reports)),
             counted(_sum(report.faults for report in self.reports)),

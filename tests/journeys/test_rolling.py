@@ -75,6 +75,13 @@ class Server:
         self.process.send_signal(signal.SIGHUP)
         self.wait_for(lambda: not before & (now := self.workers()) and len(now) == len(before))
 
+    def kill_workers(self) -> None:
+        """Kill all as soon as they are there, whether they serve by then or not, and wait for another one."""
+        before = self.workers()
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        self.wait_for(lambda: bool(self.workers() - before))
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
@@ -174,6 +181,16 @@ def test_worker_that_was_killed_is_replaced(tmp_path: Path) -> None:
         server.wait_for(lambda: bool(server.workers() - {worker}))
         # The socket is everybody's: whoever comes meanwhile waits in its queue.
         assert held(server.port) == set()
+
+
+def test_workers_that_are_killed_again_and_again_do_not_end_the_service(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2") as server:
+        for _ in range(3):
+            server.kill_workers()
+        server.wait_for(lambda: len(server.workers()) == 2)
+        assert held(server.port) == set()
+        assert server.process.poll() is None
+        assert server.stop() == 0
 
 
 def counted(port: int) -> float:

@@ -32,6 +32,7 @@ WORK = {
     "cli.discovery.machine:_Making": "a command",
     "cli.loading:_Run": "a command",
     "cli.parsing:_Parser": "a command",
+    "serve.comebacks:Comebacks": "two numbers for each worker",
     "serve.changes.application:ChangesApplication._streams": "streams that are open, one per client",
     "serve.changes.feed:Feed._lanes": "what open streams want, one at most for each",
     "serve.changes.feed:Feed._sleeping": "clients that wait, one entry for each",

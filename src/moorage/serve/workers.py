@@ -30,6 +30,7 @@ from typing import Any, Final
 from granian.server.mp import MPServer, WorkerProcess
 
 from moorage.serve.changes.keeper import Keeper
+from moorage.serve.comebacks import Comebacks
 from moorage.serve.processors import beginning_of, processor_of
 from moorage.serve.signals import Hangup, Signals, kept_from_workers
 from moorage.serve.worker import BACKLOG, DRAIN_SIGNAL, on_shared_socket, ready_file
@@ -42,6 +43,8 @@ READY_SECONDS: Final = 600.0
 
 POLL_SECONDS: Final = 0.05
 
+LOOK_SECONDS: Final = 1.0
+"""So often at least the managing process looks which workers have died."""
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -127,6 +130,9 @@ class Workers(MPServer):
 
     Once it is to stop, no step of a reload takes longer: the worker that is being stopped counts among those
     that have to end within the time to stop.
+
+    Whatever kills workers, and however often, the service goes on and replaces them (``Comebacks``). Only a
+    service of which no worker has ever been ready ends if its workers do: its settings keep it from serving.
     """
 
     def __init__(
@@ -152,6 +158,8 @@ class Workers(MPServer):
         self._keeper = keeper
         self._on_started = on_started
         self._may_be_copies = may_be_copies
+        self._comebacks = Comebacks()
+        self._has_served = False
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         """Set the handlers for signals, listen, and start the workers."""
@@ -205,15 +213,53 @@ class Workers(MPServer):
                 break
             self.respawned_wrks[index] = time.monotonic()
             self._replace(index, spawn_target, target_loader)
-        if self.interrupt_signal:
-            # The main loop may have cleared it after it had looked at the signal.
-            self.main_loop_interrupt.set()
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        """Replace workers that die, and all at a reload, until everything is to end.
+
+        Granian ends the service if a worker dies twice within seconds, and may miss one that dies while it
+        replaces another one. Here each turn looks which workers are there, whatever was reported.
+        """
+        while not self.interrupt_signal:
+            # What sets it from here on ends the next wait.
+            self.main_loop_interrupt.clear()
+            self.interrupt_children.clear()
+            self._look_for_dead()
+            if self._is_hopeless():
+                LOG.error("Workers end as soon as they begin, and none has ever served: the service ends.")
+                # By these Granian knows that the service has failed.
+                self.interrupt_children = self._comebacks.dead()
+                return
+            due = self._comebacks.due(time.monotonic())
+            if due and not self.interrupt_signal:
+                self._respawn_workers(due, spawn_target, target_loader)
+            if self.reload_signal and not self.interrupt_signal:
+                self._reload(spawn_target, target_loader)
+            if not due:
+                left = self._comebacks.seconds_left(LOOK_SECONDS, time.monotonic())
+                self.main_loop_interrupt.wait(left)
+
+    def _look_for_dead(self) -> None:
+        now = time.monotonic()
+        for index, worker in enumerate(self.wrks):
+            if worker.is_alive():
+                self._comebacks.is_there(index)
+            elif pause := self._comebacks.has_died(index, self.respawned_wrks.get(index), now):
+                LOG.error(
+                    "Worker %d has ended again, soon after it began. The next one begins in %.0f seconds.",
+                    index + 1,
+                    pause,
+                )
+
+    def _is_hopeless(self) -> bool:
+        return self._comebacks.has_failed and not self._has_served and not any(self._directory.iterdir())
 
     def _replace(self, index: int, spawn_target: Any, target_loader: Any) -> None:
         old = self.wrks[index]
         new = self._spawn_worker(index, spawn_target, target_loader)
         # The system uses process ids again: a file of an earlier worker is not about this one.
         for said in self._directory.iterdir():
+            self._has_served = True
             said.unlink()
         # Until it is ready, its end needs no report.
         new.interrupt_by_parent = True
@@ -227,22 +273,14 @@ class Workers(MPServer):
                 return
             if old.is_alive():
                 LOG.error("A new worker could not start; the old one goes on.")
-            else:
-                self._report_dead(index)
             return
+        self._has_served = True
         self.wrks[index] = new
         new.interrupt_by_parent = False
-        if not new.is_alive():
-            self._report_dead(index)
         if old.is_alive():
             self._retire(old)
         if not old.is_alive():
             self._on_gone(old._id())
-
-    def _report_dead(self, index: int) -> None:
-        """Let the main loop know, as Granian's own watchers do."""
-        self.interrupt_children.append(index)
-        self.main_loop_interrupt.set()
 
     def _is_ready(self, worker: WorkerProcess) -> bool:
         """Wait until it says so; False if it ended, took too long, or everything is to stop."""

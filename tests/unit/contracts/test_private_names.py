@@ -52,6 +52,7 @@ USED: Mapping[str, set[str]] = {
         "granian.server.mp.MPServer._init_shared_socket",
         "granian.server.mp.MPServer._reload",
         "granian.server.mp.MPServer._respawn_workers",
+        "granian.server.mp.MPServer._serve_loop",
         "granian.server.mp.MPServer._shd",
         "granian.server.mp.MPServer._spawn_worker",
         "granian.server.mp.MPServer._spawn_workers",
@@ -81,6 +82,11 @@ def test_granian_makes_workers_by_the_methods_that_are_replaced() -> None:
     assert parameters(MPServer._stop_workers) == parameters(Workers._stop_workers)
     assert parameters(MPServer._reload) == parameters(Workers._reload)
     assert parameters(MPServer._respawn_workers) == parameters(Workers._respawn_workers)
+    assert parameters(MPServer._serve_loop) == parameters(Workers._serve_loop)
+    # Once the loop has ended, what it says about failed workers becomes the exit status.
+    served = inspect.getsource(MPServer._serve)
+    assert served.index("self._serve_loop(") < served.index("self.shutdown()")
+    assert "if not exit_code and self.interrupt_children:" in inspect.getsource(MPServer.shutdown)
     # What a worker is started with, in this order; the rest is handed on.
     ours, theirs = (parameters(inspect.unwrap(each)) for each in (serve_front, MPServer._spawn_asgi_worker))
     assert ours == [{"callback": "front", "ssl_ctx": "ssl_context"}.get(name, name) for name in theirs]

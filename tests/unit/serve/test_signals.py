@@ -393,3 +393,60 @@ def test_a_worker_that_has_just_ended_needs_not_be_told(tmp_path: Path) -> None:
         workers._respawn_workers([0], None, None)
     assert old.told == ["terminate"]
     assert gone == [old._id()]
+
+
+def test_workers_that_die_are_replaced_whatever_was_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = server(tmp_path)
+    workers._is_ready = lambda _: True
+    monkeypatch.setattr(workers_module, "LOOK_SECONDS", 0.01)
+    for index in (0, 2):
+        workers.wrks[index].told.append("kill")
+    # A report of before, of a worker that has been replaced since.
+    workers.interrupt_children = [1]
+
+    def replaced(indexes: list[int], *_: object) -> None:
+        MADE(workers, indexes, None, None)
+        workers.signal_handler_interrupt()
+
+    workers._respawn_workers = replaced
+    workers._serve_loop(None, None)
+    assert [worker.name for worker in workers.wrks] == ["new 0", "old 1", "new 2"]
+    # Else the exit status would be that of a failure.
+    assert workers.interrupt_children == []
+
+
+MADE = Workers._respawn_workers
+
+
+@pytest.mark.parametrize("has_served", [False, True])
+def test_only_a_service_that_has_never_served_ends_when_its_workers_cannot_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has_served: bool
+) -> None:
+    workers = server(tmp_path, 1)
+    workers.wrks[0].told.append("kill")
+    if has_served:
+        (tmp_path / "said" / "7").touch()
+    seconds = [1000.0]
+    waits: list[float] = []
+
+    def wait(timeout: float) -> None:
+        seconds[0] += timeout
+        waits.append(timeout)
+        if len(workers.spawned) == 8:
+            workers.signal_handler_interrupt()
+
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(workers_module, "LOOK_SECONDS", 1000.0)
+    workers.main_loop_interrupt = SimpleNamespace(wait=wait, clear=lambda: None, set=lambda: None)
+    workers._is_ready = lambda _: False
+    workers._serve_loop(None, None)
+    if has_served:
+        assert len(workers.spawned) == 8
+        assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+        assert workers.interrupt_children == []
+    else:
+        assert len(workers.spawned) == 1
+        assert workers.interrupt_children == [0]
+        assert "none has ever served" in caplog.text
