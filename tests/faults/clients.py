@@ -14,6 +14,7 @@ from typing import Any
 
 from moorage.model.commands import Command
 from tests.faults.history import History, Operation, Outcome, Reading, Renewal
+from tests.faults.mischief import IDLE_SECONDS
 from tests.faults.placed import is_native, told_twice
 from tests.faults.wire import request_of
 
@@ -54,6 +55,11 @@ class Recorder:
         self._connection: http.client.HTTPConnection | None = None
         self.unanswered: list[str] = []
         """Questions that have no reading, with what came instead."""
+        self._idle_since = time.monotonic()
+        self.was_idle = False
+        """Whether the last question got no answer on a connection that had been idle for so long that the
+        service may close it. To ask again is the client's part then.
+        """
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -132,11 +138,14 @@ class Recorder:
     def read(self, question: tuple[Any, ...], path: str) -> Any:
         """Body of a GET, None if there was none or nobody answered."""
         begun = time.monotonic()
+        self.was_idle = False
         try:
             self._connect()
             answer, content = self._exchange("GET", path, None, f"{self._name}-reads", PATIENCE_SECONDS)
         except (OSError, http.client.HTTPException) as error:
             self.close()
+            # Not until ``begun``: this thread may have waited for a processor since then.
+            self.was_idle = time.monotonic() - self._idle_since >= IDLE_SECONDS
             seconds = time.monotonic() - begun
             self.unanswered.append(f"{path}: {error!r} after {seconds:.1f} seconds")
             return None
@@ -171,10 +180,18 @@ class Recorder:
         self._history.renew(Renewal(tuple(leases), begun, ended, answer.status, body))
         return body
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the next request goes over the connection of the one before."""
+        return self._connection is not None
+
     def connected_to(self, whose: Callable[[socket.socket], int | None]) -> int | None:
         """Which process has the other end, by ``whose``; asked once a first answer came from it."""
-        self.read(("root", ""), "/")
-        self._history.readings.clear()
+        try:
+            self._connect()
+            self._exchange("GET", "/", None, f"{self._name}-reads", PATIENCE_SECONDS)
+        except (OSError, http.client.HTTPException):
+            self.close()
         connection = self._connection
         return None if connection is None or connection.sock is None else whose(connection.sock)
 
@@ -183,6 +200,7 @@ class Recorder:
             connection = http.client.HTTPConnection(self._address, self._port, timeout=CONNECT_SECONDS)
             connection.connect()
             self._connection = connection
+            self._idle_since = time.monotonic()
 
     def _exchange(
         self, method: str, path: str, body: object, tag: str, patience: float, key: str | None = None
@@ -203,6 +221,7 @@ class Recorder:
         connection.request(method, path, content, headers)
         answer = connection.getresponse()
         received = answer.read()
+        self._idle_since = time.monotonic()
         if answer.will_close:
             self.close()
         return answer, received

@@ -27,6 +27,7 @@ from tests.faults.clients import Recorder
 from tests.faults.compaction import Compaction
 from tests.faults.fleet import ADDRESSES, Fleet
 from tests.faults.history import History, Outcome
+from tests.faults.last_questions import ask_all_workers
 from tests.faults.lease_auditor import LeaseAudit
 from tests.faults.lease_end import end_leases
 from tests.faults.ledger import Ledger, current_revision, differences, read_ledger
@@ -36,7 +37,7 @@ from tests.faults.serving import Serving, ServingError
 from tests.faults.targets import KEEPER_PAUSED, Target, service_faults
 from tests.faults.watch_auditor import WatchAudit, mirror_faults
 from tests.faults.watchers import Watching
-from tests.faults.workload import CONSUMERS, PROVIDERS, Workload, question_paths
+from tests.faults.workload import Workload
 
 LONGEST_CALM_SECONDS = 1.5
 """Between two faults."""
@@ -71,10 +72,6 @@ MOST_TOLD = 20
 
 LONGEST_TOLD = 1_500
 """Characters of each."""
-
-CONNECTIONS_TO_FIND_WORKERS = 200
-"""The kernel deals connections to workers at random; so many find each of a few."""
-
 
 SEED = "MOORAGE_FAULTS_SEED"
 """Environment variable with the seed of a run that shall be made again."""
@@ -436,7 +433,7 @@ def _last_questions(
     last: dict[int, History] = {}
     problems = watching.problems
     for host in service.hosts:
-        asked, missing = _ask_all_workers(host)
+        asked, missing = ask_all_workers(host)
         last |= asked
         problems += missing
     try:
@@ -482,44 +479,6 @@ def _wait_until_quiet(url: str) -> None:
         time.sleep(0.1)
         if (now := current_revision(url)) != revision:
             revision, since = now, time.monotonic()
-
-
-def _ask_all_workers(serving: Serving) -> tuple[dict[int, History], list[str]]:
-    """Answers to every question by process id of the worker, each asked on a connection to it."""
-    asked: dict[int, History] = {}
-    unanswered: dict[int, list[str]] = {}
-    for _ in range(CONNECTIONS_TO_FIND_WORKERS):
-        if len(asked) == serving.workers:
-            break
-        history = History()
-        recorder = Recorder(history, serving.port, "last", serving.address)
-        try:
-            pid = recorder.connected_to(serving.worker_of)
-            if pid is None or pid in asked:
-                continue
-            _ask_everything(recorder)
-            asked[pid], unanswered[pid] = history, recorder.unanswered
-        finally:
-            recorder.close()
-    missing = serving.workers - len(asked)
-    problems = [f"workers: {missing} of {serving.workers} could not be reached"] if missing else []
-    expected = len(question_paths()) + 3 * len(PROVIDERS) + len(CONSUMERS)
-    problems += [
-        f"final answer: worker {pid} answered {len(history.readings)} of {expected}: {unanswered[pid]}"
-        for pid, history in asked.items()
-        if len(history.readings) != expected
-    ]
-    return asked, problems
-
-
-def _ask_everything(recorder: Recorder) -> None:
-    for question, path in question_paths():
-        recorder.read(question, path)
-    for provider in PROVIDERS:
-        for kind in ("inventories", "usages", "allocations"):
-            recorder.read((kind, provider), f"/resource_providers/{provider}/{kind}")
-    for consumer in CONSUMERS:
-        recorder.read(("consumer", consumer), f"/allocations/{consumer}")
 
 
 OpenTarget = Callable[[Path], Target]

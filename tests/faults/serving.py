@@ -39,6 +39,9 @@ SABOTAGE = "MOORAGE_FAULTS_SABOTAGE"
 ARMED_FILE = "MOORAGE_FAULTS_ARMED"
 """Names the file whose presence lets that fault show."""
 
+UNANSWERED = "could not be answered"
+"""What the service logs about a 503, as a warning."""
+
 
 class ServingError(Exception):
     """The service does not come up. The text ends with what it logged."""
@@ -144,9 +147,9 @@ class Serving:
             client.close()
 
     def tail(self, lines: int = 30, errors: int = 150) -> str:
-        """The end of the log, and before it the last lines of errors, which tracebacks consist of."""
+        """The end of the log, and before it the last lines of errors and of requests without an answer."""
         logged = self.log.read_text(errors="replace").splitlines()
-        earlier = [line for line in logged[:-lines] if " ERROR " in line]
+        earlier = [line for line in logged[:-lines] if " ERROR " in line or UNANSWERED in line]
         return "\n".join([*earlier[-errors:], *logged[-lines:]])
 
     def worker_pids(self) -> list[int]:
