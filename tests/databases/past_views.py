@@ -35,6 +35,7 @@ def assert_past(service: Service, view: View, at: int, asked: View) -> None:
             for (provider, resource_class), amount in expected["held"].items():
                 held[provider][resource_class] = amount
             assert (claim.generation, claim.held) == (expected["generation"], held)
+            assert claim.lease == expected.get("lease")
             for name in ("project_id", "user_id", "consumer_type"):
                 assert getattr(claim, name) == expected[name]
 

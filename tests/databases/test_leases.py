@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,7 @@ from moorage.model.commands import (
     ReleaseClaims,
     ResolveLease,
 )
-from moorage.model.errors import EntriesRefusedError, LeaseGoneError, LeaseNotFoundError
+from moorage.model.errors import EntriesRefusedError, LeaseCrowdedError, LeaseGoneError, LeaseNotFoundError
 from moorage.model.journal import ChangeSelection
 from moorage.model.leases import (
     SLACK_MS,
@@ -37,16 +38,20 @@ from moorage.model.leases import (
     Resolution,
 )
 from moorage.model.placing import ClaimOrigin
+from moorage.rules.state import MOST_LEFT
 from moorage.service.facade import Service
 from moorage.service.keeper import SERVICE, TOGETHER
 from moorage.service.verification import verify
+from moorage.store import transaction
 from moorage.store.changes.journal import compact_some
 from moorage.store.leases import LeaseTable, _look, _renewed
+from moorage.store.nouns import leases as nouns
 from moorage.store.nouns.noun import GroupWork
 from moorage.store.store import Store
 from moorage.store.tables import allocations, claims, clock, consumers, journal_refs, leases, reports
 from moorage.store.transaction import WriteTransaction
 from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
+from tests.databases.prepared import OpenService
 from tests.databases.sql_watch import watching
 
 TTL, GRACE = 10_000, 5_000
@@ -275,6 +280,92 @@ def test_the_history_of_a_consumer_tells_what_became_of_its_lease_while_it_hung_
         "leases.expire",
     ]
     assert not [check.findings for check in verify(store).checks if check.findings]
+
+
+def lease_at(service: Service, consumer: str, revision: int) -> str | None:
+    found = service.past.claim(consumer, revision, None)[1]
+    assert found is not None
+    return found.lease
+
+
+def test_claims_of_the_past_hang_on_a_lease_that_ended_without_them(service: Service, store: Store) -> None:
+    provider, lease = add_provider(service, VCPU=8), grant(service)
+    first, second = hold(service, provider, lease, 2)
+    [finding_of] = hold(service, provider, None)
+    finding = new_uuid()
+    order(service, QuarantineClaims(finding, "nova", "p1", "u1", (finding_of,)))
+    before = service.revision()
+    order(service, EndLease(lease, keeps_claims=True))
+    order(service, ResolveLease(finding, Resolution.RESTORE))
+    assert [lease_at(service, each, before) for each in (first, second, finding_of)] == [
+        lease,
+        lease,
+        finding,
+    ]
+    assert [lease_of(service, each) for each in (first, second, finding_of)] == [None] * 3
+    assert history(service, first)[-1] == ("leases.release", "service", {lease: "released"})
+    assert not [check.findings for check in verify(store).checks if check.findings]
+
+
+def test_what_a_program_without_leases_took_away_loses_its_lease_as_well(
+    service: Service, store: Store
+) -> None:
+    provider, lease = add_provider(service, VCPU=8), grant(service)
+    [gone] = hold(service, provider, lease)
+    with store.engines.write.begin() as connection:
+        connection.execute(allocations.delete().where(allocations.c.consumer_id == gone))
+        connection.execute(consumers.delete().where(consumers.c.uuid == gone))
+    order(service, EndLease(lease, keeps_claims=True))
+    assert claim_row(store, gone) == (None, None)
+    assert gone not in service.changes(ChangeSelection(service.revision() - 1, 1), None, 0).changes[0].body  # type: ignore[union-attr]
+
+
+def test_a_claim_that_comes_to_hang_on_a_lease_while_it_ends_is_in_its_record(
+    server_service: Service,
+    server_store: Store,
+    open_service: OpenService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provider, lease = add_provider(server_service, VCPU=8), grant(server_service)
+    [early, late] = [hold(server_service, provider, None)[0] for _ in range(2)]
+    order(server_service, AttachClaim(lease, early))
+    other, real, asked = open_service(server_store), nouns.hanging_on, list[object]()
+
+    def hanging_on(work: GroupWork, wanted: Iterable[str]) -> dict[str, frozenset[str]]:
+        found = real(work, wanted)
+        if not asked:
+            order(other, AttachClaim(lease, late))
+        asked.append(found)
+        return found
+
+    monkeypatch.setattr(transaction, "hanging_on", hanging_on)
+    order(server_service, EndLease(lease, keeps_claims=True))
+    assert len(asked) == 2, "the write was repeated"
+    before = server_service.revision() - 1
+    assert [lease_at(server_service, each, before) for each in (early, late)] == [lease, lease]
+
+
+def test_very_many_claims_lose_a_lease_before_it_ends(sqlite_service: Service) -> None:
+    count = 2 * MOST_LEFT + 1
+    provider, lease, other = (
+        add_provider(sqlite_service, VCPU=count + 1),
+        grant(sqlite_service),
+        grant(sqlite_service),
+    )
+    held = hold(sqlite_service, provider, lease, count)
+    [neighbour] = hold(sqlite_service, provider, other)
+    with pytest.raises(LeaseCrowdedError):
+        order(sqlite_service, EndLease(lease, keeps_claims=True))
+    before = sqlite_service.revision()
+    sqlite_service.leases.let_some_go(lease, ASKER)
+    with pytest.raises(LeaseCrowdedError):
+        order(sqlite_service, EndLease(lease, keeps_claims=True))
+    sqlite_service.leases.let_some_go(lease, ASKER)
+    order(sqlite_service, EndLease(lease, keeps_claims=True))
+    assert sqlite_service.revision() == before + 3
+    assert {lease_at(sqlite_service, each, before) for each in held[::100]} == {lease}
+    assert {lease_of(sqlite_service, each) for each in held[::100]} == {None}
+    assert lease_of(sqlite_service, neighbour) == other
 
 
 def test_a_record_of_a_lease_is_forgotten_with_what_refers_to_it(service: Service, store: Store) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moorage.model.commands import (
+    AttachClaim,
     Batch,
     Claim,
     Command,
@@ -14,6 +15,8 @@ from moorage.model.commands import (
     CreateResourceClass,
     DeleteAllocations,
     DeleteProvider,
+    EndLease,
+    GrantLease,
     RenameResourceClass,
     ReplaceAllocations,
     SetAggregates,
@@ -27,8 +30,8 @@ from moorage.store import past
 from moorage.store.store import Store
 from tests.databases.orders import VCPU, new_uuid, order
 from tests.databases.past_views import assert_past
-from tests.oracle.account import Account
 from tests.oracle.history import View, view_of
+from tests.oracle.leased import LeasedTwin
 
 
 @pytest.mark.slow
@@ -40,7 +43,7 @@ def test_each_revision_of_any_mix_of_writes_is_what_the_twin_had(
     monkeypatch.setattr(past, "EARLY", 2)
     monkeypatch.setattr(past, "MOST_NAMED", named)
     host, child, other, fresh = (new_uuid() for _ in range(4))
-    vm, job = new_uuid(), new_uuid()
+    vm, job, lease = new_uuid(), new_uuid(), new_uuid()
 
     def claimed(consumer: str, generation: int | None, **held: int) -> Command[Any]:
         providers = {"host": host, "child": child}
@@ -57,17 +60,21 @@ def test_each_revision_of_any_mix_of_writes_is_what_the_twin_had(
         claimed(vm, None, host=2, child=1),
         SetTraits(child, 2, frozenset(("HW_CPU_X86_AVX2",))),
         claimed(job, None, child=3),
+        GrantLease(lease, "agent", "red", "ann", 60_000, 0),
+        AttachClaim(lease, vm),
+        AttachClaim(lease, job),
         UpdateProvider(child, "renamed", other),
         SetAggregates(child, None, (new_uuid(),)),
         claimed(vm, 1, host=1),
         RenameResourceClass("CUSTOM_GOLD", "CUSTOM_SILVER"),
+        EndLease(lease, keeps_claims=True),
         DeleteAllocations(job),
         DeleteProvider(child),
         Batch((CreateProvider(fresh, "fresh", other), SetInventories(fresh, 0, {VCPU: Inventory(1)}))),
         DeleteAllocations(vm),
         claimed(vm, None, host=4),
     ]
-    account = Account()
+    account = LeasedTwin()
     views: dict[int, View] = {store.revision(): view_of(account)}
     for command in commands:
         account.execute(command)

@@ -7,6 +7,7 @@ from typing import Any
 
 from moorage.rules.journal import Body
 from tests.oracle.account import Account
+from tests.oracle.leased import LeasedTwin
 
 View = dict[str, dict[str, Any]]
 """Providers and consumers by uuid, names of resource classes and traits as keys."""
@@ -15,7 +16,8 @@ INVENTORY_FIELDS = ("total", "reserved", "min_unit", "max_unit", "step_size", "a
 
 
 def view_of(account: Account) -> View:
-    """All that a record can tell of an account."""
+    """All that a record can tell of an account. A consumer without a lease has no part ``lease``."""
+    attached = account.attached if isinstance(account, LeasedTwin) else {}
     return {
         "providers": {
             provider.uuid: {
@@ -40,6 +42,7 @@ def view_of(account: Account) -> View:
                 "user_id": holder.user_id,
                 "consumer_type": holder.consumer_type,
                 "held": dict(holder.held),
+                **({"lease": attached[uuid][0]} if uuid in attached else {}),
             }
             for uuid, holder in account.holders.items()
         },
@@ -69,6 +72,8 @@ def undone(view: View, body: Body) -> View:
         consumer |= {name: pair[0] for name, pair in parts.items() if name != "held"}
         for of, amounts in parts.get("held", {}).items():
             _put_back(consumer["held"], {(of, name): pair for name, pair in amounts.items()})
+        if consumer.get("lease", "") is None:
+            del consumer["lease"]
         if consumer["generation"] is None:
             del before["consumers"][uuid]
     return before

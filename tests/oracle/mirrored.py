@@ -10,6 +10,7 @@ from moorage_client import Claim, Inventory, Provider
 
 from moorage.rules.journal import inventory_told
 from tests.oracle.account import Account
+from tests.oracle.leased import LeasedTwin
 
 
 def providers_of(account: Account) -> dict[str, Provider]:
@@ -33,6 +34,7 @@ def providers_of(account: Account) -> dict[str, Provider]:
 def claims_of(account: Account) -> dict[str, Claim]:
     """All claims, by consumer; when they were made is not known."""
     found = {}
+    attached = account.attached if isinstance(account, LeasedTwin) else {}
     for uuid, holder in account.holders.items():
         providers: dict[str, dict[str, int]] = {}
         resources: Counter[str] = Counter()
@@ -48,6 +50,7 @@ def claims_of(account: Account) -> dict[str, Claim]:
             None,
             resources,
             providers,
+            lease=attached[uuid][0] if uuid in attached else None,
         )
     return found
 

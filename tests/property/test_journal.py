@@ -18,8 +18,10 @@ from moorage.rules.journal import Body, record_of, recorded, references
 from moorage.rules.undo import Past, consumer_parts
 from tests.oracle.compare import outcome
 from tests.oracle.history import View, assert_has, undone, view_of
+from tests.oracle.leased import LeasedTwin
+from tests.property.strategies_leases import lease_commands
 from tests.property.strategies_search import examples
-from tests.property.test_rules_account import STEPS, any_command, begun
+from tests.property.test_rules_account import STEPS, any_command, begun_with
 
 pytestmark = pytest.mark.no_cover
 """The unit tests alone reach every line and branch of the rules."""
@@ -28,10 +30,10 @@ pytestmark = pytest.mark.no_cover
 @examples(1)
 @given(st.data())
 def test_undoing_the_records_leads_from_the_present_to_any_earlier_state(data: st.DataObject) -> None:
-    account, memory = begun()
+    account, memory = begun_with(LeasedTwin())
     views, bodies = [view_of(account)], list[Body]()
     for _ in range(STEPS):
-        command = data.draw(any_command(account))
+        command = data.draw(st.one_of(any_command(account), lease_commands(account)))
         if outcome(account.execute, command)[0] != "done":
             continue
         state = memory.read(touch(command))
@@ -81,7 +83,10 @@ def in_parts(view: View) -> dict[str, Any]:
 def there(past: Past) -> dict[str, Any]:
     """What is there, without what holds nothing."""
     consumers = {
-        uuid: {**parts, "held": {provider: held for provider, held in parts["held"].items() if held}}
+        uuid: {
+            **{name: value for name, value in parts.items() if (name, value) != ("lease", None)},
+            "held": {provider: held for provider, held in parts["held"].items() if held},
+        }
         for uuid, parts in past.consumers.items()
         if parts["generation"] is not None
     }

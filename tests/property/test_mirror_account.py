@@ -17,10 +17,12 @@ from moorage.rules.decide import decide, touch
 from moorage.rules.journal import Body, recorded
 from tests.oracle.account import Account
 from tests.oracle.compare import outcome
+from tests.oracle.leased import LeasedTwin
 from tests.oracle.mirrored import claims_of, comparable_claims, comparable_providers, providers_of
 from tests.property.strategies_account import CONSUMERS, PROVIDERS
+from tests.property.strategies_leases import lease_commands
 from tests.property.strategies_search import examples
-from tests.property.test_rules_account import STEPS, any_command, begun
+from tests.property.test_rules_account import STEPS, any_command, begun_with
 
 pytestmark = pytest.mark.no_cover
 """The unit tests alone reach every line and branch of the client."""
@@ -58,10 +60,10 @@ def assert_equal(copy: Copied, account: Account) -> None:
 @examples(1)
 @given(st.data())
 def test_a_copy_of_pages_equals_the_account(data: st.DataObject) -> None:
-    account, memory = begun()
+    account, memory = begun_with(LeasedTwin())
     states, changes = [deepcopy(account)], list[AccountChange]()
     for _ in range(STEPS):
-        command = data.draw(any_command(account))
+        command = data.draw(st.one_of(any_command(account), lease_commands(account)))
         if outcome(account.execute, command)[0] != "done":
             continue
         body = recorded(

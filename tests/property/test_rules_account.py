@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -25,13 +25,20 @@ from tests.unit.rules.memory import Memory
 pytestmark = pytest.mark.no_cover
 """The unit tests alone reach every line and branch of the rules."""
 
+AccountT = TypeVar("AccountT", bound=Account)
+
 STEPS = 12
 """Commands of a sequence: enough to build something up and to take it down again."""
 
 
 def begun() -> tuple[Account, Memory]:
     """The twin and the database, both where sequences begin."""
-    account, memory = Account(), Memory()
+    return begun_with(Account())
+
+
+def begun_with(account: AccountT) -> tuple[AccountT, Memory]:
+    """As ``begun``, with this twin."""
+    memory = Memory()
     for command in BEGINNING:
         assert outcome(account.execute, command) == outcome(memory.execute, command)
     memory.leave_behind(CONSUMERS[-1])

@@ -76,7 +76,7 @@ def test_all_other_modules_of_the_store_leave_the_state_to_the_nouns() -> None:
 
 def test_what_a_command_changes_has_the_parts_of_a_state() -> None:
     assert names_of(Changes) - names_of(State) == {"result", "kind", "changes_names", "reason"}
-    assert names_of(State) - names_of(Changes) == {"equal_names", "equal_consumers", "clock"}
+    assert names_of(State) - names_of(Changes) == {"equal_names", "equal_consumers", "clock", "hanging"}
 
 
 def test_an_audit_gets_each_field_from_one_noun() -> None:

@@ -371,7 +371,8 @@ class DetachClaim(Command[LeaseAt]):
 class EndLease(Command[LeaseAt]):
     """End a lease that has not ended. Result: ``LeaseAt``.
 
-    Its claims lose it if ``keeps_claims``; otherwise ``ReleaseOfLease`` takes them away afterwards.
+    Its claims lose it if ``keeps_claims``, unless too many hang on it: LeaseCrowdedError. Otherwise
+    ``ReleaseOfLease`` takes them away afterwards.
     """
 
     uuid: str

@@ -379,6 +379,14 @@ class LeaseGoneError(ConflictError):
 
 
 @dataclass(eq=False)
+class LeaseCrowdedError(ConflictError):
+    """Too many claims hang on a lease for one write to take them all off it."""
+
+    uuid: str
+    template = "Too many claims hang on the lease {uuid} to end it in one write."
+
+
+@dataclass(eq=False)
 class KeyReusedError(ConflictError):
     """The idempotency key was used for another request."""
 

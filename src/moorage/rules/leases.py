@@ -24,6 +24,7 @@ from moorage.model.errors import (
     AllocationsNotFoundError,
     AttachmentNotFoundError,
     EqualNameError,
+    LeaseCrowdedError,
     LeaseGoneError,
     LeaseNotFoundError,
 )
@@ -38,7 +39,7 @@ from moorage.model.leases import (
     Resolution,
 )
 from moorage.model.placing import ClaimOrigin
-from moorage.rules.state import TICKS, Changes, State, Touch
+from moorage.rules.state import MOST_LEFT, TICKS, Changes, State, Touch
 
 _CLOCK = frozenset((TICKS,))
 
@@ -126,21 +127,39 @@ def decide_detach(state: State, command: DetachClaim) -> Changes[LeaseAt]:
 
 
 def touch_end(command: EndLease | ResolveLease) -> Touch:
-    """The lease, and the time."""
-    return Touch(leases=frozenset((command.uuid,)), clock=_CLOCK)
+    """The lease, the time, and the claims that may lose the lease."""
+    leases = frozenset((command.uuid,))
+    if isinstance(command, EndLease):
+        lets_go = command.keeps_claims
+    else:
+        lets_go = command.resolution is Resolution.RESTORE
+    return Touch(leases=leases, hanging=leases if lets_go else frozenset(), clock=_CLOCK)
 
 
 def decide_end(state: State, command: EndLease) -> Changes[LeaseAt]:
-    """Raises LeaseNotFoundError, LeaseGoneError."""
+    """Raises LeaseNotFoundError, LeaseGoneError, LeaseCrowdedError."""
     lease, ticks = _running(state, command.uuid, command.project_id), state.clock[TICKS]
-    becomes = LeaseState.RELEASED if command.keeps_claims else LeaseState.RELEASING
-    return _changed(_in_state(lease, becomes, ticks), ticks, "leases.release")
+    if command.keeps_claims:
+        return _let_go(state, lease, "leases.release")
+    return _changed(_in_state(lease, LeaseState.RELEASING, ticks), ticks, "leases.release")
+
+
+def _let_go(state: State, lease: Lease, kind: str) -> Changes[LeaseAt]:
+    """End a lease whose claims stay without it."""
+    if state.hanging[lease.uuid] > MOST_LEFT:
+        raise LeaseCrowdedError(lease.uuid)
+    ticks = state.clock[TICKS]
+    changes = _changed(_in_state(lease, LeaseState.RELEASED, ticks), ticks, kind)
+    for consumer, attached in sorted(state.attached.items()):
+        if attached == lease.uuid and state.held[consumer]:
+            changes.attached[consumer] = None
+    return changes
 
 
 def decide_resolve(state: State, command: ResolveLease) -> Changes[LeaseAt]:
     """A lease that was never renewed by anything, such as that of a finding, ends when it is restored.
 
-    Its claims stay without it. Raises LeaseNotFoundError, LeaseGoneError.
+    Its claims stay without it. Raises LeaseNotFoundError, LeaseGoneError, LeaseCrowdedError.
     """
     lease, ticks = existing_lease(state, command.uuid, command.project_id), state.clock[TICKS]
     if lease.state is not LeaseState.QUARANTINED:
@@ -148,7 +167,7 @@ def decide_resolve(state: State, command: ResolveLease) -> Changes[LeaseAt]:
     if command.resolution is Resolution.RELEASE:
         return _changed(_in_state(lease, LeaseState.RELEASING, ticks), ticks, "leases.release")
     if not lease.ttl_ms:
-        return _changed(_in_state(lease, LeaseState.RELEASED, ticks), ticks, "leases.restore")
+        return _let_go(state, lease, "leases.restore")
     due = renewed_until(ticks, lease.ttl_ms, None)
     end = None if lease.end_tick is None else max(lease.end_tick, due)
     restored = replace(lease, state=LeaseState.ACTIVE, due_tick=due, end_tick=end, revision=None)

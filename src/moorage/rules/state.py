@@ -88,6 +88,9 @@ class NameRow:
 TICKS: Final = "ticks"
 """Service time in a state's ``clock``."""
 
+MOST_LEFT: Final = 1_000
+"""Claims that one write takes off a lease, at most. Its record names each of them."""
+
 
 @valueclass(frozen=True, slots=True)
 class Touch:
@@ -97,7 +100,8 @@ class Touch:
     ``consumers``: their rows, what they hold, and the providers that they hold it of, with their use.
     ``newcomers`` are the consumers that the client takes for new: a hint, which may be wrong.
     ``kept_classes`` must not go before the command's transaction ends. ``keys``: ids of idempotency keys.
-    ``leases`` are locked. ``clock``: ``TICKS``, if service time decides.
+    ``leases`` are locked. ``hanging``: those of them whose claims are read and locked as ``consumers`` are,
+    if they are few enough. ``clock``: ``TICKS``, if service time decides.
     """
 
     providers: frozenset[str] = frozenset()
@@ -116,6 +120,7 @@ class Touch:
     trait_use: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
     leases: frozenset[str] = frozenset()
+    hanging: frozenset[str] = frozenset()
     clock: frozenset[str] = frozenset()
 
     def __or__(self, other: Touch) -> Touch:
@@ -200,6 +205,9 @@ class State(AccountParts):
         this database holds equal. A collation may ignore case, accents or spaces at the end.
     clock
         ``TICKS``: service time.
+    hanging
+        how many claims hang on a lease, ``MOST_LEFT`` + 1 at most. If they are more than ``MOST_LEFT``, they
+        were not read.
 
     No command changes these.
     """
@@ -207,6 +215,7 @@ class State(AccountParts):
     equal_names: MutableMapping[str, str] = field(default_factory=dict)
     equal_consumers: MutableMapping[str, str] = field(default_factory=dict)
     clock: MutableMapping[str, int] = field(default_factory=dict)
+    hanging: MutableMapping[str, int] = field(default_factory=dict)
 
     def copy(self) -> State:
         """A state with mappings of its own (their values are immutable)."""

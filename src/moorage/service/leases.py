@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from moorage.model.commands import ReleaseOfLease
+from moorage.model.commands import Batch, DetachClaim, ReleaseOfLease
+from moorage.model.errors import AttachmentNotFoundError
 from moorage.model.leases import Gone, LeaseAt, LeaseCounts, LeasePage, LeaseSelection, Renewed
 from moorage.model.values import Requester
+from moorage.rules.state import MOST_LEFT
 from moorage.service.keeper import TOGETHER, Execute, TimeKeeper
 from moorage.service.observer import Observer
 from moorage.store.leases import LeaseTable
@@ -97,6 +100,15 @@ class LeaseService:
             taken += count
             is_all = ended > 0
         return taken
+
+    def let_some_go(self, uuid: str, requester: Requester) -> None:
+        """Take some of the claims off a lease that has not ended: as many as stay when one ends at once.
+
+        None if one of them is gone meanwhile. Raises LeaseNotFoundError, LeaseGoneError.
+        """
+        found = self._table.hanging((uuid,), MOST_LEFT)
+        with suppress(AttachmentNotFoundError):
+            self._execute(Batch(tuple([DetachClaim(uuid, consumer) for _, consumer in found])), requester)
 
     def take_some(self, uuids: Sequence[str], requester: Requester) -> tuple[int, int]:
         """As ``take_away``, of the first of several leases, ``TOGETHER`` claims at most.

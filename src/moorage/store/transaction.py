@@ -24,7 +24,7 @@ from moorage.store.changes import changelog
 from moorage.store.changes.news import CLAIM_KINDS, OwnClaims
 from moorage.store.nouns import consumers, order, providers
 from moorage.store.nouns.keys import plan_keys
-from moorage.store.nouns.leases import plan_leases, plan_left_claims
+from moorage.store.nouns.leases import few, hanging_on, plan_leases, plan_left_claims
 from moorage.store.nouns.noun import GroupWork, NotNewError
 from moorage.store.nouns.origins import plan_origins
 from moorage.store.sql import statements
@@ -138,6 +138,9 @@ class WriteTransaction:
 
     def _read(self, touch: Touch) -> State:
         work, state = self._work, State()
+        if touch.hanging:
+            hanging = few(hanging_on(work, touch.hanging))
+            touch = replace(touch, consumers=touch.consumers | hanging)
         known = touch.consumers - touch.newcomers
         holders = consumers.providers_held(work, known) if known else set[str]()
         providers.read(work, state, touch, touch.providers | holders)

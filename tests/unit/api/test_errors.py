@@ -70,6 +70,7 @@ UNFORESEEN = {
     model.ConsumerTakenError,
     # Only the native API has leases.
     model.LeaseNotFoundError,
+    model.LeaseCrowdedError,
     model.AttachmentNotFoundError,
     model.LeaseGoneError,
     # Only the native API has a history.

@@ -317,7 +317,7 @@ def test_claims_hang_on_leases_and_on_none_that_was_released(moorage: Gated, sql
         order(sqlite_service, DetachClaim(first, consumers[1]))
         assert_equal(mirror, moorage, sqlite_service)
         assert [mirror.claim(each).lease for each in consumers] == [second, None, first]  # type: ignore[union-attr]
-        # Its claims stay, and are not in its record.
+        # Its claims stay.
         order(sqlite_service, EndLease(first, keeps_claims=True))
         assert_equal(mirror, moorage, sqlite_service)
         order(sqlite_service, ReleaseClaims((consumers[0],)))

@@ -22,6 +22,7 @@ from moorage.model.placing import ClaimOrigin
 from moorage.model.values import Inventory
 from moorage.rules.decide import decide, touch
 from moorage.rules.state import (
+    MOST_LEFT,
     Changes,
     ConsumerRow,
     NameRow,
@@ -99,6 +100,11 @@ class Memory:
 
     def read(self, wanted: Touch) -> State:
         """Exactly what is named, in values of its own."""
+        hanging = {
+            uuid: {each for each, lease in self.attached.items() if lease == uuid} for uuid in wanted.hanging
+        }
+        few = [each for each in hanging.values() if len(each) <= MOST_LEFT]
+        wanted = replace(wanted, consumers=wanted.consumers.union(*few))
         held = {consumer: dict(self.held.get(consumer, {})) for consumer in wanted.consumers}
         holders = {provider for items in held.values() for provider, _ in items}
         providers = wanted.providers | holders
@@ -128,6 +134,7 @@ class Memory:
             attached={uuid: self.attached[uuid] for uuid in wanted.consumers if uuid in self.attached},
             leases={uuid: self.leases.get(uuid) for uuid in wanted.leases},
             clock=dict.fromkeys(wanted.clock, self.ticks),
+            hanging={uuid: min(len(each), MOST_LEFT + 1) for uuid, each in hanging.items()},
         )
 
     def _present(self, uuids: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from moorage.model.commands import (
     AttachClaim,
+    Batch,
     Claim,
     CreateProvider,
     DeleteAllocations,
@@ -29,6 +30,7 @@ from moorage.model.errors import (
     AttachmentNotFoundError,
     EntriesRefusedError,
     EqualNameError,
+    LeaseCrowdedError,
     LeaseGoneError,
     LeaseNotFoundError,
     MoorageError,
@@ -37,10 +39,12 @@ from moorage.model.journal import JournalMode
 from moorage.model.leases import SLACK_MS, LeaseAt, LeaseState, OnExpiry, Resolution
 from moorage.model.placing import ClaimOrigin
 from moorage.model.values import Inventory
+from moorage.rules import leases
 from moorage.rules.audit import ConsumerFact, Facts, check_consumers
 from moorage.rules.decide import touch
 from moorage.rules.journal import as_seen_by, projects_of, recorded, references
 from moorage.rules.leases import renewed_until
+from tests.unit.rules import memory as tests_memory
 from tests.unit.rules.memory import Memory, memory_after, refusal
 
 TTL, GRACE = 10_000, 5_000
@@ -306,6 +310,18 @@ def test_a_lease_ends_without_its_claims(memory: Memory) -> None:
     assert memory.used("pier") == {"VCPU": 1}
 
 
+def test_a_lease_on_which_too_many_claims_hang_does_not_end_without_them(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (leases, tests_memory):
+        monkeypatch.setattr(module, "MOST_LEFT", 1)
+    memory.execute(holding("raft", "lease"))
+    assert isinstance(refusal(memory, EndLease("lease", keeps_claims=True)), LeaseCrowdedError)
+    memory.execute(Batch((DetachClaim("lease", "raft"),)))
+    memory.execute(EndLease("lease", keeps_claims=True))
+    assert (memory.attached, state_of(memory)) == ({}, LeaseState.RELEASED)
+
+
 def test_a_move_and_a_change_by_placement_keep_the_lease(memory: Memory) -> None:
     memory.execute(
         GrantClaims((Claim("boat", {"pier": {"VCPU": 2}}, "p", "u", 1, origin=ClaimOrigin("{}")),), 1)
@@ -384,11 +400,15 @@ def test_the_journal_tells_of_leases_and_of_their_claims(memory: Memory) -> None
     found = recorded(memory.read(touch(end)), memory.decide(end), JournalMode.FULL)
     assert found is not None
     told = {"project_id": "p", "owner": "agent", "state": ["active", "released"]}
-    assert found.body == {"leases": {"lease": told}}
+    claims = {"boat": {"project_id": ["p", "p"], "lease": ["lease", None]}}
+    assert found.body == {"consumers": claims, "leases": {"lease": told}}
     assert projects_of(found.body) == {"p"}
     assert as_seen_by(found.body, "p") == found.body
     assert as_seen_by(found.body, "another") == {}
-    assert references(found.body) == {"leases": {"lease": {"project_id": "p", "owner": "agent"}}}
+    assert references(found.body) == {
+        "consumers": {"boat": {"project_id": ["p", "p"]}},
+        "leases": {"lease": {"project_id": "p", "owner": "agent"}},
+    }
     made = grant("new")
     found = recorded(memory.read(touch(made)), memory.decide(made), JournalMode.FULL)
     assert found is not None

@@ -39,7 +39,7 @@ def test_touches_are_joined_field_by_field() -> None:
 
 
 def test_state_and_changes_have_the_same_parts() -> None:
-    fixed = {"equal_names", "equal_consumers", "clock"}
+    fixed = {"equal_names", "equal_consumers", "clock", "hanging"}
     parts = [item.name for item in fields(State) if item.name not in fixed]
     assert [item.name for item in fields(Changes)] == ["result", "kind", "changes_names", "reason", *parts]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -30,10 +30,14 @@ from tests.databases.together import led
 from tests.oracle.account import Account
 from tests.oracle.compare import comparable, outcome
 from tests.oracle.history import View, undone, view_of
+from tests.oracle.leased import LeasedTwin
 from tests.property.strategies_account import BEGINNING, CONSUMERS, batches, commands, groups
+from tests.property.strategies_leases import lease_commands
 
 EXAMPLES = 10 if os.environ.get("MOORAGE_TEST_PROFILE", "check") != "check" else 3
 """Sequences per test: each costs some hundred milliseconds of SQL."""
+
+AccountT = TypeVar("AccountT", bound=Account)
 
 STEPS = 12
 """Orders per sequence."""
@@ -42,20 +46,17 @@ ASKER = Requester("asker")
 
 
 @contextmanager
-def begun(template: Path) -> Iterator[tuple[Account, Service, Store]]:
+def begun(template: Path, twin: AccountT) -> Iterator[tuple[AccountT, Service, Store]]:
     """The twin and a service with a new database, both where sequences begin."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "account.sqlite"
         shutil.copy(template, path)
         store = store_on(f"sqlite:///{path}")
         service = Service(store)
-        account = Account()
         for command in BEGINNING:
-            assert outcome(account.execute, command) == outcome(
-                lambda it: service.execute(it, ASKER), command
-            )
+            assert outcome(twin.execute, command) == outcome(lambda it: service.execute(it, ASKER), command)
         try:
-            yield account, service, store
+            yield twin, service, store
         finally:
             store.close()
 
@@ -124,7 +125,7 @@ def groups_of(side: Service | Account, project: str, user: str | None, kind: str
 @given(st.data())
 def test_the_service_does_what_its_twin_does_step_by_step(sqlite_template: Path, data: st.DataObject) -> None:
     views: dict[int, View] = {}
-    with begun(sqlite_template) as (account, service, store):
+    with begun(sqlite_template, Account()) as (account, service, store):
         for _ in range(STEPS):
             command = data.draw(st.one_of(commands(account), commands(account), batches(account)))
             revision = store.revision()
@@ -140,9 +141,26 @@ def test_the_service_does_what_its_twin_does_step_by_step(sqlite_template: Path,
 @pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(st.data())
+def test_claims_of_the_past_hang_on_the_leases_that_they_hung_on(
+    sqlite_template: Path, data: st.DataObject
+) -> None:
+    views: dict[int, View] = {}
+    with begun(sqlite_template, LeasedTwin()) as (account, service, store):
+        for _ in range(2 * STEPS):
+            command = data.draw(st.one_of(commands(account), lease_commands(account)))
+            views[store.revision()] = view_of(account)
+            answer = outcome(lambda it: service.execute(it, ASKER), command)
+            assert answer[0] == outcome(account.execute, command)[0]
+        assert_equal(account, service, store)
+        assert_remembered(account, service, store, views)
+
+
+@pytest.mark.slow
+@settings(max_examples=EXAMPLES)
+@given(st.data())
 def test_a_group_of_orders_is_carried_out_in_its_order(sqlite_template: Path, data: st.DataObject) -> None:
     views: dict[int, View] = {}
-    with begun(sqlite_template) as (account, service, store):
+    with begun(sqlite_template, Account()) as (account, service, store):
         for _ in range(STEPS // 2):
             views[store.revision()] = view_of(account)
             group = data.draw(groups(account, most=6))

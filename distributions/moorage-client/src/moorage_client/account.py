@@ -181,7 +181,7 @@ class Account:
                 self._set_claim(uuid, replace(claim, providers=held, resources=_summed(held)))
 
     def _let_go(self, lease: str, revision: int) -> None:
-        """No claim hangs on a released lease: those that stay are not in its record."""
+        """No claim hangs on a released lease."""
         for uuid in list(self.hanging.get(lease, ())):
             if self.claims is not None and revision > self._read_at.get(uuid, 0):
                 self._set_claim(uuid, replace(self.claims[uuid], lease=None))

@@ -24,7 +24,7 @@ from moorage.api.native.shapes import (
     written,
 )
 from moorage.model.commands import AttachClaim, DetachClaim, EndLease, GrantLease, ResolveLease, WriteOutcome
-from moorage.model.errors import LeaseNotFoundError
+from moorage.model.errors import LeaseCrowdedError, LeaseNotFoundError
 from moorage.model.keys import IdempotencyKey
 from moorage.model.leases import (
     ENDED,
@@ -133,19 +133,16 @@ def end(call: NativeCall) -> Answer:
     """End a lease."""
     keeps = call.query.get("claims", KEEP) == KEEP
     command = EndLease(call.path["lease"], keeps, call.own_project)
-    return writes.carried_out(
-        call, command, _basics, None, perform=None if keeps else _taking_away(call), state_now=_state_now
-    )
+    perform = _letting_go(call) if keeps else _taking_away(call)
+    return writes.carried_out(call, command, _basics, None, perform=perform, state_now=_state_now)
 
 
 def resolve(call: NativeCall) -> Answer:
     """Decide about a quarantined lease."""
     resolution = Resolution(call.body["action"])
     command = ResolveLease(call.path["lease"], resolution, call.own_project)
-    takes_away = resolution is Resolution.RELEASE
-    return writes.carried_out(
-        call, command, _basics, None, perform=_taking_away(call) if takes_away else None, state_now=_state_now
-    )
+    perform = _taking_away(call) if resolution is Resolution.RELEASE else _letting_go(call)
+    return writes.carried_out(call, command, _basics, None, perform=perform, state_now=_state_now)
 
 
 Perform = Callable[[Any, Requester, IdempotencyKey | None], WriteOutcome[LeaseAt]]
@@ -158,6 +155,19 @@ def _taking_away(call: NativeCall) -> Perform:
         outcome: WriteOutcome[LeaseAt] = call.service.outcome(command, requester, key)
         if outcome.error is None:
             call.service.leases.take_away(command.uuid, requester)
+        return outcome
+
+    return perform
+
+
+def _letting_go(call: NativeCall) -> Perform:
+    """Ends a lease whose claims stay. If very many hang on it, some lose it before in their own writes."""
+
+    def perform(command: Any, requester: Requester, key: IdempotencyKey | None) -> WriteOutcome[LeaseAt]:
+        outcome: WriteOutcome[LeaseAt] = call.service.outcome(command, requester, key)
+        while isinstance(outcome.error, LeaseCrowdedError):
+            call.service.leases.let_some_go(command.uuid, requester)
+            outcome = call.service.outcome(command, requester, key)
         return outcome
 
     return perform

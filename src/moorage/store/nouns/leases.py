@@ -1,20 +1,22 @@
 """Leases, and service time, by which they end.
 
 New leases and new states are written after the revision was raised, for the rows have it. By then each lease
-that was there is locked. A released lease has no claims: those that hang on it lose it before that.
+that was there is locked. A released lease has no claims: those that hang on it lose it before that. Most of
+them are consumers that the write has read and locked, so that its record names them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 
 from moorage.model.leases import Lease, LeaseState, OnExpiry
-from moorage.rules.state import TICKS, State, Touch
+from moorage.rules.state import MOST_LEFT, TICKS, State, Touch
 from moorage.store.changes.counter import CURRENT, THE_ROW
 from moorage.store.nouns.noun import AuditRows, GroupWork, Noun
+from moorage.store.sql.errors import WriteConflictError
 from moorage.store.sql.literals import number
 from moorage.store.sql.statements import Insertion, Plain, Planned, Selection, fetched
 from moorage.store.tables import claims, clock, leases
@@ -63,6 +65,11 @@ CHANGED_LEASE: Final = Plain(
         revision=CURRENT.scalar_subquery() + sa.bindparam("offset", type_=sa.BigInteger),
     )
 )
+HANGING: Final = (
+    sa.select(claims.c.lease, claims.c.consumer_uuid)
+    .where(claims.c.lease == sa.bindparam("uuid"))
+    .limit(MOST_LEFT + 1)
+)
 LEFT_CLAIMS: Final = Selection(claims.update().values(lease=sa.null()), claims.c.lease)
 
 
@@ -88,7 +95,7 @@ def lease_of(row: Sequence[Any]) -> Lease:
 class Leases(Noun):
     """See the module."""
 
-    touched: ClassVar[tuple[str, ...]] = ("leases", "clock")
+    touched: ClassVar[tuple[str, ...]] = ("leases", "clock", "hanging")
     audited: ClassVar[dict[str, AuditRows]] = {
         "leases": lambda connection: {
             row.uuid: row.state for row in fetched(connection, sa.select(leases.c.uuid, leases.c.state))
@@ -101,6 +108,12 @@ class Leases(Noun):
         for row in LOCKED_LEASES.tuples(work.connection, sorted(touch.leases)):
             found[row[0]] = lease_of(row)
         state.leases.update(found)
+        if touch.hanging:
+            # The leases are locked now, and so no further claim comes to hang on them.
+            hanging = hanging_on(work, touch.hanging)
+            if not few(hanging) <= state.consumers.keys():
+                raise WriteConflictError
+            state.hanging.update({uuid: len(each) for uuid, each in hanging.items()})
         if touch.clock:
             state.clock[TICKS] = work.connection.execute(NOW).scalar_one()
 
@@ -108,8 +121,31 @@ class Leases(Noun):
 LEASES: Final = Leases()
 
 
+def hanging_on(work: GroupWork, wanted: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Consumers whose claims hang on each of some leases, ``MOST_LEFT`` + 1 at most.
+
+    A statement for each, so that a lease with very many hides no other one. A group seldom ends several.
+    """
+    return {
+        uuid: frozenset(
+            consumer
+            for lease, consumer in work.connection.execute(HANGING, {"uuid": uuid}).all()
+            if lease == uuid
+        )
+        for uuid in sorted(wanted)
+    }
+
+
+def few(hanging: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Consumers that hang on those leases on which not too many do."""
+    return frozenset[str]().union(*[each for each in hanging.values() if len(each) <= MOST_LEFT])
+
+
 def plan_left_claims(before: State, after: State) -> list[Planned]:
-    """Plan to let claims go that hang on leases which are released now."""
+    """Plan to let claims go that hang on leases which are released now.
+
+    They are those whose consumers hold nothing: a program that does not know leases has taken that away.
+    """
     left = [
         uuid
         for uuid, lease in after.leases.items()

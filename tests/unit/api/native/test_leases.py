@@ -11,9 +11,12 @@ from moorage.api.native import durations
 from moorage.api.placement import application
 from moorage.model.commands import ExpireLeases
 from moorage.model.leases import SLACK_MS
+from moorage.rules import leases as rules
+from moorage.service import leases
 from moorage.service.facade import Service
 from moorage.service.keeper import SERVICE
 from moorage.store.leases import LeaseTable
+from moorage.store.nouns import leases as nouns
 from tests.databases.orders import add_provider, new_uuid
 from tests.unit.api.fake import Client, usual_policy
 from tests.unit.api.native.client import NativeClient, problem
@@ -219,6 +222,24 @@ def test_a_lease_ends_with_its_claims_or_without(
     again = told(client, "DELETE", f"{LEASES}/{lease}{query}", Idempotency_Key="k")
     assert (again["replayed"], again["state_now"]) == (True, "released")
     assert [each["lease"] for each in told(client, "GET", f"{LEASES}?state=released")["leases"]] == [lease]
+
+
+def test_a_lease_ends_that_has_more_claims_than_one_write_takes_off(
+    client: NativeClient, sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (rules, nouns, leases):
+        monkeypatch.setattr(module, "MOST_LEFT", 2)
+    provider = add_provider(sqlite_service, VCPU=8)
+    lease = granted(client)["lease"]
+    for _ in range(5):
+        claimed(client, provider, lease)
+    before = sqlite_service.revision()
+    found = told(client, "DELETE", f"{LEASES}/{lease}", Idempotency_Key="k")
+    assert (found["state"], found["revision"]) == ("released", before + 3)
+    assert told(client, "GET", f"{LEASES}/{lease}")["claims"] == 0
+    assert sqlite_service.provider_usages(provider).usages["VCPU"] == 5
+    again = told(client, "DELETE", f"{LEASES}/{lease}", Idempotency_Key="k")
+    assert (again["replayed"], again["revision"]) == (True, before + 3)
 
 
 @pytest.mark.parametrize(("action", "state", "left"), [("restore", "active", 1), ("release", "released", 0)])
