@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import requests
 
@@ -24,6 +24,7 @@ from moorage.model.valueclass import valueclass
 
 Json = Mapping[str, Any]
 Tell = Callable[[str], None]
+Answer = TypeVar("Answer")
 
 LONGEST_WAIT_SECONDS: Final = 25.0
 """How long a service holds an answer without changes: less than usual proxies allow."""
@@ -75,6 +76,22 @@ class Outage:
     def end(self) -> None:
         """The service has answered."""
         self._pause = FIRST_PAUSE_SECONDS
+
+
+def answered(ask: Callable[[], Answer], until: float | None, tell: Tell) -> Answer:
+    """What ``ask`` returns, once the service answers it. Raises what ``ask`` raises if ``until`` comes first.
+
+    ``until`` is a time of ``boot_clock``; None: the service is asked only once.
+    """
+    outage = Outage(tell)
+    while True:
+        try:
+            return ask()
+        except (NoAnswerError, RefusedError) as error:
+            left = 0.0 if until is None else until - boot_clock()
+            if not outage.is_cause(error) or left <= 0:
+                raise
+            outage.sit_out(error, left)
 
 
 def reasons(problem: Json) -> Iterator[str]:

@@ -221,12 +221,17 @@ def run(
         raise click.BadParameter(str(error), param_hint="--env") from error
     terms = LeaseTerms(ttl, kill_after, life, on_expiry)
     address = address_of(click.get_current_context())
+    until = None if patience is None else boot_clock() + patience
+
+    def look_up() -> WhatToClaim:
+        tree = None if anywhere else _tree(call.service, host)
+        return _wanted(call.service, query, wishes, order, tree, owner)
+
     with stoppable():
         try:
-            tree = None if anywhere else _tree(call.service, host)
-            wanted = _wanted(call.service, query, wishes, order, tree, owner)
+            wanted = room.answered(look_up, until, _say)
             _check(to_set, wanted.classes)
-            status = _Session(call.service, address, terms, wanted, to_set).run(command, patience)
+            status = _Session(call.service, address, terms, wanted, to_set).run(command, until)
         except StoppedError as stopped:
             status = SIGNALLED + stopped.number
     click.get_current_context().exit(status)
@@ -320,13 +325,12 @@ class _Session:
         self._variables = variables
         self._lease: Holding | None = None
 
-    def run(self, command: Sequence[str], patience: float | None) -> int:
-        """The exit status."""
+    def run(self, command: Sequence[str], until: float | None) -> int:
+        """The exit status. ``until``: when to wait for a place no longer, None for not at all."""
         with self._given_back():
-            held = self._place(patience)
+            held = self._place(until)
             if held is None:
                 return NO
-            held.devices = self._devices(held.devices)
             try:
                 environment = self._environment(held)
             except placeholders.PlaceholderError as error:
@@ -336,18 +340,17 @@ class _Session:
 
     # A place
 
-    def _place(self, patience: float | None) -> ClaimOnLease | None:
-        """Claim what is wanted; None if there is no place within ``patience`` seconds.
+    def _place(self, until: float | None) -> ClaimOnLease | None:
+        """Claim what is wanted; None if there is no place in time.
 
         A service that is away meanwhile is asked again.
         """
-        until = boot_clock() + (patience or 0.0)
         is_first, outage = True, room.Outage(_say)
         while True:
             try:
                 held, problem = self._attempt()
             except (NoAnswerError, RefusedError) as error:
-                left = until - boot_clock()
+                left = 0.0 if until is None else until - boot_clock()
                 if not outage.is_cause(error) or left <= 0:
                     raise
                 # What became of a claim may not be known: it goes with its lease.
@@ -357,11 +360,10 @@ class _Session:
             if held is not None:
                 return held
             outage.end()
-            waits = patience is not None and problem["verdict"] == NO_ROOM
             for number, sentence in enumerate(room.reasons(problem)):
                 if is_first or number:
                     _say(sentence)
-            if not waits:
+            if until is None or problem["verdict"] != NO_ROOM:
                 return None
             if is_first:
                 _say(f"Waiting for a place, {spans.written(round(until - boot_clock()))} at most.")
@@ -378,11 +380,13 @@ class _Session:
         if problem is not None:
             return None, problem
         try:
-            return self._claim(), {}
+            held = self._claim()
         except RefusedError as refusal:
             if refusal.problem is None or refusal.code not in claim.NO_PLACE:
                 raise
             return None, {"verdict": refusal.code, **refusal.problem}
+        held.devices = self._devices(held.devices)
+        return held, {}
 
     def _refused(self) -> dict[str, Any] | None:
         """Why there is no place, None if there is one. Such a question takes no lease, and writes nothing."""

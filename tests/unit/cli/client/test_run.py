@@ -20,7 +20,7 @@ import pytest
 
 from moorage.cli.client.supervision import kernel
 from tests.table import each
-from tests.unit.cli.client.leasing import LEASE, Leasing, leasing, problem
+from tests.unit.cli.client.leasing import LEASE, Leasing, gpu, leasing, problem
 
 pytestmark = pytest.mark.slow
 
@@ -520,7 +520,13 @@ def test_a_service_without_changes_is_an_error_and_not_a_long_wait(service: Leas
 
 
 @pytest.mark.parametrize(
-    ("path", "times", "leases"), [("/moorage/v1/explanations", 1, 1), ("/moorage/v1/claims", 4, 2)]
+    ("path", "times", "leases"),
+    [
+        ("/resource_providers?name=host", 1, 1),
+        ("/moorage/v1/explanations", 1, 1),
+        ("/moorage/v1/claims", 4, 2),
+        (f"/moorage/v1/trees/{gpu(0)}", 1, 2),
+    ],
 )
 def test_a_service_that_is_away_when_a_place_is_asked_for_is_asked_again(
     service: Leasing, path: str, times: int, leases: int
@@ -533,10 +539,24 @@ def test_a_service_that_is_away_when_a_place_is_asked_for_is_asked_again(
     assert len(service.sent("POST", "/moorage/v1/leases")) == len(service.sent("DELETE", RELEASED)) == leases
 
 
-def test_a_service_that_is_away_is_an_error_without_patience(service: Leasing) -> None:
-    service.away["/moorage/v1/explanations"] = 9
+@pytest.mark.parametrize("path", ["/resource_providers?name=host", "/moorage/v1/explanations"])
+def test_a_service_that_is_away_is_an_error_without_patience(service: Leasing, path: str) -> None:
+    service.away[path] = 9
     result = run(service, *SHELL, "echo mine")
     assert (result.returncode, result.stdout) == (1, "")
+
+
+def test_a_service_that_does_not_come_back_in_time_is_an_error(service: Leasing) -> None:
+    service.silent = True
+    result = run(service, "--wait", "1s", *SHELL, "echo mine")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.count("The next try is in") == 1
+
+
+def test_a_host_that_nobody_knows_is_an_error_at_once_with_patience_too(service: Leasing) -> None:
+    result = run(service, "--wait", "1h", "--host", "elsewhere", *SHELL, "echo mine")
+    assert result.returncode == 1
+    assert "There is no resource provider 'elsewhere'" in result.stderr
 
 
 def test_waiting_ends_in_time_with_status_3(service: Leasing) -> None:
