@@ -451,7 +451,8 @@ def _last_questions(
     watches = WatchAudit(watching.watchers, history.operations, ledger, compaction.end)
     problems += watches.run(beginning.account)
     watching.moments = watches.moments
-    problems += mirror_faults(watching.mirror, watching.rebuilt, ledger, compaction.end)
+    wrong = mirror_faults(watching.mirror, watching.rebuilt, ledger, compaction.end)
+    problems += [*wrong, *(f"mirror: {reason}" for reason in watching.reasons if wrong)]
     ledger = replace(ledger, journal={**compaction.kept, **ledger.journal})
     found = audit(history, beginning, ledger, watches.moments)
     verdict.take(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import random
 import socket
 import threading
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from moorage_client import Mirror, Moorage, MoorageError, NoAuth
+from moorage_client import Mirror, Moorage, MoorageError, NoAuth, mirror
 
 from tests.faults.workload import HOSTS, HOT_CONSUMERS
 
@@ -171,6 +172,17 @@ class Watcher:
         self.after = revision
 
 
+class Logged(logging.Handler):
+    """What a mirror has logged. That is only why it made its copy anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
 class Watching:
     """All watchers of a run, and the mirror."""
 
@@ -193,6 +205,8 @@ class Watching:
             timeout=10.0,
         )
         self.rebuilt: list[str] = []
+        self._logged = Logged()
+        logging.getLogger(mirror.__name__).addHandler(self._logged)
         self.mirror = Mirror(self.moorage, claims=True, page_size=7, on_rebuild=self.rebuilt.append)
         self.problems: list[str] = []
         self.moments: dict[int, float] = {}
@@ -227,6 +241,11 @@ class Watching:
             self.problems.append(f"mirror: {error}")
         self.stop()
 
+    @property
+    def reasons(self) -> list[str]:
+        """Why the mirror made its copy anew, in its own words."""
+        return self._logged.texts
+
     @staticmethod
     def _lags(watcher: Watcher, revision: int) -> bool:
         return watcher.failure is None and watcher.after < revision
@@ -250,6 +269,7 @@ class Watching:
             watcher.hang_up()
         self.mirror.close()
         self.moorage.close()
+        logging.getLogger(mirror.__name__).removeHandler(self._logged)
 
     def counts(self) -> Mapping[str, int]:
         """What the watchers were told, and how often they asked."""

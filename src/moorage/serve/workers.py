@@ -43,6 +43,9 @@ READY_SECONDS: Final = 600.0
 
 POLL_SECONDS: Final = 0.05
 
+LEARN_POLLS: Final = 10
+"""So often this process looks again whether a worker has ended before it kills it."""
+
 LOOK_SECONDS: Final = 1.0
 """So often at least the managing process looks which workers have died."""
 
@@ -335,7 +338,11 @@ class Workers(MPServer):
 
 def end_now(worker: WorkerProcess) -> None:
     """Kill a worker that did not end by itself."""
-    if worker.is_alive():
-        LOG.error("A worker had to be killed: it did not finish within the time to stop.")
-        worker.kill()
-        worker.join()
+    # Its watcher joins it as well. Of two threads, the second one learns of the end a moment later.
+    for _ in range(LEARN_POLLS):
+        if not worker.is_alive():
+            return
+        time.sleep(POLL_SECONDS)
+    LOG.error("A worker had to be killed: it did not finish within the time to stop.")
+    worker.kill()
+    worker.join()

@@ -362,6 +362,19 @@ def test_workers_that_stop_share_the_time_for_it(tmp_path: Path, monkeypatch: py
     assert [worker.told[-1] for worker in stubborn] == ["kill", "kill"]
 
 
+def test_a_worker_whose_end_is_learnt_a_moment_later_is_not_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread that watches it has taken its exit status, and not told yet."""
+    workers = server(tmp_path, 1)
+    [worker] = workers.wrks
+    looks = iter([True, True, False])
+    worker.is_alive = lambda: next(looks)
+    workers._stop_workers()
+    assert worker.told == ["terminate", "join"]
+    assert not caplog.messages
+
+
 def test_an_end_that_comes_just_before_a_reload_begins_is_not_lost(tmp_path: Path) -> None:
     workers = server(tmp_path)
 

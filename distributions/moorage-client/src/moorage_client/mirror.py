@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -26,6 +27,8 @@ from moorage_client.errors import (
     UnreachableError,
     UnusableAnswerError,
 )
+
+LOG = logging.getLogger(__name__)
 
 PAGE_SIZE = 1_000
 """Items of a page, and changes of one."""
@@ -353,6 +356,7 @@ class Mirror:
                     self._follow()
                 except (CompactedError, DifferentHistoryError, MismatchError) as gone:
                     reason = reason or _reason(gone)
+                    LOG.warning("The copy of the account is made anew: %s", gone)
                 except MoorageError as error:
                     self._cut(error)
         except BaseException as failure:  # noqa: BLE001 - a thread has nobody to raise it to
