@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -554,6 +554,30 @@ def test_verify_finds_nothing_and_a_sync_takes_orphans_off(store: Store, service
     healed = store.heal("p", "u")
     assert healed["claims that hung on a lease that has ended (taken off it)"] == 1
     assert (lease_of(service, first), lease_of(service, second)) == (None, lease)
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(-60, True), (0, True), (5, True), (60, False)])
+def test_a_sync_takes_off_a_lease_what_placement_has_created_anew(
+    store: Store, service: Service, seconds: int, stays: bool
+) -> None:
+    """Placement deletes a consumer and creates it again, and leaves the rows that it does not know."""
+    provider, lease = add_provider(service, VCPU=8), grant(service)
+    first, second = hold(service, provider, lease, 2)
+    with store.engines.write.begin() as connection:
+        claimed = connection.execute(
+            sa.select(claims.c.created_at).where(claims.c.consumer_uuid == first)
+        ).scalar_one()
+        created = {"created_at": claimed + timedelta(seconds=seconds), "generation": 1}
+        row = connection.execute(sa.select(consumers).where(consumers.c.uuid == first)).one()
+        connection.execute(consumers.delete().where(consumers.c.uuid == first))
+        values = {name: value for name, value in row._mapping.items() if name != "id"}
+        connection.execute(consumers.insert().values({**values, **created}))
+    healed = store.heal("p", "u")
+    assert len(healed) == (not stays), healed
+    assert (lease_of(service, first), lease_of(service, second)) == (lease if stays else None, lease)
+    order(service, EndLease(lease, keeps_claims=False))
+    assert service.leases.take_away(lease, ASKER) == 1 + stays
+    assert (service.claim(first)[1] is None) == stays
 
 
 def due_lease(store: Store, service: Service) -> str:

@@ -10,6 +10,7 @@ what a consumer holds. A process that serves reads most of them as if they were 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -52,6 +53,9 @@ def _absent(column: sa.Column[Any], of: sa.Column[Any]) -> sa.ColumnElement[bool
 
 LARGEST_RATIO: Final = 3.5e38
 """What is above is infinite, or on PostgreSQL no number: the columns keep no finite ratio of this size."""
+
+CLOCKS_DIFFER: Final = timedelta(seconds=10)
+"""So much may the clocks of two hosts differ. Their programs cannot take turns as quickly."""
 
 _parent: Final = resource_providers.alias("parent")
 
@@ -277,10 +281,26 @@ def _without_orphans(connection: sa.Connection) -> dict[str, int]:
     # Placement deletes consumers, and leaves what it does not know.
     left = claims.delete().where(_absent(claims.c.consumer_uuid, consumers.c.uuid))
     healed["origins of claims of consumers that do not exist (removed)"] = _count(connection, left)
+    healed["origins of claims of consumers that were created anew since (removed)"] = _without_old(connection)
     running = sa.exists().where(leases.c.uuid == claims.c.lease, leases.c.state != LeaseState.RELEASED.value)
     hanging = claims.update().where(claims.c.lease.is_not(None), ~running).values(lease=None)
     healed["claims that hung on a lease that has ended (taken off it)"] = _count(connection, hanging)
     return healed
+
+
+def _without_old(connection: sa.Connection) -> int:
+    """Take away what an earlier consumer of the same uuid has left; how many rows that were.
+
+    Placement may have deleted a consumer and created it again. The new one was not claimed with that lease:
+    the end of the old one's lease must take nothing from it.
+    """
+    query = sa.select(claims.c.consumer_uuid, claims.c.created_at, consumers.c.created_at).where(
+        consumers.c.uuid == claims.c.consumer_uuid, consumers.c.created_at > claims.c.created_at
+    )
+    old = [uuid for uuid, claimed, created in connection.execute(query) if created - claimed > CLOCKS_DIFFER]
+    for batch in batches(old):
+        connection.execute(claims.delete().where(claims.c.consumer_uuid.in_(batch)))
+    return len(old)
 
 
 def _owner(connection: sa.Connection, table: sa.Table, name: str) -> int:
