@@ -195,6 +195,6 @@ def news_of_providers(connection: sa.Connection, revision: int, ids: Sequence[in
             sa.select(resource_providers.c.id, generation).where(resource_providers.c.id.in_(batch))
         )
         generations.update({each.id: each.generation for each in found})
-        for each in connection.execute(select_used.where(allocations.c.resource_provider_id.in_(batch))):
+        for each in connection.execute(select_used(allocations.c.resource_provider_id.in_(batch))):
             used[each.resource_provider_id][each.name] = int(each.used)
     return ProviderNews(row.revision, generations, dict(used))

@@ -14,6 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from moorage.model.errors import CompactedError, DifferentHistoryError, ValuesNotKeptError
+from moorage.model.journal import NEW_HISTORY
 from moorage.model.valueclass import valueclass
 from moorage.model.values import ListedClaim, ListedProvider, ProviderPage
 from moorage.rules.journal import inventory_told
@@ -73,13 +74,28 @@ _providers = (
     .outerjoin(_parent, resource_providers.c.parent_provider_id == _parent.c.id)
 )
 
+_roots = (
+    sa.select(resource_providers.c.uuid, _root.c.uuid.label("root"))
+    .join_from(resource_providers, _root, resource_providers.c.root_provider_id == _root.c.id)
+    .where(resource_providers.c.uuid == sa.bindparam("uuid"))
+)
+
 
 @valueclass(frozen=True, slots=True)
 class _Moment:
-    """A revision of the present history that records lead back to. ``at`` is it, ``present`` the last one."""
+    """A revision that records lead back to. ``at`` is it, ``present`` the last one of the history ``epoch``.
+
+    Whether it is of that history the records after it say.
+    """
 
     at: int
     present: int
+    epoch: str
+
+    def check(self, kind: str) -> None:
+        """Raises DifferentHistoryError if a later record of this kind begins another history."""
+        if kind == NEW_HISTORY:
+            raise DifferentHistoryError(self.epoch)
 
 
 def _moment(connection: sa.Connection, at: int | None, epoch: str | None) -> _Moment:
@@ -92,9 +108,7 @@ def _moment(connection: sa.Connection, at: int | None, epoch: str | None) -> _Mo
         missing = kept.last_missing(connection, at, present)
         if missing is not None:
             raise CompactedError(missing, present)
-        if kept.last_new_history(connection, at) is not None:
-            raise DifferentHistoryError(present_epoch)
-    return _Moment(at, present)
+    return _Moment(at, present, present_epoch)
 
 
 def provider(
@@ -118,8 +132,7 @@ def tree(
 ) -> tuple[int, ProviderPage | None]:
     """As ``provider``: all providers of the tree that it was in, by uuid."""
     when = _moment(connection, at, epoch)
-    known = _rows(connection, resource_providers.c.uuid, [uuid]).get(uuid)
-    top = root or (known["root"] if known else uuid)
+    top = root or _root_of(connection, uuid) or uuid
     members = _members(connection, when, top)
     found = members.get(uuid)
     if found is None:
@@ -170,7 +183,8 @@ def _claim(connection: sa.Connection, when: _Moment, consumer: str) -> ListedCla
     records = kept.about_consumer(connection, consumer, when.at)
     past = Past(consumers={consumer: consumer_parts(present)})
     stays, keeps_origin = True, True
-    for revision, _, path, text in sorted(records, reverse=True):
+    for revision, kind, path, text in sorted(records, reverse=True):
+        when.check(kind)
         body = _values_of(revision, text)
         past.take_back(body)
         about = body.get("consumers", {}).get(consumer, {})
@@ -210,6 +224,7 @@ class _Records:
                 if kind in CLAIM_KINDS:
                     self._claims.add(revision)
                 elif revision not in self._found:
+                    when.check(kind)
                     self._renames |= RENAMED in text
                     if MOVED in text:
                         body = orjson.loads(text)
@@ -260,6 +275,12 @@ def _values_of(revision: int, text: str) -> Any:
     if not has_values(body):
         raise ValuesNotKeptError(revision, revision)
     return body
+
+
+def _root_of(connection: sa.Connection, uuid: str) -> str | None:
+    """The root of the tree that a provider is in now."""
+    row = connection.execute(_roots, {"uuid": uuid}).first()
+    return row.root if row is not None and row.uuid == uuid else None
 
 
 def _rows(connection: sa.Connection, column: sa.Column[Any], values: Collection[str]) -> dict[str, Parts]:

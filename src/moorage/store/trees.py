@@ -77,7 +77,7 @@ def records_of(connection: sa.Connection, rows: Sequence[Any]) -> list[ProviderR
     where = _among([row.id for row in rows])
     used = {
         (row.resource_provider_id, row.name): int(row.used)
-        for row in connection.execute(select_used.where(where(allocations.c.resource_provider_id)))
+        for row in connection.execute(select_used(where(allocations.c.resource_provider_id)))
     }
     offered: dict[int, list[tuple[str, Inventory, int]]] = defaultdict(list)
     for row in connection.execute(_inventories.where(where(inventories.c.resource_provider_id))):

@@ -516,22 +516,23 @@ def check_absent(work: GroupWork, before: State, after: State) -> None:
         raise WriteConflictError
 
 
-select_used = (
-    sa.select(
-        allocations.c.resource_provider_id,
-        resource_classes.c.name,
-        sa.func.sum(allocations.c.used).label("used"),
+def select_used(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Provider id, class name and the amount used of it. ``where``: conditions on allocations.
+
+    It is summed up by ids, in the order of an index, before each class is given its name.
+    """
+    ids = (allocations.c.resource_provider_id, allocations.c.resource_class_id)
+    sums = sa.select(*ids, sa.func.sum(allocations.c.used).label("used")).where(*where).group_by(*ids)
+    found = sums.subquery()
+    return sa.select(found.c.resource_provider_id, resource_classes.c.name, found.c.used).join_from(
+        found, resource_classes, found.c.resource_class_id == resource_classes.c.id
     )
-    .join_from(allocations, resource_classes, allocations.c.resource_class_id == resource_classes.c.id)
-    .group_by(allocations.c.resource_provider_id, resource_classes.c.name)
-)
-"""Provider id, class name and the amount used of it."""
 
 
 def _sums(connection: sa.Connection) -> list[UsedFact]:
     return [
         UsedFact(row.resource_provider_id, row.name, int(row.used))
-        for row in fetched(connection, select_used)
+        for row in fetched(connection, select_used())
     ]
 
 

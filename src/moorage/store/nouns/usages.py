@@ -40,7 +40,7 @@ def provider_usages(connection: sa.Connection, uuid: str) -> ProviderUsages:
         .where(inventories.c.resource_provider_id == found.id)
         .order_by(resource_classes.c.id)
     ).scalars()
-    rows = connection.execute(select_used.where(allocations.c.resource_provider_id == found.id))
+    rows = connection.execute(select_used(allocations.c.resource_provider_id == found.id))
     used = {row.name: int(row.used) for row in rows}
     return ProviderUsages(found.generation, {name: used.get(name, 0) for name in offered})
 
