@@ -257,6 +257,37 @@ def test_too_many_waiting_clients_are_refused_and_none_waits_once_all_is_ending(
     assert page(service, after(None), None, 20).changes == ()
 
 
+LONG = 1_000_000.0
+"""Seconds: without an end of its own, a wait would hang the test."""
+
+
+def test_a_client_that_goes_gives_its_place_to_another(sqlite_store: Store) -> None:
+    service = Service(sqlite_store, ServiceSettings(changes_waiters=1))
+    gone = threading.Event()
+    thread, answers = waiting(lambda: service.changes(after(None), None, LONG, gone.is_set))
+    while service._watch._free.acquire(blocking=False):
+        service._watch._free.release()
+        threading.Event().wait(0.001)
+    gone.set()
+    thread.join()
+    assert isinstance(answers[0], ChangePage)
+    assert service.changes(after(None), None, LONG, gone.is_set) == answers[0]
+
+
+def test_a_stream_ends_when_its_client_has_gone(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "BOOKMARK_SECONDS", LONG)
+    service = Service(sqlite_store, ServiceSettings(changes_waiters=1))
+    gone = threading.Event()
+    following = service.follow(after(None), None, gone.is_set)
+    assert isinstance(next(following), ChangePage)
+    threading.Timer(0.01, gone.set).start()
+    assert list(following) == []
+    with pytest.raises(BusyError):
+        service.follow(after(None), None)
+    following.close()
+    service.follow(after(None), None).close()
+
+
 def test_a_thread_that_cannot_look_leaves_that_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int | Exception] = [UnavailableError("away"), 7]
 

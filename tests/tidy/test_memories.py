@@ -28,6 +28,7 @@ WORK = {
     "cli.client.drawing:Node": "a command",
     "cli.client.sources.document:ReportDocument": "a command",
     "cli.client.syntax:GroupConditions": "a command",
+    "serve.departure:Departure._future": "a request",
     "serve.front:Front._waiting": "requests that wait for a thread, one per connection",
     "cli.discovery.machine:_Making": "a command",
     "cli.loading:_Run": "a command",

@@ -20,8 +20,9 @@ from typing import Any, Final
 from granian._granian import ASGIWorker, CallbackScheduler, WorkerSignal
 from granian.server.mp import WorkerProcess
 
-from moorage.api.http.exchange import UNBUFFERED, WsgiApplication
+from moorage.api.http.exchange import GONE, UNBUFFERED, WsgiApplication
 from moorage.serve.body_slots import NO_BODY, Body, BodyReading, NoBody
+from moorage.serve.departure import Departure
 from moorage.serve.environ import environ_of
 
 BRINGERS: Final = 4
@@ -79,6 +80,7 @@ class Front:
         else:
             body = Body(length, protocol.receive, self._reading)
         environ["wsgi.input"] = body
+        environ[GONE] = Departure(protocol.receive, body)
         told = Told()
         try:
             parts = self._application(environ, told)

@@ -65,7 +65,7 @@ from moorage.service.pricing import Markets
 from moorage.service.reports import ReportDesk
 from moorage.service.settings import ServiceSettings
 from moorage.service.unmet import UnmetForms, UnmetRecorder
-from moorage.service.watching import Following, Unfilled, Watch
+from moorage.service.watching import Following, IsGone, Unfilled, Watch, never
 from moorage.store.mixes import MixTable
 from moorage.store.nouns import aggregates, inventories, providers, resource_classes, traits, usages
 from moorage.store.pages import ProviderNews
@@ -468,14 +468,14 @@ class Service:
         return self._store.journal
 
     def changes(
-        self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float
+        self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float, is_gone: IsGone = never
     ) -> ChangePage | Unfilled:
         """Records of the journal: see ``Watch.changes``."""
-        return self._watch.changes(wanted, epoch, wait_seconds)
+        return self._watch.changes(wanted, epoch, wait_seconds, is_gone)
 
-    def follow(self, wanted: ChangeSelection, epoch: str | None) -> Following:
+    def follow(self, wanted: ChangeSelection, epoch: str | None, is_gone: IsGone = never) -> Following:
         """Records of the journal from now on: see ``Watch.follow``."""
-        return self._watch.follow(wanted, epoch)
+        return self._watch.follow(wanted, epoch, is_gone)
 
     def history_of_consumer(
         self, consumer: str, before: int | None, limit: int, project_id: str | None = None

@@ -35,6 +35,15 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 """How long one stream lasts, and how much it sends."""
 
 
+IsGone = Callable[[], bool]
+"""Whether a client that waits has closed its connection."""
+
+
+def never() -> bool:
+    """Stands for clients that cannot be seen to go."""
+    return False
+
+
 class Hub:
     """Lets threads wait for a revision. One of them looks for all."""
 
@@ -46,13 +55,13 @@ class Hub:
         self._is_led = False
         self._seen = -1
 
-    def wait(self, known: int, seconds: float) -> bool:
-        """Wait until the revision is another one than ``known``. False: the time is over, or all is ending.
+    def wait(self, known: int, seconds: float, is_gone: IsGone = never) -> bool:
+        """Wait until the revision is another one than ``known``.
 
-        Raises UnavailableError.
+        False: the time is over, the client has gone, or all is ending. Raises UnavailableError.
         """
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not self._ending.is_set():
+        while (left := end - time.monotonic()) > 0 and not (self._ending.is_set() or is_gone()):
             with self._changed:
                 leads, self._is_led = not self._is_led, True
                 if not leads:
@@ -85,15 +94,16 @@ class Hub:
 class Following:
     """Pages of changes for one client, and in the end why there are no more: a text.
 
-    An empty page comes every ``BOOKMARK_SECONDS``. A client that has gone away cannot be seen, and one that
+    An empty page comes every ``BOOKMARK_SECONDS``. Not every server lets a client be seen to go, and one that
     reads slowly lets the server keep what it was sent. So after some time, and after so many bytes, the end
     is ``again``: the client asks again, where it was.
     """
 
-    def __init__(self, watch: Watch, wanted: ChangeSelection, first: ChangePage) -> None:
+    def __init__(self, watch: Watch, wanted: ChangeSelection, first: ChangePage, is_gone: IsGone) -> None:
         self._watch = watch
         self.wanted = wanted
         self.first = first
+        self._is_gone = is_gone
         self._page = first
         self._is_first = True
         self._end: float = time.monotonic() + MOST_SECONDS
@@ -109,7 +119,11 @@ class Following:
         end = self._reason()
         if end is None:
             try:
-                return self._next()
+                page = self._next()
+                if not self._is_gone():
+                    return page
+                self._state = _ENDED
+                raise StopIteration
             except CompactedError:
                 end = "compacted"
             except DifferentHistoryError:
@@ -128,7 +142,7 @@ class Following:
 
     def _next(self) -> ChangePage:
         if not self._is_first:
-            self._page = self._watch.next_page(self.wanted, self._page, BOOKMARK_SECONDS)
+            self._page = self._watch.next_page(self.wanted, self._page, BOOKMARK_SECONDS, self._is_gone)
         self._is_first = False
         self._bytes += sum(len(change.body) for change in self._page.changes)
         return self._page
@@ -182,11 +196,12 @@ class Watch:
         self._threads_wait = threads_wait
 
     def changes(
-        self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float
+        self, wanted: ChangeSelection, epoch: str | None, wait_seconds: float, is_gone: IsGone = never
     ) -> ChangePage | Unfilled:
         """The records that are wanted. An empty page comes only after ``wait_seconds``, if there is a wait.
 
-        Raises BusyError, CompactedError, DifferentHistoryError, UnavailableError.
+        A client that has gone waits no longer. Raises BusyError, CompactedError, DifferentHistoryError,
+        UnavailableError.
         """
         page = self.page(wanted, epoch)
         if not wait_seconds or page.changes or page.more:
@@ -195,15 +210,15 @@ class Watch:
         if not self._threads_wait:
             return Unfilled(page, wanted, wait_seconds)
         try:
-            return self._waited(page, wanted, wait_seconds)
+            return self._waited(page, wanted, wait_seconds, is_gone)
         finally:
             self.leave()
 
-    def follow(self, wanted: ChangeSelection, epoch: str | None) -> Following:
+    def follow(self, wanted: ChangeSelection, epoch: str | None, is_gone: IsGone = never) -> Following:
         """Pages from now on, for as long as ``Following`` says. Raises as ``changes``."""
         first = self.page(wanted, epoch)
         self._enter()
-        return Following(self, wanted, first)
+        return Following(self, wanted, first, is_gone)
 
     def _enter(self) -> None:
         if not self._free.acquire(blocking=False):
@@ -211,13 +226,17 @@ class Watch:
         if self._observer is not None:
             self._observer.watchers_changed(1)
 
-    def next_page(self, wanted: ChangeSelection, known: ChangePage, seconds: float) -> ChangePage:
+    def next_page(
+        self, wanted: ChangeSelection, known: ChangePage, seconds: float, is_gone: IsGone = never
+    ) -> ChangePage:
         """The page after one that is known, once there is one, or an empty one after ``seconds``.
+
+        One that has gone gets it at once.
 
         Raises CompactedError, DifferentHistoryError, UnavailableError.
         """
         if not known.more:
-            self._hub.wait(known.revision, seconds)
+            self._hub.wait(known.revision, seconds, is_gone)
         return self.page(continued(wanted, known.next_after), known.epoch)
 
     @property
@@ -269,10 +288,12 @@ class Watch:
             if is_whole or len(found) == wanted.limit or read >= MOST_READ:
                 return HistoryPage(kept.revision, kept.begins, None if is_whole else before, tuple(found))
 
-    def _waited(self, page: ChangePage, wanted: ChangeSelection, seconds: float) -> ChangePage:
+    def _waited(
+        self, page: ChangePage, wanted: ChangeSelection, seconds: float, is_gone: IsGone
+    ) -> ChangePage:
         end = time.monotonic() + seconds
         while not (page.changes or page.more):
-            if not self._hub.wait(page.revision, end - time.monotonic()):
+            if not self._hub.wait(page.revision, end - time.monotonic(), is_gone):
                 break
             page = self.page(continued(wanted, page.next_after), page.epoch)
         return page

@@ -16,7 +16,7 @@ from moorage.model.journal import ChangePage, ChangeSelection
 from moorage.model.valueclass import valueclass
 from moorage.service.facade import Service
 from moorage.service.observer import Observer
-from moorage.service.watching import Following, Watch
+from moorage.service.watching import Following, IsGone, Watch, never
 from moorage.store.leases import LeaseTable
 from moorage.store.reports import ReportTable
 from moorage.store.store import Store
@@ -35,9 +35,9 @@ ENDPOINTS: Final = tuple(each for each in changes.ENDPOINTS if each.handler is c
 class Unwatched(Watch):
     """Gives every client a place, and reads nothing: for a look whether a client may follow."""
 
-    def follow(self, wanted: ChangeSelection, epoch: str | None) -> Following:
+    def follow(self, wanted: ChangeSelection, epoch: str | None, is_gone: IsGone = never) -> Following:
         """Pages that no client reads."""
-        return Following(self, wanted, EMPTY)
+        return Following(self, wanted, EMPTY, is_gone)
 
     def leave(self) -> None:
         """No client had a place."""

@@ -32,8 +32,9 @@ from sqlalchemy.dialects import sqlite
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from moorage.serve.body_slots import BodyReading
+from moorage.serve.body_slots import NO_BODY, Body, BodyReading
 from moorage.serve.changes.connection import CHUNKS_SINCE
+from moorage.serve.departure import Departure
 from moorage.serve.front import AtOnce, Front, Scheduler, serve_front
 from moorage.serve.signals import Signals
 from moorage.serve.workers import Workers, start_method
@@ -162,8 +163,13 @@ def test_the_asgi_worker_of_granian_is_made_of_what_the_server_hands_over() -> N
     assert callable(ASGIWorker.serve_mtr)
 
 
-def asked(content: bytes, application: Any) -> tuple[bytes, list[Any]]:
-    """What comes back for the bytes of a request; its scope, and what ``application`` has to tell."""
+def asked(
+    content: bytes, application: Any, meets: tuple[threading.Event, threading.Event] | None = None
+) -> tuple[bytes, list[Any]]:
+    """What comes back for the bytes of a request; its scope, and what ``application`` has to tell.
+
+    With ``meets`` the client goes at the first event, and the server stays until the second.
+    """
     told: list[Any] = []
     stopped = threading.Event()
     stop = WorkerSignal()
@@ -185,7 +191,11 @@ def asked(content: bytes, application: Any) -> tuple[bytes, list[Any]]:
     worker.serve_mtr(Scheduler(front), AtOnce, stop)
     with socket.create_connection(address, timeout=60) as client:
         client.sendall(content)
-        answer = client.recv(1000)
+        if meets is not None:
+            assert meets[0].wait(60)
+        answer = client.recv(1000) if meets is None else b""
+    if meets is not None:
+        assert meets[1].wait(60)
     stop.set()
     assert stopped.wait(60)
     return answer, told
@@ -224,6 +234,27 @@ def test_granian_tells_a_thread_without_an_event_loop_of_a_body() -> None:
     assert b"\r\na: b\r\n" in answer
     assert answer.endswith(b"\r\n\r\nab")
     assert told[1:] == [True, {"type": "http.request", "body": b"{", "more_body": True}, False]
+
+
+@pytest.mark.parametrize("body", [b"", b"ab"])
+def test_granian_tells_that_a_client_has_gone(body: bytes) -> None:
+    waits, has_gone = threading.Event(), threading.Event()
+
+    def application(watcher: Any, told: list[Any]) -> None:
+        content = Body(str(len(body)), watcher.proto.receive, BodyReading(1)) if body else NO_BODY
+        assert content.read(10) == body
+        gone = Departure(watcher.proto.receive, content)
+        told.append(gone())
+        waits.set()
+        while not gone():
+            time.sleep(0.01)
+        has_gone.set()
+        watcher.proto.send({"type": "http.response.start", "status": 200, "headers": []})
+        watcher.proto.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    _, told = asked(head + body, application, (waits, has_gone))
+    assert told[1:] == [False]
 
 
 def test_granian_takes_a_descriptor_to_accept_from() -> None:

@@ -36,6 +36,9 @@ class Answer(NamedTuple):
     stream: Iterable[bytes] | None = None
 
 
+GONE: Final = "moorage.gone"
+"""Key of an environ: a function that says whether the client has closed its connection."""
+
 UNBUFFERED: Final = "x-accel-buffering"
 """Header of an answer that is sent part by part. Proxies such as nginx pass each part on at
 once, and so does ``serve.front``."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import falcon
 
-from moorage.api.http import accept, intake
+from moorage.api.http import accept, departures, intake
 from moorage.api.http.application import (
     Gate,
     Resource,
@@ -107,6 +107,7 @@ class NativeDesk:
             accept=request.get_header("accept"),
             query=parameters.read(endpoint.parameters, request.query_string),
             name=endpoint.name,
+            is_gone=departures.gone_in(request.env),
             last_event_id=request.get_header("last-event-id"),
             own_project=own_project,
         )

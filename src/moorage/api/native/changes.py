@@ -57,11 +57,12 @@ def list_(call: NativeCall) -> Answer:
         if media_type in accepted:
             wanted = _wanted(call, call.last_event_id or query["after"])
             form = Form(own, short, is_events=media_type == EVENTS)
-            stream = Stream(call.service.follow(wanted, epoch), form)
+            stream = Stream(call.service.follow(wanted, epoch, call.is_gone), form)
             return Answer(media_type=media_type, stream=stream, headers={"cache-control": "no-store"})
     accept.check(call.accept)
     form = Form(own, short)
-    page = call.service.changes(_wanted(call, query["after"]), epoch, float(query.get("wait", "0s")[:-1]))
+    wait = float(query.get("wait", "0s")[:-1])
+    page = call.service.changes(_wanted(call, query["after"]), epoch, wait, call.is_gone)
     if isinstance(page, Unfilled):
         return Answer(stream=LatePage(page, form))
     return at_revision(page.revision, form.page(page))

@@ -34,8 +34,9 @@ class NativeCall:
     ``may`` says whether the policy allows what a further rule names. ``prefix`` is the path that the service
     is mounted under ("" at the root of a host). ``query`` has a value for each parameter that is there.
     ``body`` is the decoded JSON, valid by its schema. ``accept`` and ``last_event_id`` are headers of these
-    names. ``key`` is the idempotency key, and ``name`` is the endpoint's. ``own_project``: the project that
-    the client is confined to, whose things alone are there for it; None for a client that may see all.
+    names. ``key`` is the idempotency key, and ``name`` is the endpoint's. ``is_gone``: whether the
+    client has closed its connection. ``own_project``: the project that the client is confined to, whose
+    things alone are there for it; None for a client that may see all.
     """
 
     service: Service
@@ -49,6 +50,7 @@ class NativeCall:
     accept: str | None
     query: Mapping[str, Any]
     name: str
+    is_gone: Callable[[], bool]
     key: str | None = None
     body: Any = None
     last_event_id: str | None = None
