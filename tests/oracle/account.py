@@ -40,13 +40,17 @@ class Node:
 
 @dataclass
 class Holder:
-    """A consumer with what it holds: amount by (provider, class). It never holds nothing."""
+    """A consumer with what it holds: amount by (provider, class). It never holds nothing.
+
+    ``lease``: the quarantined one that it hangs on.
+    """
 
     project_id: str
     user_id: str
     consumer_type: str | None
     generation: int
     held: dict[tuple[str, str], int]
+    lease: str | None = None
 
 
 class Account:
@@ -338,6 +342,8 @@ class Account:
         compared = None if found.version is None else int(found.version.rpartition(".")[2])
         if compared != (None if holder is None else holder.generation):
             raise errors.FindingChangedError(found.consumer)
+        if command.lease is not None:
+            return self._quarantine(found, command.lease)
         shall = {**found.rest, **(found.reported or {})}
         allocations = {provider: dict(amounts) for provider, amounts in shall.items() if amounts}
         owner = found.owner or reports.ClaimOwner("", "", None)
@@ -348,6 +354,17 @@ class Account:
         self._grant([claim], over_capacity=command.over_capacity)
         now = self.holders.get(found.consumer)
         return commands.Healed(found.consumer, 0 if now is None else now.generation, allocations)
+
+    def _quarantine(self, found: reports.ReportFinding, lease: str) -> commands.Healed:
+        if found.kind != reports.LEAKED:
+            raise errors.CannotHealError(
+                found.id, f"is {found.kind}, and only what is leaked can be quarantined"
+            )
+        holder = self.holders[found.consumer]
+        if holder.lease is not None:
+            raise errors.CannotHealError(found.id, "is about a claim that hangs on a lease already")
+        holder.lease = lease
+        return commands.Healed(found.consumer, holder.generation, {**found.rest, **found.held})
 
     @_carry_out.register
     def _(self, command: commands.Reshape) -> None:
@@ -392,6 +409,8 @@ class Account:
             new = Holder(claim.project_id, claim.user_id, None, 1, {})
             if old is not None:
                 new.consumer_type, new.generation = old.consumer_type, old.generation + 1
+                if old.project_id == new.project_id:
+                    new.lease = old.lease
             if claim.consumer_type is not KEEP:
                 new.consumer_type = claim.consumer_type
             self.holders[claim.consumer] = new

@@ -49,6 +49,8 @@ def identifiers(kind: int, number: int) -> tuple[str, ...]:
 PROVIDERS = identifiers(0xAAAA, 7)
 CONSUMERS = identifiers(0xCCCC, 4)
 AGGREGATES = identifiers(0xDDDD, 3)
+QUARANTINES = identifiers(0xEEEE, 2)
+"""Leases that no client was granted."""
 NAMES = ("anchor", "berth", "crane", "dock", "engine", "ferry", "galley", "harbour", "")
 CLASSES = ("VCPU", "MEMORY_MB", "CUSTOM_GOLD", "CUSTOM_SILVER", "CUSTOM_COPPER")
 TRAITS = ("HW_CPU_X86_AVX2", SHARING_TRAIT, "CUSTOM_FAST", "CUSTOM_RED", "CUSTOM_BLUE")
@@ -338,9 +340,11 @@ def amounts(draw: st.DrawFn, account: Account) -> dict[str, dict[str, int]]:
 def heal_claim(draw: st.DrawFn, account: Account) -> HealClaim:
     """A finding about the present claim of a consumer, or now and then about an earlier one, or none at all.
 
-    Some of what the consumer holds is covered by the report; the rest stays.
+    Some of what the consumer holds is covered by the report; the rest stays. Most of what is leaked is to be
+    quarantined on one of two leases.
     """
-    consumer = draw(st.sampled_from(CONSUMERS))
+    quarantined = [uuid for uuid, holder in sorted(account.holders.items()) if holder.lease is not None]
+    consumer = draw(st.sampled_from([*3 * quarantined, *CONSUMERS]))
     holder = account.holders.get(consumer)
     held: dict[str, dict[str, int]] = {}
     for (provider, name), amount in account.held(consumer).items():
@@ -352,7 +356,7 @@ def heal_claim(draw: st.DrawFn, account: Account) -> HealClaim:
     owner = ClaimOwner("red", "ann", draw(st.sampled_from([None, "INSTANCE"])))
     if holder is not None:
         owner = ClaimOwner(holder.project_id, holder.user_id, holder.consumer_type)
-    kind = draw(st.sampled_from([LEAKED, DIFFERS, DIFFERS]) if held else st.just(MISSING))
+    kind = draw(st.sampled_from([LEAKED, LEAKED, DIFFERS, DIFFERS]) if held else st.just(MISSING))
     says = draw(st.sampled_from([True] * 9 + [False]))
     found = ReportFinding(
         id="f1",
@@ -369,8 +373,12 @@ def heal_claim(draw: st.DrawFn, account: Account) -> HealClaim:
         owner=draw(st.sampled_from([owner] * 9 + [None])) if holder is None else owner,
         revision=1,
     )
+    quarantines = [*QUARANTINES, None] if kind == LEAKED else [None] * 9 + [QUARANTINES[0]]
     return HealClaim(
-        "f1", draw(st.sampled_from([found] * 19 + [None])), draw(st.sampled_from([False, False, True]))
+        "f1",
+        draw(st.sampled_from([found] * 19 + [None])),
+        draw(st.sampled_from([False, False, True])),
+        draw(st.sampled_from(quarantines)),
     )
 
 

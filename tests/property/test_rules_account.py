@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.model.commands import Batch, Command, HealClaim
+from moorage.model.commands import Batch, Command, DeleteAllocations, HealClaim, ReplaceAllocations
 from moorage.model.errors import MoorageError
 from tests.oracle.account import Account, limit
 from tests.oracle.compare import comparable, outcome
@@ -65,6 +65,8 @@ def assert_equal(account: Account, memory: Memory) -> None:
             holder.consumer_type,
             holder.generation,
         )
+    attached = {consumer: holder.lease for consumer, holder in account.holders.items() if holder.lease}
+    assert memory.attached == attached
     assert memory.class_names == set(account.class_names)
     assert memory.trait_names == set(account.trait_names)
 
@@ -94,6 +96,16 @@ def test_the_rules_do_what_their_twin_does_step_by_step(data: st.DataObject) -> 
     account, memory = begun()
     for _ in range(STEPS):
         command = data.draw(any_command(account))
+        assert outcome(memory.execute, command) == outcome(account.execute, command)
+        assert_equal(account, memory)
+
+
+@examples(0.5)
+@given(st.data())
+def test_what_is_healed_and_quarantined_again_and_again_is_as_the_twin_has_it(data: st.DataObject) -> None:
+    account, memory = begun()
+    for _ in range(STEPS):
+        command = data.draw(commands(account, (HealClaim, ReplaceAllocations, DeleteAllocations)))
         assert outcome(memory.execute, command) == outcome(account.execute, command)
         assert_equal(account, memory)
 
