@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
@@ -226,14 +228,29 @@ def test_clients_wait_for_a_write_of_another_process_that_passes_their_filter(
 
 
 def test_when_the_time_is_over_the_page_is_empty_and_goes_on_from_the_present(
-    sqlite_service: Service,
+    sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = sqlite_service.revision()
+    seen, real, now = threading.Event(), Watch.page, [0.0]
+
+    def read(watch: Watch, *arguments: Any) -> ChangePage:
+        found = real(watch, *arguments)
+        if found.next_after == start + 2:
+            seen.set()
+        return found
+
+    def monotonic() -> float:
+        # The time is over once both writes have been looked at, and not before.
+        now[0] += 2 * LONG if seen.is_set() else 0
+        return now[0]
+
+    monkeypatch.setattr(Watch, "page", read)
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=monotonic))
     thread, answers = waiting(
-        lambda: page(sqlite_service, after(start, kinds=frozenset(("allocations",))), None, 0.3)
+        lambda: page(sqlite_service, after(start, kinds=frozenset(("allocations",))), None, LONG)
     )
     make_traits(sqlite_service, 2)
-    thread.join(10)
+    thread.join()
     [told] = answers
     assert isinstance(told, ChangePage)
     assert (told.changes, told.next_after) == ((), start + 2)
