@@ -19,6 +19,7 @@ from moorage.search.index.index import Snapshot
 from moorage.service.facade import Service
 from moorage.service.live_index import LiveIndex
 from moorage.store import everything, trees
+from moorage.store.changes import changelog
 from moorage.store.sql.errors import ConnectionLostError
 from moorage.store.store import Store
 from tests.databases.orders import VCPU, add_provider, claim, inventories, new_uuid, order, uuids_with_room
@@ -257,6 +258,52 @@ def test_a_database_that_was_put_back_is_read_anew_although_writes_have_caught_u
     assert uuids_with_room(service, VCPU, 1) == (set() if kind == "claims" else {provider, other})
     assert service._index.ask(by_id) == LiveIndex(sqlite_store).ask(by_id)
     assert service.revision() == before + 2
+
+
+@pytest.mark.parametrize("further", [1, 2, 3])
+def test_a_database_that_was_put_back_is_read_anew_although_another_process_has_caught_up(
+    prepared_url: str, open_store: OpenStore, open_service: OpenService, further: int
+) -> None:
+    store = open_store(prepared_url)
+    service = open_service(store)
+    provider = add_provider(service, VCPU=4)
+    assert uuids_with_room(service, VCPU, 4) == {provider}
+    index, before, epoch = service._index, service.revision(), store.epoch()
+    index.recognise()
+    put_back(store, before - 1, "UPDATE inventories SET total = 2 WHERE total = 4")
+    # A process that begins after the restore knows nothing of what is lost.
+    fresh = open_service(prepared_url)
+    for number in range(further):
+        order(fresh, CreateTrait(f"CUSTOM_{number}"))
+    assert fresh.revision() == before - 1 + further
+    index.recognise()
+    assert uuids_with_room(service, VCPU, 4) == set()
+    assert index.ask(by_id) == LiveIndex(store).ask(by_id)
+    assert store.epoch() != epoch
+    # The other process recognises what it has written, and that is all.
+    index.recognise()
+    fresh._index.recognise()
+    assert fresh.revision() == service.revision() == before + further
+    assert uuids_with_room(fresh, VCPU, 2) == {provider}
+
+
+def test_what_the_log_has_forgotten_is_no_sign_of_another_history(
+    sqlite_store: Store, open_service: OpenService
+) -> None:
+    service = open_service(sqlite_store)
+    service._index.recognise()
+    add_provider(service, VCPU=4)
+    service.warm_up()
+    epoch = sqlite_store.epoch()
+    for _ in range(2):
+        service._index.recognise()
+        with sqlite_store.engines.write.begin() as connection:
+            changelog.compact(connection, service.revision())
+    service._index.recognise()
+    add_provider(service, VCPU=8)
+    assert len(uuids_with_room(service, VCPU, 4)) == 2
+    service._index.recognise()
+    assert sqlite_store.epoch() == epoch
 
 
 def test_an_index_that_follows_has_nothing_to_catch_up_with(

@@ -39,11 +39,16 @@ class Followed(Protocol):
         """Catch up. Raises UnavailableError, ConnectionLostError."""
         ...
 
+    def recognise(self) -> None:
+        """Look whether the database still has what the index has read. Raises as ``follow``."""
+        ...
+
 
 class Follower:
     """Catches an index up from a thread of its own, once it is started. Every process has one.
 
-    While nothing changes, a look costs one read of the revision. A fork takes no thread along.
+    While nothing changes, a look costs one read of the revision. Requests put it off. They do not put off the
+    second read, of the last write that is known. A fork takes no thread along.
     """
 
     def __init__(self, index: Followed, clock: Callable[[], float] = perf_counter) -> None:
@@ -82,6 +87,13 @@ class Follower:
             self._pause = FOLLOW_SECONDS
         self._looked_at = self._clock()
 
+    def recognise(self) -> None:
+        """Look whether the database is still the one that the index has read. Never raises: see ``look``."""
+        try:
+            self._index.recognise()
+        except Exception as error:  # noqa: BLE001 - what keeps it from looking, ``look`` says
+            LOG.debug("The last write that is known could not be looked up: %r.", error)
+
     def _failed(self, error: Exception) -> None:
         first, self._pause = self._pause == FOLLOW_SECONDS, min(2 * self._pause, MOST_PAUSE_SECONDS)
         if not first or self._ending.is_set():
@@ -92,6 +104,7 @@ class Follower:
             LOG.error("The index cannot follow the database now, and will try again.", exc_info=error)
 
     def _run(self) -> None:
-        while not self._ending.wait(max(0.0, self.waiting_time)):
+        while not self._ending.wait(min(FOLLOW_SECONDS, max(0.0, self.waiting_time))):
+            self.recognise()
             if self.waiting_time <= 0:
                 self.look()

@@ -222,6 +222,8 @@ class LiveIndex:
         self._moving = False
         # Whether a write has seen that the database was put back to an older state.
         self._is_put_back = False
+        # A revision that the index has been at, and the transaction that wrote it.
+        self._mark: tuple[int, str] | None = None
         self._asked_at = perf_counter()
 
     @property
@@ -275,6 +277,21 @@ class LiveIndex:
         if self._differs(state, known, wanted):
             with self._changing:
                 self._caught_up(known, wanted)
+
+    def recognise(self) -> None:
+        """Look whether what the index knew at the last such look is still there. Raises UnavailableError.
+
+        The database may have been put back, and have come as far again by writes of processes that knew no
+        more than what is lost. For one thread at a time.
+        """
+        state, mark = self._state, self._mark
+        if state is None:
+            return
+        revision = state.revision
+        found = self._store.transactions_at({revision} if mark is None else {revision, mark[0]})
+        if mark is not None and found.get(*mark) != mark[1]:
+            self.put_back()
+        self._mark = (revision, found[revision]) if revision in found else None
 
     def now(self) -> Indexed:
         """As fresh as ``ask``, for the thread that leads a group of writes: it waits for no group.

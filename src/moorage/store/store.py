@@ -284,6 +284,10 @@ class Store:
             return self.epoch()
         return self.new_history()
 
+    def transactions_at(self, revisions: Collection[int]) -> dict[int, str]:
+        """See ``changelog.transactions_at``. Raises UnavailableError."""
+        return self.read(lambda connection: changelog.transactions_at(connection, revisions))
+
     def epoch(self) -> str:
         """Name of the present history. Raises UnavailableError."""
         return self.read(epochs.present)

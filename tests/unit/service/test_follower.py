@@ -25,6 +25,13 @@ class MadeUpIndex:
         self.outcomes = [*outcomes]
         self.followed = 0
         self.enough = threading.Event()
+        self.recognised = threading.Semaphore(0)
+        self.unknown: Exception | None = None
+
+    def recognise(self) -> None:
+        self.recognised.release()
+        if self.unknown is not None:
+            raise self.unknown
 
     def follow(self) -> None:
         self.followed += 1
@@ -34,6 +41,17 @@ class MadeUpIndex:
         outcome = self.outcomes.pop(0)
         if outcome is not None:
             raise outcome
+
+
+def test_requests_do_not_put_off_that_the_database_is_recognised() -> None:
+    index = MadeUpIndex()
+    index.asked_at, index.unknown = float("inf"), UnavailableError("away")
+    follower = Follower(index)
+    follower.start()
+    for _ in range(2):
+        assert index.recognised.acquire(timeout=60)
+    follower.stop()
+    assert index.followed == 0
 
 
 def test_a_look_is_due_a_second_after_the_last_request_or_look() -> None:

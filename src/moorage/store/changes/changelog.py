@@ -119,6 +119,13 @@ def missed_since(connection: sa.Connection, revision: int) -> Missed | None:
     return Missed(row.revision, frozenset(root for root in roots if root is not None), None in roots)
 
 
+def transactions_at(connection: sa.Connection, wanted: Iterable[int]) -> dict[int, str]:
+    """The transactions that wrote some revisions, by revision, without those that the log has forgotten."""
+    query = sa.select(changes.c.revision, changes.c.transaction_id)
+    query = query.where(changes.c.revision.in_(list(wanted)), changes.c.position == 0)
+    return {row.revision: row.transaction_id for row in connection.execute(query)}
+
+
 def plan(entries: Sequence[LogEntry], transaction_id: str) -> tuple[Planned, ...]:
     """What counts and logs writes. Must be the last statements: the lock on the row orders the commits.
 
