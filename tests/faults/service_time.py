@@ -9,11 +9,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 LOOK_SECONDS = 0.2
 """Pause between two looks."""
+
+ANSWER_SECONDS = 30
+"""A node that has hung up on its cluster may never answer. Then it is asked again."""
+
+STOP_SECONDS = ANSWER_SECONDS + 5.0
 
 UNSEEN_SECONDS = 2.5
 """Service time may make up for so much real time at once: two seconds of a late keeper, and a statement."""
@@ -44,10 +49,10 @@ class TimeWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more. A look that a database never answers is left alone."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         engines: dict[str, Engine] = {}
@@ -62,7 +67,14 @@ class TimeWatch:
 
 def engine_of(url: str) -> Engine:
     """Whose connections have no transaction to give up, and say nothing if they break."""
-    return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
+    patience = {"read_timeout": ANSWER_SECONDS} if make_url(url).get_backend_name() == "mysql" else {}
+    return create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        connect_args=patience,
+    )
 
 
 def look(engine: Engine) -> Look:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from moorage.model.commands import (
 from moorage.model.leases import OnExpiry, Resolution
 from moorage.model.requests import CandidateRequest, RequestGroup
 from moorage.model.values import Inventory
+from tests.faults import service_time
 from tests.faults.auditor import Beginning, audit
 from tests.faults.history import History, Operation, Outcome, Reading, Renewal
 from tests.faults.lease_auditor import LeaseAudit, calm_seconds
@@ -394,3 +396,23 @@ def test_service_time_is_looked_at_until_it_is_told_to_stop(tmp_path: Path) -> N
     assert (watch.looks[0].ticks, watch.looks[0].term) == (7, 2)
     ticks = Ticks(watch.looks)
     assert (ticks.least(0.0), ticks.most(0.0), ticks.most(1e12)) == (None, 7, None)
+
+
+def test_a_database_that_never_answers_does_not_keep_the_watch_of_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def never(_: object) -> Look:
+        asked.set()
+        answered.wait()
+        return Look(0.0, 1.0, 5, 1)
+
+    monkeypatch.setattr(service_time, "look", never)
+    monkeypatch.setattr(service_time, "STOP_SECONDS", 0.0)
+    watch = TimeWatch(lambda: "sqlite://")
+    watch.start()
+    assert asked.wait(30)
+    watch.stop()
+    assert watch.looks == []
+    answered.set()
