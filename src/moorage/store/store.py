@@ -184,7 +184,7 @@ class Store:
         )
 
     def patiently(self, action: Callable[[], ResultT]) -> ResultT:
-        """Repeat ``action`` until the connection holds to its end, as long as the settings allow.
+        """Repeat ``action`` until no connection is lost and no lock in the way, as the settings allow.
 
         Raises UnusableDatabaseError, and what else the action raises.
         """
@@ -192,7 +192,8 @@ class Store:
         while True:
             try:
                 result = action()
-            except (UnavailableError, ConnectionLostError) as error:
+            except (UnavailableError, ConnectionLostError, WriteConflictError) as error:
+                # A node that has left its cluster may keep a lock for as long as it does not come back.
                 time.sleep(waiting.pause_after(error))
             else:
                 waiting.end()

@@ -96,7 +96,7 @@ def test_an_action_that_the_database_leaves_in_the_middle_is_begun_anew(
     """A worker that starts while its database restarts must not end."""
     pauses: list[float] = []
     monkeypatch.setattr("moorage.store.store.time", a_clock_of_its_own(pauses))
-    faults: list[Exception] = [ConnectionLostError(), UnavailableError("some words")]
+    faults: list[Exception] = [ConnectionLostError(), WriteConflictError(), UnavailableError("some words")]
 
     def action() -> str:
         if faults:
@@ -104,7 +104,7 @@ def test_an_action_that_the_database_leaves_in_the_middle_is_begun_anew(
         return "done"
 
     assert sqlite_store.patiently(action) == "done"
-    assert len(pauses) == 2
+    assert len(pauses) == 3
     faults += [ConnectionLostError()] * 20
     with pytest.raises(UnavailableError, match="the connection to it was lost"):
         sqlite_store.patiently(action)
