@@ -34,7 +34,7 @@ from tests.faults.ledger import Ledger, current_revision, differences, read_ledg
 from tests.faults.mischief import BODIES_STALLED, IMPATIENCE, Fault, Mischief
 from tests.faults.service_time import Ticks, TimeWatch
 from tests.faults.serving import Serving, ServingError
-from tests.faults.targets import KEEPER_PAUSED, Target, service_faults
+from tests.faults.targets import KEEPER_PAUSED, LONGEST_KEEPER_PAUSE_SECONDS, Target, service_faults
 from tests.faults.watch_auditor import WatchAudit, mirror_faults
 from tests.faults.watchers import Watching
 from tests.faults.workload import Workload
@@ -315,6 +315,14 @@ class Nemesis:
             self.disturbed.append((begun, time.monotonic()))
 
 
+def with_room(faults: Mapping[str, Fault], seconds: float) -> Mapping[str, Fault]:
+    """The faults that a run of so many seconds has room for, beside the others."""
+    if seconds >= LONG_SECONDS:
+        return {**faults, UNDISTURBED: _no_fault}
+    has_room = seconds >= 2 * LONGEST_KEEPER_PAUSE_SECONDS
+    return {name: fault for name, fault in faults.items() if has_room or name != KEEPER_PAUSED}
+
+
 def _no_fault(_dice: random.Random) -> None:
     """Stands for ``UNDISTURBED``."""
 
@@ -334,11 +342,7 @@ def _under_fire(
     mischief = Mischief(service.hosts)
     faults = {**service_faults(service.hosts), **target.faults(service.hosts), **mischief.faults}
     faults[JOURNAL_COMPACTED] = compaction.compact
-    if plan.seconds >= LONG_SECONDS:
-        faults[UNDISTURBED] = _no_fault
-    else:
-        del faults[KEEPER_PAUSED]
-    nemesis = Nemesis(faults, plan.seed, service, plan.only)
+    nemesis = Nemesis(with_room(faults, plan.seconds), plan.seed, service, plan.only)
     workload.start()
     try:
         nemesis.start()

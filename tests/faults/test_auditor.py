@@ -23,8 +23,10 @@ from tests.faults.auditor import Beginning, Verdict, audit
 from tests.faults.history import History, Operation, Outcome, Reading
 from tests.faults.leased import LeasedAccount
 from tests.faults.ledger import Entry, Ledger
+from tests.faults.mischief import Fault
 from tests.faults.record import HEADING, Session, add_row
-from tests.faults.runs import Report
+from tests.faults.runs import UNDISTURBED, Report, with_room
+from tests.faults.targets import KEEPER_PAUSED
 from tests.table import each
 
 HOST, CONSUMER, OTHER = "host", "consumer", "other"
@@ -155,3 +157,16 @@ def test_rows_are_added_at_the_end_of_the_table(tmp_path: Path) -> None:
     assert lines[6:] == ["", "More."]
     assert "2 | 2 | 7 to 8" in session.row("abc", datetime.now(UTC))
     assert "MOORAGE_FAULTS_SEED=7" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "faults"),
+    [
+        (10.0, {"worker killed"}),
+        (20.0, {"worker killed", KEEPER_PAUSED}),
+        (60.0, {"worker killed", KEEPER_PAUSED, UNDISTURBED}),
+    ],
+)
+def test_a_run_has_the_faults_that_it_has_time_for(seconds: float, faults: set[str]) -> None:
+    known: dict[str, Fault] = {name: lambda _: None for name in ("worker killed", KEEPER_PAUSED)}
+    assert set(with_room(known, seconds)) == faults
