@@ -122,3 +122,33 @@ def test_what_was_read_before_the_move_may_be_written_after_it(sqlite_url: str, 
         }
         client.must("PUT", f"/allocations/{CONSUMERS[0]}", held)
         assert client.request("PUT", f"/allocations/{CONSUMERS[0]}", held).status == 409
+
+
+def test_watchers_are_told_that_the_reference_has_written(keeper: Keeper) -> None:
+    keeper.reference.prepare()
+    keeper.moorage.prepare()
+    with serving(keeper.moorage) as port, Client(port) as client:
+        cloud = Cloud(port)
+        cloud.build()
+        cloud.close()
+        known = client.get("/moorage/v1/changes?after=now")
+    with serving(keeper.reference) as port:
+        cloud = Cloud(port)
+        cloud.carry_on(1)
+        cloud.close()
+    keeper.moorage.prepare()
+    with serving(keeper.moorage) as port, Client(port) as client:
+        path = f"/moorage/v1/changes?after={known['next_after']}"
+        gone = client.request("GET", f"{path}&epoch={known['epoch']}")
+        assert (gone.status, gone.json["code"]) == (410, "different_history")
+        page = client.get(path)
+        assert page["epoch"] == gone.json["epoch"] != known["epoch"]
+        [begun] = [each for each in page["changes"] if each["kind"] == "history.new"]
+        assert begun["adopted"] == {
+            "providers": rows(keeper.url, tables.resource_providers),
+            "inventories": rows(keeper.url, tables.inventories),
+            "consumers": rows(keeper.url, tables.consumers),
+            "allocations": rows(keeper.url, tables.allocations),
+        }
+        past = client.request("GET", f"/moorage/v1/trees/{ROOT}?at={known['next_after']}")
+        assert (past.status, past.json["code"]) == (410, "different_history")
