@@ -13,6 +13,7 @@ Row = Mapping[str, Any]
 SERVICES = (Moorage.name, Reference.name)
 HEAD = (
     "scenario",
+    "order",
     "clients",
     "workers",
     "Moorage per second",
@@ -29,7 +30,15 @@ HEAD = (
     "p99 ratio",
 )
 
-AUDIT_HEAD = ("service", "workers", "over capacity", "lost", "phantom", "outcome unknown to the client")
+AUDIT_HEAD = (
+    "service",
+    "order",
+    "workers",
+    "over capacity",
+    "lost",
+    "phantom",
+    "outcome unknown to the client",
+)
 
 
 def rate(value: float | None) -> str:
@@ -57,6 +66,7 @@ def cells(row: Row) -> tuple[str, ...]:
     ratios = (row.get(name) for name in ("ratio", "p99_ratio"))
     return (
         row["scenario"],
+        row.get("order") or "-",
         str(row["clients"]),
         str(row["workers"]),
         *own,
@@ -68,7 +78,7 @@ def audit_cells(report: Row) -> list[tuple[str, ...]]:
     """What the databases held in the end, against what clients were told."""
     names = ("over_capacity", "lost", "phantom", "unknown")
     return [
-        (service, str(each["workers"]), *(f"{each[service][name]:,}" for name in names))
+        (service, each["order"], str(each["workers"]), *(f"{each[service][name]:,}" for name in names))
         for each in report["audits"]
         for service in SERVICES
         if service in each
@@ -87,7 +97,7 @@ def conditions_line(run: Row) -> str:
         f"{run['cores']} cores ({run['processor']}) for services, clients and database together, "
         f"{NAMES[run['database']]} {run['database_version']}, {versions}; seed {run['seed']}, "
         f"{in_turns(run['turns'])}{run['seconds']:g} s per row, twice as long for the reference, "
-        "six times for cycles."
+        "six times for cycles. With order *random* the option `randomize_allocation_candidates` is set."
         f"{busy(run['load'], run['cores'])}"
     )
 

@@ -54,6 +54,9 @@ SCARCE = {name: Inventory(amount * ROOM_OF_SCARCE) for name, amount in CLAIM.ite
 REFERENCE_PATIENCE = 2.0
 """The reference gets so many times as long: it answers too seldom for a figure otherwise."""
 
+ORDERS = (DEFAULT, RANDOM) = ("default", "random")
+"""Of candidates: with ``randomize_allocation_candidates``, which large deployments set, and without."""
+
 CYCLE_PATIENCE = 6.0
 """The same for whole cycles, of which 64 clients finish few in ten seconds."""
 
@@ -62,7 +65,8 @@ CYCLE_PATIENCE = 6.0
 class Scenario:
     """What clients do, how many of them, and where they claim.
 
-    ``patience``: how many times as long the reference gets.
+    ``patience``: how many times as long the reference gets. ``searches``: whether clients search, so that
+    there is a row for each order of candidates.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Scenario:
     clients: tuple[int, ...]
     few_clients: tuple[int, ...]
     patience: float = REFERENCE_PATIENCE
+    searches: bool = False
 
 
 SCENARIOS = (
@@ -83,6 +88,7 @@ SCENARIOS = (
         (1, 16, 64),
         (16,),
         CYCLE_PATIENCE,
+        searches=True,
     ),
     Scenario(
         "scarce",
@@ -222,6 +228,7 @@ class Plan:
 
     ``seconds`` per turn of a service with a scenario and a number of clients, ``turns`` of each of them: a
     shared machine is now faster, now slower, and neither service shall have only the one or the other.
+    ``orders`` are those of candidates.
     """
 
     kind: str
@@ -232,6 +239,7 @@ class Plan:
     scenarios: tuple[str, ...]
     clients: tuple[int, ...]
     services: tuple[type[Service], ...]
+    orders: tuple[str, ...] = ORDERS
 
     def numbers(self, scenario: Scenario, workers: int) -> tuple[int, ...]:
         """Of clients. With several workers only the most telling ones are tried."""
@@ -239,68 +247,99 @@ class Plan:
         return tuple(number for number in scenario.clients if number in self.clients) or chosen
 
 
+@dataclass(slots=True)
+class Entrant:
+    """A service with an order of candidates, where its clients claim, and what they hold."""
+
+    service: Service
+    order: str
+    site: Site
+    account: Account = field(default_factory=Account)
+
+
 class Contest:
-    """Both services with the same cloud, each on a database of its own."""
+    """Both services with the same cloud, each on a database of its own for each order of candidates."""
 
     def __init__(self, plan: Plan, workers: int) -> None:
         self._plan = plan
         self._workers = workers
-        self._services: list[tuple[Service, Site, Account]] = []
+        self._entrants: list[Entrant] = []
 
     def run(self, console: Console) -> dict[str, Any]:
         """``results`` and ``audits`` for the report."""
         results = []
         with tempfile.TemporaryDirectory(prefix="moorage-bench-") as name, ExitStack() as stack:
-            for kind in self._plan.services:
-                self._prepare(kind, Path(name) / kind.name, stack)
+            for order in self._plan.orders:
+                for kind in self._plan.services:
+                    self._prepare(kind, order, Path(name) / f"{kind.name}-{order}", stack)
             for scenario in SCENARIOS:
                 if scenario.name in self._plan.scenarios:
                     for clients in self._plan.numbers(scenario, self._workers):
                         console.print(f"  {scenario.name}: {clients} clients, {self._workers} workers")
-                        results.append(self._round(scenario, clients))
-            audits = {
-                service.name: audit(service.database, account) for service, _, account in self._services
-            }
-        return {"results": results, "audits": [{"workers": self._workers} | audits]}
+                        results += self._round(scenario, clients)
+            audits: list[dict[str, Any]] = [
+                {"workers": self._workers, "order": order}
+                | {
+                    each.service.name: audit(each.service.database, each.account)
+                    for each in self._entrants
+                    if each.order == order
+                }
+                for order in self._plan.orders
+            ]
+        return {"results": results, "audits": audits}
 
-    def _prepare(self, kind: type[Service], folder: Path, stack: ExitStack) -> None:
+    def _prepare(self, kind: type[Service], order: str, folder: Path, stack: ExitStack) -> None:
         folder.mkdir()
         url = stack.enter_context(fresh_database(self._plan.kind, folder))
-        service = kind(url, folder, self._workers)
+        service = kind(url, folder, self._workers, randomize=order == RANDOM)
         stack.callback(service.stop)
         service.prepare()
         site = Site(Random(self._plan.seed))
         loader.load(url, site.trees(), Random(self._plan.seed))
         service.start()
-        self._services.append((service, site, Account()))
+        self._entrants.append(Entrant(service, order, site))
 
-    def _round(self, scenario: Scenario, clients: int) -> dict[str, Any]:
-        row: dict[str, Any] = {"scenario": scenario.name, "clients": clients, "workers": self._workers}
-        in_all = {service.name: Told() for service, _, _ in self._services}
+    def _round(self, scenario: Scenario, clients: int) -> list[dict[str, Any]]:
+        """A row for each order, if clients search; all entrants have their turns one after the other."""
+        orders = self._plan.orders if scenario.searches else self._plan.orders[:1]
+        entrants = [each for each in self._entrants if each.order in orders]
+        in_all = {(each.service.name, each.order): Told() for each in entrants}
         cpu_seconds = dict.fromkeys(in_all, 0.0)
         seed = self._plan.seed + clients + 1_000 * self._workers + 10_000 * SCENARIOS.index(scenario)
         for turn in range(self._plan.turns):
-            for service, site, account in self._services:
+            for each in entrants:
+                service, key = each.service, (each.service.name, each.order)
                 patience = scenario.patience if service.name == Reference.name else 1.0
-                orders = Orders(
+                asked = Orders(
                     service.port,
                     scenario.behaviour,
                     clients,
                     self._plan.seconds * patience,
                     seed + 100_000 * turn,
-                    site.providers(scenario, clients),
+                    each.site.providers(scenario, clients),
                 )
                 before = service.cpu_seconds()
-                told = claim_clients.run(orders)
-                cpu_seconds[service.name] += service.cpu_seconds() - before
-                in_all[service.name].add(told)
-                account.add(told)
-        for name, told in in_all.items():
-            row[name] = figures(told, cpu_seconds[name])
-        ours, theirs = (row.get(each.name, {}) for each in (Moorage, Reference))
-        row["ratio"] = rate_ratio(ours, theirs)
-        row["p99_ratio"] = ratio(ours.get("claim_p99_ms"), theirs.get("claim_p99_ms"))
-        return row
+                told = claim_clients.run(asked)
+                cpu_seconds[key] += service.cpu_seconds() - before
+                in_all[key].add(told)
+                each.account.add(told)
+        rows = []
+        for order in orders:
+            row: dict[str, Any] = {"scenario": scenario.name, "clients": clients, "workers": self._workers}
+            row["order"] = order if scenario.searches else None
+            row |= {
+                key[0]: figures(told, cpu_seconds[key]) for key, told in in_all.items() if key[1] == order
+            }
+            rows.append(compared(row))
+        return rows
+
+
+def compared(row: dict[str, Any]) -> dict[str, Any]:
+    """``row`` with the ratios of its services."""
+    ours, theirs = (row.get(each.name, {}) for each in (Moorage, Reference))
+    row["ratio"] = rate_ratio(ours, theirs)
+    row["p99_ratio"] = ratio(ours.get("claim_p99_ms"), theirs.get("claim_p99_ms"))
+    return row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -315,6 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tuple(options.only or (each.name for each in SCENARIOS)),
         tuple(options.clients or ()),
         (Moorage,) if options.without_reference else (Moorage, Reference),
+        tuple(options.order or ORDERS),
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console(width=max(TABLE_WIDTH, Console().width))
@@ -373,6 +413,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--clients", type=int, action="append", help="this many clients (may be repeated)")
     made.add_argument(
         "--workers", type=int, action="append", help="worker processes per service (default: 1, then 2)"
+    )
+    made.add_argument(
+        "--order", choices=ORDERS, action="append", help="order of candidates (default: both, in turns)"
     )
     made.add_argument("--seed", type=int, default=SEED, help=f"seed of cloud and choices (default: {SEED})")
     made.add_argument("--without-reference", action="store_true", help="measure Moorage alone")

@@ -6,6 +6,7 @@ import socket
 import threading
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -164,7 +165,13 @@ def test_tables_show_both_services_beside_each_other() -> None:
     rows = [
         {"scenario": "hot", "clients": 1, "workers": 1, "moorage": ours, "ratio": 50.0, "p99_ratio": None}
     ]
-    audits = [{"workers": 1, "moorage": {"over_capacity": 0, "lost": 0, "phantom": 0, "unknown": 2}}]
+    audits = [
+        {
+            "workers": 1,
+            "order": "random",
+            "moorage": {"over_capacity": 0, "lost": 0, "phantom": 0, "unknown": 2},
+        }
+    ]
     run = {
         "database": "sqlite",
         "database_version": "3",
@@ -178,9 +185,35 @@ def test_tables_show_both_services_beside_each_other() -> None:
         "scenarios": {"hot": "one provider"},
     }
     text = claim_report.markdown({"run": run, "results": rows, "audits": audits})
-    assert "| hot | 1 | 1 | 2,000 | 10 ms | 10 ms | 0.5 ms | none | - | - | - | - | - | 50 x | - |" in text
-    assert "| moorage | 1 | 0 | 0 | 0 | 2 |" in text
+    assert (
+        "| hot | - | 1 | 1 | 2,000 | 10 ms | 10 ms | 0.5 ms | none | - | - | - | - | - | 50 x | - |" in text
+    )
+    assert "| moorage | random | 1 | 0 | 0 | 0 | 2 |" in text
     assert "; seed 7, 3 times 2 s per row" in text
     assert "(31 processes for 2 cores)" in text
     assert claim_report.in_turns(1) == ""
     assert not claim_report.busy(0.5, 2)
+
+
+def test_only_clients_that_search_are_measured_with_each_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All entrants have their turns one after the other, so that a faster minute is no entrant's alone."""
+    turns: list[int] = []
+
+    def told(orders: Orders) -> Told:
+        turns.append(orders.port)
+        return Told(elapsed=1.0, finished=orders.port)
+
+    monkeypatch.setattr(claim_clients, "run", told)
+    plan = claims.Plan("sqlite", 1.0, 2, 7, (1,), ("hot", "cycle"), (), (claims.Moorage,))
+    contest = claims.Contest(plan, 1)
+    site = claims.Site(Random(7))
+    assert list(site.trees())
+    for port, order in enumerate(claims.ORDERS, start=1):
+        service = SimpleNamespace(name="moorage", port=port, cpu_seconds=lambda: 0.0)
+        contest._entrants.append(claims.Entrant(service, order, site))  # type: ignore[arg-type]
+    by_name = {each.name: each for each in claims.SCENARIOS}
+    [hot] = contest._round(by_name["hot"], 1)
+    assert (hot["order"], hot["moorage"]["per_second"], turns) == (None, 1, [1, 1])
+    rows = contest._round(by_name["cycle"], 1)
+    assert [(row["order"], row["moorage"]["per_second"]) for row in rows] == [("default", 1), ("random", 2)]
+    assert turns[2:] == [1, 2, 1, 2]
