@@ -5,8 +5,8 @@
 PYTHON ?= python3
 PORT ?= 8778
 JOBS ?= 2
-# One of these processes mostly waits for the faults that it causes.
-TEST_JOBS ?= 3
+# Tests wait for processes and databases: the faults all the time, others now and then.
+TEST_JOBS ?= 4
 PYTEST_ARGS ?=
 # A test that takes longer hangs: it fails, and shows what each of its threads does. The slowest takes a minute.
 TEST_SECONDS ?= 900
