@@ -13,6 +13,7 @@ import pytest
 from benchmarks import claim_clients, claim_report, claims, loader
 from benchmarks.claim_clients import Orders, Reply, Told, carry_out, reason
 from benchmarks.clouds import Provider
+from benchmarks.services import Moorage
 from benchmarks.writer import CLAIM
 from moorage.model.values import Inventory
 from moorage.store.settings import StoreSettings
@@ -204,7 +205,7 @@ def test_only_clients_that_search_are_measured_with_each_order(monkeypatch: pyte
         return Told(elapsed=1.0, finished=orders.port)
 
     monkeypatch.setattr(claim_clients, "run", told)
-    plan = claims.Plan("sqlite", 1.0, 2, 7, (1,), ("hot", "cycle"), (), (claims.Moorage,))
+    plan = claims.Plan("sqlite", 1.0, 2, 7, (1,), ("hot", "cycle"), (), (Moorage,))
     contest = claims.Contest(plan, 1)
     site = claims.Site(Random(7))
     assert list(site.trees())
