@@ -38,6 +38,7 @@ from moorage.serve.departure import Departure
 from moorage.serve.front import AtOnce, Front, Scheduler, serve_front
 from moorage.serve.signals import Signals
 from moorage.serve.workers import Workers, start_method
+from tests.copies import in_a_copy
 from tests.tidy.locks import project
 from tests.tidy.private_names import private_uses
 from tests.tidy.sources import package_files
@@ -168,7 +169,8 @@ def asked(
 ) -> tuple[bytes, list[Any]]:
     """What comes back for the bytes of a request; its scope, and what ``application`` has to tell.
 
-    With ``meets`` the client goes at the first event, and the server stays until the second.
+    With ``meets`` the client goes at the first event, and the server stays until the second. The threads of
+    Granian live on: call it in a copy of the process.
     """
     told: list[Any] = []
     stopped = threading.Event()
@@ -201,6 +203,7 @@ def asked(
     return answer, told
 
 
+@in_a_copy
 def test_granian_hands_over_headers_and_path_as_they_were_sent_in_the_thread_that_answers() -> None:
     def application(watcher: Any, told: list[Any]) -> None:
         watcher.err(ValueError("for the log"))
@@ -215,6 +218,7 @@ def test_granian_hands_over_headers_and_path_as_they_were_sent_in_the_thread_tha
     assert scope["server"][1].isdigit()
 
 
+@in_a_copy
 def test_granian_tells_a_thread_without_an_event_loop_of_a_body() -> None:
     def application(watcher: Any, told: list[Any]) -> None:
         future = watcher.proto.receive()
@@ -237,6 +241,7 @@ def test_granian_tells_a_thread_without_an_event_loop_of_a_body() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"ab"])
+@in_a_copy
 def test_granian_tells_that_a_client_has_gone(body: bytes) -> None:
     waits, has_gone = threading.Event(), threading.Event()
 
