@@ -216,9 +216,9 @@ def test_a_late_beginning_after_a_cut_is_found(
     """The silent start of other services: who asks again begins one revision later."""
     real = Watch.follow
 
-    def follow(self: Watch, wanted: Any, epoch: Any) -> Any:
+    def follow(self: Watch, wanted: Any, *rest: Any) -> Any:
         late = wanted.after < self._store.revision()
-        return real(self, replace(wanted, after=wanted.after + late), epoch)
+        return real(self, replace(wanted, after=wanted.after + late), *rest)
 
     with watched(sqlite_service, sqlite_store) as (watching, beginning):
         write(sqlite_service)
