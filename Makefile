@@ -6,7 +6,7 @@ PYTHON ?= python3
 PORT ?= 8778
 JOBS ?= 2
 # Tests wait for processes and databases: the faults all the time, others now and then.
-TEST_JOBS ?= 4
+TEST_JOBS ?= 3
 PYTEST_ARGS ?=
 # A test that takes longer hangs: it fails, and shows what each of its threads does. The slowest takes a minute.
 TEST_SECONDS ?= 900
