@@ -103,6 +103,42 @@ def test_filters_leave_out_records_and_still_go_on(service: Service) -> None:
     )
 
 
+def test_what_makes_room_is_a_filter_and_is_told_of_other_projects_too(service: Service) -> None:
+    left, right, consumer = add_provider(service, VCPU=8), add_provider(service, VCPU=8), new_uuid()
+    start = service.revision()
+    order(service, claim(consumer, {left: {VCPU: 1}}, project_id="red"))
+    order(service, DeleteAllocations(consumer))
+    order(service, SetInventories(right, None, inventories(VCPU=9)))
+    claimed, released, grown = range(start + 1, start + 4)
+    vcpu, disk = frozenset((VCPU,)), frozenset(("DISK_GB",))
+    for wanted, found, freed_at in (
+        (after(start, frees=vcpu), [released, grown], released),
+        (after(start, frees=disk), [grown], grown),
+        (after(start, frees=vcpu, tree=right), [grown], grown),
+        (after(start, frees=vcpu, project_id="red"), [released], released),
+        (after(start, frees=vcpu, project_id="blue"), [], released),
+        (after(start, frees=vcpu, kinds=frozenset(("inventory",))), [grown], released),
+        (after(grown, frees=vcpu), [], None),
+        (after(start), [claimed, released, grown], None),
+    ):
+        told = page(service, wanted)
+        assert (revisions_of(told), told.freed_at, told.next_after) == (found, freed_at, grown), wanted
+
+
+def test_a_client_waits_for_room_that_another_project_gives_back(store: Store, service: Service) -> None:
+    provider, consumer = add_provider(service, VCPU=8), new_uuid()
+    start = store.revision()
+    wanted = after(start, project_id="blue", frees=frozenset((VCPU,)))
+    thread, answers = waiting(lambda: page(service, wanted, None, 20))
+    until_waiting(service, 1)
+    order(Service(store), claim(consumer, {provider: {VCPU: 1}}, project_id="red"))
+    order(Service(store), DeleteAllocations(consumer))
+    thread.join(10)
+    [told] = answers
+    assert isinstance(told, ChangePage)
+    assert (told.changes, told.freed_at) == ((), start + 2)
+
+
 def test_a_page_looks_through_a_bounded_number_of_records(
     sqlite_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +236,13 @@ def waiting(ask: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
     return thread, answers
 
 
+def until_waiting(service: Service, clients: int) -> None:
+    for _ in range(1000):
+        if service._watch._free._value == WAITERS - clients:
+            break
+        threading.Event().wait(0.01)
+
+
 def test_clients_wait_for_a_write_of_another_process_that_passes_their_filter(
     store: Store, service: Service
 ) -> None:
@@ -209,10 +252,7 @@ def test_clients_wait_for_a_write_of_another_process_that_passes_their_filter(
         waiting(lambda wanted=wanted: page(service, wanted, None, 20))  # type: ignore[misc]
         for wanted in (after(start), after(None), after(start, consumer=consumer))
     ]
-    for _ in range(1000):
-        if service._watch._free._value == WAITERS - len(waits):
-            break
-        threading.Event().wait(0.01)
+    until_waiting(service, len(waits))
     make_traits(Service(store), 1)
     for thread, _ in waits[:2]:
         thread.join(10)

@@ -263,7 +263,7 @@ def normal(answer: Answer, names: dict[str, str]) -> tuple[int, str]:
     """An answer without what differs between any two requests, with the first of two names for both."""
     text = answer.body.decode()
     text = re.sub(r'"(request_id|at|since|remaining|ends_in)":\s*"[^"]*"', "", text)
-    text = re.sub(r'"(revision|begins|next_after)":\s*\d+', "", text)
+    text = re.sub(r'"(revision|begins|next_after|freed_at)":\s*(\d+|null)', "", text)
     text = re.sub(r"at revision \d+", "", text)
     for name, other in names.items():
         text = text.replace(other, name)
@@ -306,7 +306,7 @@ class Siege:
             keys=[*victim.texts, *[world.word() for _ in range(10)]],
             request_ids=[
                 *victim.request_ids,
-                *attacker.request_ids,
+                *attacker.request_ids * 3,
                 *[f"req-{world.uuid()}" for _ in range(4)],
             ],
             classes=("VCPU", "MEMORY_MB", "CUSTOM_X"),

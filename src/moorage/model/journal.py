@@ -31,6 +31,7 @@ class ChangeSelection:
     """Which records are wanted: all that have every part that is not None, after a revision.
 
     ``after`` None: those that are written from now on. ``kinds``: kinds, or their parts before the point.
+    ``frees``: resource classes; records that may make room for them.
     """
 
     after: int | None
@@ -40,11 +41,12 @@ class ChangeSelection:
     consumer: str | None = None
     project_id: str | None = None
     provider: str | None = None
+    frees: frozenset[str] | None = None
 
     @property
     def looks_inside(self) -> bool:
         """Whether only the body of a record says that it is wanted."""
-        parts = (self.tree, self.consumer, self.project_id, self.provider)
+        parts = (self.tree, self.consumer, self.project_id, self.provider, self.frees)
         return any(part is not None for part in parts)
 
 
@@ -97,6 +99,8 @@ class ChangePage:
     """Records in order. All wanted ones up to ``next_after`` are among them, or among those of earlier pages.
 
     ``revision``: the last one of the history ``epoch``. ``more``: the journal has further revisions.
+    ``freed_at``: the first revision up to ``next_after`` that may have made room for the classes that are
+    wanted, be its record among these or not.
     """
 
     epoch: str
@@ -104,3 +108,9 @@ class ChangePage:
     next_after: int
     more: bool
     changes: tuple[KeptChange, ...]
+    freed_at: int | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether a client that waits gets this page at once."""
+        return bool(self.changes) or self.more or self.freed_at is not None

@@ -382,15 +382,48 @@ def is_of_kind(kind: str, kinds: frozenset[str] | None) -> bool:
     return kinds is None or kind in kinds or kind.partition(".")[0] in kinds
 
 
+def is_in_tree(body: Body, tree: str | None) -> bool:
+    """Whether a record changes the tree with this root, or everything. None: any tree will do."""
+    return tree is None or concerns_everything(body) or tree in trees_of(body)
+
+
 def is_about(body: Body, wanted: ChangeSelection) -> bool:
     """Whether a record is about the tree, the consumer and the project that are wanted."""
     if concerns_everything(body):
         return True
     return (
-        (wanted.tree is None or wanted.tree in trees_of(body))
+        is_in_tree(body, wanted.tree)
         and (wanted.consumer is None or wanted.consumer in body.get("consumers", ()))
         and (wanted.project_id is None or wanted.project_id in projects_of(body))
         and (wanted.provider is None or wanted.provider in body.get("providers", ()))
+    )
+
+
+_OF_CLAIMS: Final = frozenset({"tree", "generation", "used"})
+"""What the record of a claim says of a provider."""
+
+_OF_REFERENCES: Final = frozenset({"tree", "root"})
+"""What a record without values says of a provider; one with values never says so little."""
+
+
+def may_make_room(body: Body, classes: Collection[str]) -> bool:
+    """Whether a request for these resource classes that found no place may find one after a record.
+
+    So it is if a claim gives some of them back, or if a provider changes otherwise. A record without values
+    of providers does not tell, and may.
+    """
+    if "adopted" in body:
+        return True
+    if any(
+        each.keys() - _OF_CLAIMS or each.keys() <= _OF_REFERENCES
+        for each in body.get("providers", {}).values()
+    ):
+        return True
+    return any(
+        name in classes and (now or 0) < (before or 0)
+        for parts in body.get("consumers", {}).values()
+        for amounts in parts.get("held", {}).values()
+        for name, (before, now) in amounts.items()
     )
 
 

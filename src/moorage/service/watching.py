@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -15,7 +16,7 @@ import orjson
 from moorage.model.errors import BusyError, CompactedError, DifferentHistoryError, UnavailableError
 from moorage.model.journal import ChangePage, ChangeSelection, HistoryPage, KeptChange
 from moorage.model.valueclass import valueclass
-from moorage.rules.journal import is_about, is_in_history, is_of_kind
+from moorage.rules.journal import is_about, is_in_history, is_in_tree, is_of_kind, may_make_room
 from moorage.service.observer import Observer
 from moorage.service.tail import READ_TOGETHER, Tail
 from moorage.store.store import Store
@@ -204,7 +205,7 @@ class Watch:
         UnavailableError.
         """
         page = self.page(wanted, epoch)
-        if not wait_seconds or page.changes or page.more:
+        if not wait_seconds or page.is_news:
             return page
         self._enter()
         if not self._threads_wait:
@@ -292,7 +293,7 @@ class Watch:
         self, page: ChangePage, wanted: ChangeSelection, seconds: float, is_gone: IsGone
     ) -> ChangePage:
         end = time.monotonic() + seconds
-        while not (page.changes or page.more):
+        while not page.is_news:
             if not self._hub.wait(page.revision, end - time.monotonic(), is_gone):
                 break
             page = self.page(continued(wanted, page.next_after), page.epoch)
@@ -305,6 +306,7 @@ class Watch:
         """
         journal = tail or self._store
         found: list[KeptChange] = []
+        freed_at: int | None = None
         read, after = 0, wanted.after
         is_chosen = wanted.kinds is not None or wanted.looks_inside
         while True:
@@ -319,25 +321,40 @@ class Watch:
                 if change.revision != after + 1 or len(found) == wanted.limit:
                     break
                 after, dense = after + 1, dense + 1
-                if not is_chosen or _is_wanted(change, wanted):
-                    found.append(change)
+                if is_chosen:
+                    is_wanted, frees = _looked_at(change, wanted)
+                    if frees and freed_at is None:
+                        freed_at = after
+                    if not is_wanted:
+                        continue
+                found.append(change)
             read += dense
             if after == kept.revision or len(found) == wanted.limit or read >= MOST_READ:
-                return ChangePage(epoch, kept.revision, after, after < kept.revision, tuple(found))
+                more = after < kept.revision
+                return ChangePage(epoch, kept.revision, after, more, tuple(found), freed_at)
             if dense < len(kept.changes) or not kept.changes:
                 if read:
                     # The next request meets the gap at its beginning.
-                    return ChangePage(epoch, kept.revision, after, True, tuple(found))
+                    return ChangePage(epoch, kept.revision, after, True, tuple(found), freed_at)
                 first = kept.changes[0].revision if kept.changes else kept.revision + 1
                 raise CompactedError(first - 1, kept.revision)
 
 
 def continued(wanted: ChangeSelection, after: int) -> ChangeSelection:
     """The same selection after another revision."""
-    return ChangeSelection(after, wanted.limit, wanted.kinds, wanted.tree, wanted.consumer, wanted.project_id)
+    return replace(wanted, after=after)
 
 
-def _is_wanted(change: KeptChange, wanted: ChangeSelection) -> bool:
-    if not is_of_kind(change.kind, wanted.kinds):
-        return False
-    return not wanted.looks_inside or is_about(orjson.loads(change.body), wanted)
+def _looked_at(change: KeptChange, wanted: ChangeSelection) -> tuple[bool, bool]:
+    """Whether a record is wanted, and whether it may make room for the classes that are wanted.
+
+    The latter regards the tree that is wanted, and no other part.
+    """
+    is_of = is_of_kind(change.kind, wanted.kinds)
+    if not wanted.looks_inside or not (is_of or wanted.frees is not None):
+        return is_of, False
+    body = orjson.loads(change.body)
+    if wanted.frees is None:
+        return is_about(body, wanted), False
+    frees = may_make_room(body, wanted.frees) and is_in_tree(body, wanted.tree)
+    return is_of and frees and is_about(body, wanted), frees

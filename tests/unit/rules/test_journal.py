@@ -38,6 +38,7 @@ from moorage.rules.journal import (
     inventory_told,
     is_about,
     is_of_kind,
+    may_make_room,
     names_added,
     projects_of,
     record_of,
@@ -270,6 +271,26 @@ def test_a_record_is_about_its_tree_consumers_and_projects(memory: Memory) -> No
         assert is_about(adopted({}).body, wanted)
         assert wanted.looks_inside
     assert not ChangeSelection(0, 1).looks_inside
+
+
+def test_room_is_made_by_what_is_given_back_and_by_any_other_change_of_a_provider(memory: Memory) -> None:
+    classes = frozenset(("VCPU",))
+    claims = [record(memory, claimed(2, None)), record(memory, claimed(4, 1)), record(memory, claimed(1, 2))]
+    released = record(memory, claimed(0, 3))
+    assert [may_make_room(each.body, classes) for each in (*claims, released)] == [False, False, True, True]
+    assert not may_make_room(released.body, frozenset(("PGPU",)))
+    inventories = record(memory, SetInventories(HOST, None, {"VCPU": Inventory(9)}))
+    traits = record(memory, SetTraits(HOST, None, frozenset()))
+    for changed in (inventories, traits):
+        assert may_make_room(changed.body, frozenset(("PGPU",))) == bool(changed.body.get("providers"))
+    assert may_make_room(adopted({}).body, classes)
+    assert not may_make_room(names_added(["CUSTOM_A"], ["CUSTOM_B"]).body, classes)
+
+
+def test_a_record_of_a_claim_without_values_may_have_made_room(memory: Memory) -> None:
+    """It does not say which way the amounts went."""
+    body = record(memory, claimed(2, None), JournalMode.REFS).body
+    assert may_make_room(body, frozenset(("PGPU",)))
 
 
 def test_a_project_sees_its_own_consumers_with_what_they_hold_by_class(memory: Memory) -> None:

@@ -15,6 +15,9 @@ from moorage.api.native.shapes import AMOUNT, INTEGER, TEXT, array, mapping, rec
 from moorage.model.orders import Ranked
 from moorage.model.requests import ProviderSummary
 
+SEARCH: Final = "moorage:candidates:list"
+"""Rule of a search."""
+
 USUAL_LIMIT: Final = 10
 
 MOST: Final = 10_000
@@ -123,7 +126,7 @@ ENDPOINTS: Final = (
         f"{VERSION}/candidates",
         list_,
         summary="List the best candidates for a request, in order",
-        rule="moorage:candidates:list",
+        rule=SEARCH,
         asks_also=(orders.INLINE,),
         about=(
             "`score` begins with the part of the strategy. The weights of what is preferred are added, those "

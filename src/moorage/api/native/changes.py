@@ -10,7 +10,9 @@ import orjson
 
 from moorage.api.http import accept
 from moorage.api.http.exchange import JSON, Answer
+from moorage.api.http.wire_error import WireError
 from moorage.api.native import problems
+from moorage.api.native.candidates import SEARCH
 from moorage.api.native.endpoint import Endpoint, NativeCall, at_revision
 from moorage.api.native.pages import MOST, UUID
 from moorage.api.native.parameters import Parameter
@@ -51,6 +53,8 @@ def list_(call: NativeCall) -> Answer:
     _check_kept(call)
     query, epoch = call.query, call.query.get("epoch")
     own = None if call.may(SHOW_PROVIDERS) else query.get("project_id", "")
+    if own is not None and "frees" in query:
+        _check_sees_room(call)
     short = query.get("view") == "refs"
     accepted = call.accept or ""
     for media_type in (EVENTS, LINES):
@@ -68,6 +72,17 @@ def list_(call: NativeCall) -> Answer:
     return at_revision(page.revision, form.page(page))
 
 
+def _check_sees_room(call: NativeCall) -> None:
+    """Check that what frees room may be known to a reader of one project: what a search would show it.
+
+    Raises WireError (403).
+    """
+    if not call.may(SEARCH):
+        raise WireError(403, f"Policy does not allow {SEARCH}, which frees needs.")
+    if "tree" in call.query:
+        raise WireError(403, f"Policy does not allow {SHOW_PROVIDERS}, which frees of one tree needs.")
+
+
 def _wanted(call: NativeCall, after: str) -> ChangeSelection:
     query = call.query
     return ChangeSelection(
@@ -77,6 +92,7 @@ def _wanted(call: NativeCall, after: str) -> ChangeSelection:
         query.get("tree"),
         query.get("consumer"),
         query.get("project_id"),
+        frees=frozenset(query["frees"]) if "frees" in query else None,
     )
 
 
@@ -102,6 +118,7 @@ class Form:
             "epoch": page.epoch,
             "next_after": page.next_after,
             "more": page.more,
+            "freed_at": page.freed_at,
             "changes": [orjson.Fragment(self.record(change)) for change in page.changes],
         }
 
@@ -269,6 +286,8 @@ def _projects(call: NativeCall) -> tuple[str | None]:
 
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 255}
 
+_CLASS: Final = {"type": "string", "pattern": "^[A-Z0-9_]{1,255}$"}
+
 _AFTER: Final = Parameter(
     "after",
     "Changes after this revision; `now` for those from now on.",
@@ -357,9 +376,11 @@ ENDPOINTS: Final = (
             "the filter was committed. If the journal does not go back to `after`, the answer is 410 "
             "`compacted`. If the revision is not one of this history, it is 410 `different_history`. "
             "Then read the state, and go on from its revision. A reader of one project names it, and "
-            "sees of a change its own consumers only."
+            "sees of a change its own consumers only. `freed_at` is for `frees`: the first revision up to "
+            "`next_after` that may have made room, whatever the project. It ends the wait as well. So a "
+            "client without a place knows when to ask again, even one that must not see the change."
         ),
-        asks_also=(SHOW_PROVIDERS,),
+        asks_also=(SHOW_PROVIDERS, SEARCH),
         projects=_projects,
         parameters=(
             _AFTER,
@@ -382,6 +403,12 @@ ENDPOINTS: Final = (
             Parameter("tree", "Changes of the tree whose root has this UUID.", UUID),
             Parameter("consumer", "Changes of the consumer with this UUID.", UUID),
             Parameter("project_id", "Changes of consumers of this project.", _NAME),
+            Parameter(
+                "frees",
+                "Changes that may make room for some of these resource classes: a claim gives some back, "
+                "or a provider changes other than by claims.",
+                {"type": "array", "items": _CLASS},
+            ),
             _VIEW,
         ),
         answer=record(
@@ -390,6 +417,7 @@ ENDPOINTS: Final = (
                 "epoch": TEXT,
                 "next_after": INTEGER,
                 "more": {"type": "boolean"},
+                "freed_at": nullable(INTEGER),
                 "changes": array(reference("Change")),
             }
         ),

@@ -29,6 +29,7 @@ FEATURES: Final[Sequence[str]] = (
     "changes",
     "claims",
     "explain",
+    "frees",
     "leases",
     "order",
     "reports",

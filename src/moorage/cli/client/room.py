@@ -29,14 +29,11 @@ Answer = TypeVar("Answer")
 LONGEST_WAIT_SECONDS: Final = 25.0
 """How long a service holds an answer without changes: less than usual proxies allow."""
 
-MEMBERS_WAIT_SECONDS: Final = 5.0
-"""The same for a client that sees only that there were changes, and so asks again after any."""
+BLIND_WAIT_SECONDS: Final = 5.0
+"""Between two attempts of a client that may see no changes at all."""
 
 LEAST_BETWEEN_SECONDS: Final = 0.5
 """Between two attempts, however much changes."""
-
-_OF_CLAIMS: Final = frozenset({"tree", "generation", "used"})
-"""What the record of a claim says of providers."""
 
 SHOWN: Final = 3
 """So many of the events that make the request fit are shown."""
@@ -122,10 +119,11 @@ def changed(
     position: dict[str, str] = {"after": str(revision)}
     sees_all, outage = True, Outage(tell, wait)
     while (left := until - boot_clock()) > 0:
-        longest = LONGEST_WAIT_SECONDS if sees_all else MEMBERS_WAIT_SECONDS
         query = {
             **position,
-            "wait": written(int(min(left, longest)) + 1.0),
+            "wait": written(int(min(left, LONGEST_WAIT_SECONDS)) + 1.0),
+            "frees": ",".join(sorted(watched.classes)),
+            "view": "refs",
             "tree": watched.tree if sees_all else None,
             "project_id": None if sees_all else watched.project_id,
         }
@@ -134,8 +132,8 @@ def changed(
         except NotAllowedError:
             if not sees_all or watched.project_id is None:
                 # Nothing shows changes to this client: only asking again does.
-                wait(min(MEMBERS_WAIT_SECONDS, left))
-                return left > MEMBERS_WAIT_SECONDS
+                wait(min(BLIND_WAIT_SECONDS, left))
+                return left > BLIND_WAIT_SECONDS
             sees_all = False
             continue
         except (NoAnswerError, RefusedError) as error:
@@ -144,7 +142,7 @@ def changed(
             outage.sit_out(error, left)
             continue
         outage.end()
-        if page["revision"] > revision if not sees_all else _help(page["changes"], watched.classes):
+        if page["freed_at"] is not None:
             return True
         position = {"after": str(page["next_after"]), "epoch": page["epoch"]}
     return False
@@ -158,21 +156,3 @@ def _is_over(refusal: RefusedError) -> bool:
     if refusal.status == requests.codes.gone:
         return True
     raise ServiceError(f"The service shows no changes, so --wait cannot wait for them: {refusal}")
-
-
-def _help(records: Collection[Json], classes: Collection[str]) -> bool:
-    return any(may_help(each, classes) for each in records)
-
-
-def may_help(record: Json, classes: Collection[str]) -> bool:
-    """Whether a change frees some of these classes, or is of a provider's own."""
-    if any(parts.keys() - _OF_CLAIMS for parts in record.get("providers", {}).values()):
-        return True
-    if "adopted" in record:
-        return True
-    return any(
-        name in classes and (now or 0) < (before or 0)
-        for parts in record.get("consumers", {}).values()
-        for amounts in parts.get("held", {}).values()
-        for name, (before, now) in amounts.items()
-    )

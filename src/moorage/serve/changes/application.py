@@ -131,7 +131,7 @@ class ChangesApplication:
     async def _held(self, late: LatePage) -> ChangePage:
         page, wanted = late.unfilled.page, late.unfilled.wanted
         until = asyncio.get_running_loop().time() + late.unfilled.seconds
-        while not (page.changes or page.more or self._feed.is_ending):
+        while not (page.is_news or self._feed.is_ending):
             await self._feed.news(page, until)
             if asyncio.get_running_loop().time() >= until:
                 break

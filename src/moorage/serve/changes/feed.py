@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
@@ -212,6 +213,4 @@ class Feed:
 
 def as_streamed(wanted: ChangeSelection) -> ChangeSelection:
     """What a stream wants. Its limit is no matter of the client: pages of all streams are equal."""
-    return ChangeSelection(
-        wanted.after, READ_TOGETHER, wanted.kinds, wanted.tree, wanted.consumer, wanted.project_id
-    )
+    return replace(wanted, limit=READ_TOGETHER)

@@ -50,6 +50,7 @@ def test_a_change_has_its_request_and_all_that_changed(client: NativeClient, sql
         "epoch": sqlite_service._store.epoch(),
         "next_after": start + 1,
         "more": False,
+        "freed_at": None,
     }
     assert change.pop("at").endswith("Z")
     assert change == {
@@ -93,11 +94,22 @@ def test_parameters_become_a_selection(client: NativeClient, sqlite_service: Ser
     uuid = new_uuid()
     for name in ("tree", "consumer", "project_id"):
         assert client.get(f"{PATH}?after={start}&{name}={uuid}").json["changes"] == []
+    told = client.get(f"{PATH}?after={start}&frees=VCPU,CUSTOM_GPU").json
+    assert (told["changes"], told["freed_at"], told["next_after"]) == ([], None, start + 2)
 
 
 @each(
     "query",
-    ["", "after=x", "after=-1", "after=0&wait=31s", "after=0&wait=5", "after=0&epoch=x", "after=0&kinds=A"],
+    [
+        "",
+        "after=x",
+        "after=-1",
+        "after=0&wait=31s",
+        "after=0&wait=5",
+        "after=0&epoch=x",
+        "after=0&kinds=A",
+        "after=0&frees=a",
+    ],
 )
 def test_a_query_that_is_not_of_the_form_is_refused(query: str, client: NativeClient) -> None:
     assert problem(client.get(f"{PATH}?{query}"))["code"] == "invalid_request"

@@ -315,6 +315,30 @@ def test_a_member_sees_the_trees_that_its_project_holds_something_of(
     assert own.get(f"/moorage/v1/providers/{host}").status == 403
 
 
+def test_a_member_learns_when_room_was_made_and_not_by_whom(own: Member, another: Member, host: str) -> None:
+    """A search would show it the same. Where room is in one tree it may not ask, and a reader not at all."""
+    consumer = another.claim()["consumer"]
+    released = another.ask("DELETE", f"/moorage/v1/claims/{consumer}").json["revision"]
+    path = "/moorage/v1/changes?after=0&project_id=mine&frees="
+    told = own.get(f"{path}CUSTOM_NOTHING").json
+    grown = told["freed_at"]
+    assert told["changes"] == []
+    assert grown < released
+    path = path.replace("after=0", f"after={grown}")
+    assert own.get(f"{path}VCPU&kinds=allocations").json["changes"] == []
+    assert own.get(f"{path.replace(str(grown), str(released - 1))}VCPU").json == {
+        "revision": released,
+        "epoch": told["epoch"],
+        "next_after": released,
+        "more": False,
+        "freed_at": released,
+        "changes": [],
+    }
+    assert own.get(f"{path}VCPU&tree={host}").status == 403
+    own.headers["x-roles"] = "reader"
+    assert own.get(f"{path}VCPU").status == 403
+
+
 def test_changes_and_histories_tell_of_the_own_part_of_a_consumer_only(
     service: Service, own: Member, another: Member, host: str
 ) -> None:

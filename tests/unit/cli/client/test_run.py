@@ -440,20 +440,15 @@ def no_room(**explanation: Any) -> tuple[int, Any]:
 FREED = {"event": "freed", "provider": "x", "name": "host-nvidia0", "resource_class": "PGPU", "amount": 1}
 
 
-def page(*changes: Any, revision: int = 8) -> tuple[int, Any]:
+def page(revision: int = 8, freed_at: int | None = None) -> tuple[int, Any]:
     return 200, {
-        "changes": list(changes),
+        "changes": [],
         "next_after": revision,
         "epoch": "e",
         "revision": revision,
         "more": False,
+        "freed_at": freed_at,
     }
-
-
-def held(before: int, now: int, resource_class: str = "PGPU") -> dict[str, Any]:
-    change = {resource_class: [before, now]}
-    providers = {"x": {"tree": "y", "generation": [1, 2], "used": change}}
-    return {"providers": providers, "consumers": {"c": {"held": {"x": change}}}}
 
 
 def test_without_a_place_the_reason_is_said_and_the_status_is_3(service: Leasing) -> None:
@@ -472,28 +467,22 @@ def test_what_never_fits_is_not_waited_for(service: Leasing) -> None:
 
 def test_a_place_is_waited_for_by_changes_that_may_help(service: Leasing) -> None:
     service.refusals = [no_room(unlocked_by=[[FREED]] * 5), no_room()]
-    unhelpful = (held(0, 1), held(1, 0, "VCPU"))
-    service.pages = [
-        page(*unhelpful),
-        problem(503, "busy"),
-        page(held(1, 0)),
-        page({"providers": {"x": {"traits": [[], ["A"]]}}}),
-    ]
+    service.pages = [page(), problem(503, "busy"), page(freed_at=8), page(freed_at=8)]
     result = run(service, "--wait", "1h", "--", "true")
     assert result.returncode == 0, result.stderr
     assert "Waiting for a place, 3600s at most." in result.stderr
     assert "It also fits after 2 other events." in result.stderr
     assert service.pages == []
     asked = [path for path, _ in service.sent("GET", "/moorage/v1/changes")]
-    assert all("tree=aaaa" in path for path in asked)
+    assert all("tree=aaaa" in path and "frees=PGPU" in path for path in asked)
     assert "after=8&epoch=e" in asked[1]
     # Questions take no lease.
     assert len(service.sent("DELETE", RELEASED)) == 1
 
 
-def test_a_client_that_sees_no_changes_of_others_asks_again_after_any(service: Leasing) -> None:
+def test_a_client_that_sees_no_changes_of_others_is_told_when_they_make_room(service: Leasing) -> None:
     service.refusals = [no_room()]
-    service.pages = [problem(403, "forbidden"), page(revision=7), page(revision=9)]
+    service.pages = [problem(403, "forbidden"), page(revision=9), page(freed_at=10, revision=10)]
     assert run(service, "--wait", "1h", "--project", "p", "--", "true").returncode == 0
     asked = [path for path, _ in service.sent("GET", "/moorage/v1/changes")]
     assert ["project_id=p" in path for path in asked] == [False, True, True]
