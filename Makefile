@@ -31,7 +31,7 @@ SOURCES := src tests tools benchmarks distributions examples docs/conf.py
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check chance fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check port-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest test-pythons fast tested
+.PHONY: help run test check chance fuzz peer faults format bench bench-full bench-claims bench-disturbed replay lock lock-check port-check reference dist docs clean lint types imports databases audit sbom update-deps test-lowest test-pythons fast tested security
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,9 +40,9 @@ run: port-check $(VENV)/.run ## start Moorage on loopback, with a sample cloud i
 	$(BIN)/moorage serve --demo --port $(PORT)
 
 test: $(VENV)/.test $(VENV)/.docs $(VENV)/.lock databases lint ## everything: style, types, rooms, all tests on all databases, coverage, docs
-	@$(MAKE) --no-print-directory -j 3 --keep-going tested types imports
+	@$(MAKE) --no-print-directory -j 3 --keep-going tested security types imports
 
-# The types are looked at meanwhile. The flags of this make are not for those that tests call.
+# Security and types are looked at meanwhile. The flags of this make are not for those that tests call.
 tested: $(VENV)/.test $(VENV)/.docs $(VENV)/.lock
 	@rm -f .coverage .coverage.* coverage.json
 	MAKEFLAGS= MOORAGE_TEST_PROFILE=test $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= --timeout $(TEST_SECONDS) $(PYTEST_ARGS) tests
@@ -128,7 +128,10 @@ clean: ## remove all generated files, except the data in ./moorage-data
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
+
+# Ruff's rules of security, which are the same, are part of `make check`. This takes seconds.
 # Even if all is well, it warns of each line of a statement in several lines whose judgement stands on another one.
+security: $(VENV)/.test
 	@said=$$($(BIN)/bandit --quiet --configfile pyproject.toml --recursive src 2>&1) || { echo "$$said"; exit 1; }
 
 # Side by side with the others: what looks at types has but one process, and so has the end of the tests.

@@ -12,10 +12,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests import compiled
+
 pytest_plugins = ["tests.servers.plugin"]
 
 # ``nohup`` has SIGHUP ignored, and so would all processes that tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+compiled.share()
 
 FAULTS = "tests/faults/"
 PROPERTIES = "tests/property/"

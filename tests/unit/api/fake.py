@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -10,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import falcon.testing
 
+from moorage.api.http.exchange import WsgiApplication
 from moorage.api.placement import application
 from moorage.api.placement.settings import ApiSettings
 from moorage.auth.policy import Policy, default_policy
@@ -207,6 +210,41 @@ def usual_policy() -> Policy:
     return default_policy()
 
 
+class Relay(threading.local):
+    """Stands for the service that the thread's present request is for."""
+
+    service: Service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.service, name)
+
+
+Build = Callable[[Service], WsgiApplication]
+
+
+class SharedApplication:
+    """One application for many services: to find its routes takes longer than most tests that ask it."""
+
+    def __init__(self, build: Build) -> None:
+        self._relay = Relay()
+        self._application = build(cast(Service, self._relay))
+
+    def on(self, service: Service) -> WsgiApplication:
+        """The application as if it stood on ``service``."""
+
+        def answer(environ: dict[str, Any], start_response: Any) -> Any:
+            self._relay.service = service
+            return self._application(environ, start_response)
+
+        return answer
+
+
+@cache
+def shared_application(settings: ApiSettings | None) -> SharedApplication:
+    """The one with these settings and the usual policy."""
+    return SharedApplication(lambda service: application.create(service, settings, policy=usual_policy()))
+
+
 class Client:
     """Asks an application as somebody who may do all, at some microversion.
 
@@ -216,7 +254,7 @@ class Client:
 
     def __init__(self, service: FakeService, settings: ApiSettings | None = None) -> None:
         self.service = service
-        self.app = application.create(service, settings, policy=usual_policy())
+        self.app = shared_application(settings).on(service)
 
     def ask(
         self,

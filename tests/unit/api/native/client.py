@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from oslo_config import cfg
 
@@ -16,7 +17,19 @@ from moorage.auth.identity import Authenticator
 from moorage.auth.noauth import NoAuth
 from moorage.auth.policy import GROUP, OPTIONS, OsloPolicy, Policy
 from moorage.service.facade import Service
-from tests.unit.api.fake import Client, Result, usual_policy
+from tests.unit.api.fake import Client, Result, SharedApplication, usual_policy
+
+
+@lru_cache
+def shared_native_application(
+    limits: Limits | None, authenticator: Authenticator | None, policy: Policy | None
+) -> SharedApplication:
+    """The one with all of these, or with what is usual."""
+    return SharedApplication(
+        lambda service: create(
+            service, newest_request, limits or Limits(), authenticator or NoAuth(), policy or usual_policy()
+        )
+    )
 
 
 class NativeClient(Client):
@@ -29,9 +42,9 @@ class NativeClient(Client):
         authenticator: Authenticator | None = None,
         policy: Policy | None = None,
     ) -> None:
-        self.app = create(
-            service, newest_request, limits or Limits(), authenticator or NoAuth(), policy or usual_policy()
-        )
+        self.app = shared_native_application(
+            limits, cast(Hashable, authenticator), cast(Hashable, policy)
+        ).on(service)
 
     def get(self, path: str, **headers: str | None) -> Result:
         """A GET; underscores in names of ``headers`` stand for hyphens."""
