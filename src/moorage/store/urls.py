@@ -86,7 +86,10 @@ def _parsed(text: str) -> URL:
     try:
         return make_url(text)
     except (ArgumentError, ValueError) as error:
-        raise ConfigurationError("the database's address is not an SQLAlchemy URL") from error
+        raise ConfigurationError(
+            "the database's address is not an SQLAlchemy URL, such as "
+            "sqlite:////absolute/path/moorage.sqlite or postgresql://user:password@host/database"
+        ) from error
 
 
 def _plugins(url: URL) -> tuple[str, ...]:
