@@ -103,6 +103,20 @@ class Cycle:
         self.body = b""
         self.is_complete = False
         self._came = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._has_body = True
+
+    async def receive(self) -> Any:
+        if self._has_body:
+            self._has_body = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    def go(self) -> None:
+        """Close the connection."""
+        self.disconnected = True
+        self._gone.set()
 
     async def send(self, message: Any) -> None:
         await self.flow.writable.wait()
@@ -196,7 +210,7 @@ class Loop:
         """Begin a request."""
         cycle = Cycle()
         head = scope((b"accept", accept.encode()), raw_path=path.encode(), query_string=query.encode())
-        self._tasks.append(asyncio.create_task(self.application(head, None, cycle.send)))
+        self._tasks.append(asyncio.create_task(self.application(head, cycle.receive, cycle.send)))
         return cycle
 
     async def follow(self, query: str = "after=now", accept: str = LINES) -> Cycle:
@@ -377,6 +391,25 @@ def test_a_held_page_comes_with_the_next_change_or_empty_in_the_end(
             assert cycle.headers["moorage-revision"] == str(start + 1)
             assert cycle.headers["content-length"] == str(len(cycle.body))
         assert loop.counts.watchers == 0
+
+    play(scenario)
+
+
+def test_a_client_that_goes_gives_the_place_of_its_held_page_back_at_once(play: Any) -> None:
+    async def scenario(loop: Loop) -> None:
+        cycles = [loop.ask("after=now&wait=30s") for _ in range(PLACES)]
+        async with asyncio.timeout(60):
+            await loop.counts.reached(PLACES)
+            await loop.asleep(PLACES)
+            for cycle in cycles:
+                cycle.go()
+            await asyncio.gather(*loop._tasks)
+        assert loop.counts.watchers == 0
+        assert not any(cycle.status for cycle in cycles)
+        await loop.asleep(0)
+        # So there is room for others.
+        cycle = await loop.follow()
+        assert cycle.status == 200
 
     play(scenario)
 

@@ -7,7 +7,7 @@ What it answers is sent as it is. A stream, or a page that must be held, goes on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ SLOW_SECONDS: Final = 60.0
 
 FILTERED_REVISIONS: Final = 1_000
 """Revisions that a filter hides, after which a stream says how far it is."""
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+"""An ASGI server's ``receive``: parts of the request's body, and in the end that the client has gone."""
 
 _spread: Final = own_numbers()
 
@@ -91,7 +94,7 @@ class ChangesApplication:
         self._observer = observer
         self._streams: dict[Connection, None] = {}
 
-    async def __call__(self, scope: Mapping[str, Any], _receive: Any, send: Send) -> None:
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request (ASGI)."""
         environ = _environ_of(scope)
         told, parts = await self._in_thread(_answered, self._heads, environ)
@@ -104,9 +107,11 @@ class ChangesApplication:
                 parts.close()
         elif isinstance(parts, LatePage):
             try:
-                page = await self._held(parts)
+                page = await _while_there(receive, self._held(parts))
             finally:
                 self._watch.leave()
+            if page is None:
+                return
             body, more = parts.body(page)
             await connection.start(
                 told.status, {**dict(told.headers), **more, "content-length": str(len(body))}
@@ -215,6 +220,23 @@ class ChangesApplication:
 
     async def _in_thread(self, function: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+async def _while_there(receive: Receive, held: Coroutine[Any, Any, ChangePage]) -> ChangePage | None:
+    """What comes of ``held``; None, at once, if the client goes before that."""
+    tasks = asyncio.create_task(held), asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].result() if tasks[0].done() else None
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _environ_of(scope: Mapping[str, Any]) -> dict[str, Any]:
