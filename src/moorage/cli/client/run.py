@@ -49,6 +49,11 @@ GRACE_BEYOND: Final = 5.0
 NO_ROOM: Final = "no_room"
 """Code of a refusal after which waiting helps: in an empty cloud the request fits."""
 
+GUESSED: Final = (
+    "The token may not look up names. So {name} stands for the provider that 'moorage load' makes under this "
+    "name. Name one that was made otherwise by its UUID: --host UUID."
+)
+
 _RESOURCES: Final = re.compile(r"resources(.*)")
 """A parameter of a query that says what a group needs, and the group's suffix."""
 
@@ -85,12 +90,17 @@ class LeaseTerms:
 
 @valueclass(frozen=True, slots=True)
 class WhatToClaim:
-    """What to claim: an entry of POST /claims, the classes and traits in it, and the UUID of the tree."""
+    """What to claim: an entry of POST /claims, the classes and traits in it, and the tree.
+
+    ``tree`` is the UUID of a provider. ``guessed_by`` is the name that the UUID was made from, if the service
+    did not give it.
+    """
 
     entry: Json
     classes: frozenset[str]
     traits: frozenset[str]
     tree: str | None
+    guessed_by: str | None
 
 
 @dataclass(slots=True)
@@ -224,7 +234,7 @@ def run(
     until = None if patience is None else boot_clock() + patience
 
     def look_up() -> WhatToClaim:
-        tree = None if anywhere else _tree(call.service, host)
+        tree = (None, None) if anywhere else _tree(call.service, host)
         return _wanted(call.service, query, wishes, order, tree, owner)
 
     with stoppable():
@@ -245,15 +255,19 @@ def _check(variables: Sequence[EnvironmentVariable], classes: frozenset[str]) ->
         raise click.BadParameter(str(error), param_hint="--env") from error
 
 
-def _tree(service: ServiceConnection, host: str | None) -> str:
-    """UUID of the provider that is this machine. Raises UnknownNameError, UsageError."""
+def _tree(service: ServiceConnection, host: str | None) -> tuple[str, str | None]:
+    """UUID of the provider that is this machine, and the name that it was made from if it is a guess.
+
+    Raises UnknownNameError, UsageError.
+    """
     host = host or os.environ.get(HOST_VARIABLE) or None
     called = host or socket.gethostname()
     try:
-        return lookup.provider_uuid(service, called)
+        return lookup.provider_uuid(service, called), None
     except NotAllowedError:
         # A member may not look. A provider that was loaded by its name has the UUID that follows from it.
-        return names.as_uuid(called) or names.provider_uuid(called)
+        uuid = names.as_uuid(called)
+        return (names.provider_uuid(called), called) if uuid is None else (uuid, None)
     except lookup.UnknownNameError as error:
         if host is not None:
             raise
@@ -268,10 +282,13 @@ def _wanted(
     query: str | None,
     wishes: SearchWishes,
     order: OrderWishes,
-    tree: str | None,
+    within_tree: tuple[str | None, str | None],
     owner: Json,
 ) -> WhatToClaim:
-    """Raises UsageError, BadParameter, UnknownNameError."""
+    """What the options ask for. ``within_tree``: see ``WhatToClaim.tree`` and ``guessed_by``.
+
+    Raises UsageError, BadParameter, UnknownNameError.
+    """
     classes, traits = order.classes, order.traits
     if query is None:
         search = wishes.query(service)
@@ -280,6 +297,7 @@ def _wanted(
     pairs = parse_qsl(query.rpartition("?")[2].partition(" ")[0], keep_blank_values=True)
     needed = {found[1]: value for name, value in pairs if (found := _RESOURCES.fullmatch(name))}
     classes |= {amount.partition(":")[0] for value in needed.values() for amount in value.split(",")}
+    tree, guessed_by = within_tree
     if tree is not None:
         given = {name for name, _ in pairs}
         # What the tree's other providers give follows from one group that must be in it.
@@ -289,7 +307,7 @@ def _wanted(
     if not order.is_empty:
         entry["order"] = order.body(service)
     entry |= {key if key != "project" else "project_id": value for key, value in _named(owner).items()}
-    return WhatToClaim(entry, frozenset(classes), traits, tree)
+    return WhatToClaim(entry, frozenset(classes), traits, tree, guessed_by)
 
 
 def _named(owner: Json) -> dict[str, Any]:
@@ -363,6 +381,8 @@ class _Session:
             for number, sentence in enumerate(room.reasons(problem)):
                 if is_first or number:
                     _say(sentence)
+            if problem["verdict"] != NO_ROOM and self._wanted.guessed_by is not None:
+                _say(GUESSED.format(name=self._wanted.guessed_by))
             if until is None or problem["verdict"] != NO_ROOM:
                 return None
             if is_first:

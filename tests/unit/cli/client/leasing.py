@@ -41,6 +41,7 @@ class Leasing:
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     renewals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     has_leases: bool = True
+    names_shown: bool = True
     away: dict[str, int] = field(default_factory=dict)
     """How often requests to a path get 503 before they are answered."""
 
@@ -54,6 +55,7 @@ class Leasing:
             self.away[path] -= 1
             return problem(503, "unavailable", retry={"after_seconds": 0})
         routes: list[tuple[str, Callable[[], tuple[int, Any]]]] = [
+            (r"GET /resource_providers.*", lambda: problem(403, "forbidden")),
             (r"GET /resource_providers/.*", lambda: (200, ROOT)),
             (r"GET /resource_providers(\?name=host)?", lambda: (200, {"resource_providers": [ROOT]})),
             (r"GET /resource_providers\?name=.*", lambda: (200, {"resource_providers": []})),
@@ -69,7 +71,7 @@ class Leasing:
             (r"GET /moorage/v1/changes.*", lambda: self.pages.pop(0)),
             (r"GET /moorage", lambda: (200, {"versions": [{"id": "v1", "features": []}]})),
         ]
-        for pattern, answer in routes:
+        for pattern, answer in routes[self.names_shown :]:
             if re.fullmatch(pattern, f"{method} {path}"):
                 return answer()
         return problem(404, "not_found")

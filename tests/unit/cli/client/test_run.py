@@ -465,6 +465,19 @@ def test_what_never_fits_is_not_waited_for(service: Leasing) -> None:
     assert run(service, "--wait", "1h", "--", "true").returncode == 3
 
 
+@each(("host", "is_said"), [("box", True), (gpu(0), False)])
+def test_a_host_whose_name_could_not_be_looked_up_may_be_another_one(
+    host: str, is_said: bool, service: Leasing
+) -> None:
+    service.names_shown = False
+    service.refusals = [problem(409, "nobody_offers", revision=7)]
+    result = run(service, "--host", host, "--", "true")
+    assert result.returncode == 3
+    assert ("So box stands for the provider that 'moorage load' makes" in result.stderr) == is_said
+    service.refusals = [no_room()]
+    assert "stands for" not in run(service, "--host", host, "--", "true").stderr
+
+
 def test_a_place_is_waited_for_by_changes_that_may_help(service: Leasing) -> None:
     service.refusals = [no_room(unlocked_by=[[FREED]] * 5), no_room()]
     service.pages = [page(), problem(503, "busy"), page(freed_at=8), page(freed_at=8)]
