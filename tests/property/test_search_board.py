@@ -16,6 +16,7 @@ from moorage.search.index.index import Index, Snapshot
 from moorage.search.match.candidates import find
 from moorage.search.match.outcomes import Memory
 from moorage.search.order import board as boards
+from moorage.search.order import priced
 from moorage.search.order import sheet as sheets
 from moorage.search.order.board import Best, Board, NotLoneError
 from moorage.search.order.chances import Prices, prices_of
@@ -170,7 +171,8 @@ def test_a_board_knows_the_best_whatever_has_happened(
 ) -> None:
     with (
         mock.patch.multiple(boards, RESERVE=3, MOST_CHANGED=3, MOST_CARDS=6, MOST_TIES=1),
-        mock.patch.object(sheets, "MOST_MOVED", 4),
+        mock.patch.multiple(sheets, SPACE=2, MOST_LOGGED=6),
+        mock.patch.multiple(priced, AHEAD=2, MOST_NEAR=3, MOST_FAR=3),
     ):
         scene = Scene(records, mix)
         for step, number in some:

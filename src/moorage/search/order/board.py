@@ -389,8 +389,6 @@ class Board:
     def _caught_up(self, roster: Roster | PricedRoster) -> bool:
         """Bring a roster up to the present state; False if it must be made anew."""
         if isinstance(roster, PricedRoster):
-            if roster.sheet is not self._sheet or roster.sheet.is_full:
-                return False
             roster.catch_up()
             return True
         if roster.version != self._version and roster.lone:
@@ -466,11 +464,11 @@ class Board:
         """A roster of ``slots``. Raises OutOfStepsError."""
         blocks = plan.snapshot.blocks
         sheet = self._sheet
-        if sheet is None or sheet.is_full:
+        if sheet is None:
             work.spend(BLOCK_STEPS * len(blocks))
             sheet = self._sheet = Sheet(plan.snapshot)
         known = self._rosters.get(key)
-        if isinstance(known, PricedRoster) and known.sheet is sheet:
+        if isinstance(known, PricedRoster):
             # Which trees fit does not depend on prices.
             work.spend(sum(map(measure.steps, blocks)))
             return known.relisted(measure, RESERVE)

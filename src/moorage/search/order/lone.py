@@ -23,6 +23,7 @@ from moorage.search.order.chances import (
     TreeCondition,
     meets,
 )
+from moorage.search.order.options import unclipped
 from moorage.search.order.residuals import GRAINS
 
 EXACT: Final = float(1 << 52)
@@ -38,6 +39,36 @@ class Make:
 
     traits: frozenset[str]
     inventories: tuple[tuple[str, Inventory], ...]
+
+
+@valueclass(frozen=True, slots=True, eq=False)
+class OneClass:
+    """What trees cost in which one class, that of row ``scored``, bounds how often each shape fits.
+
+    ``listed`` is their worth by what is free of it. They are such trees if of each other class at least
+    ``amounts`` are free for ``of_scored`` of that class.
+    """
+
+    listed: FloatArray
+    scored: int
+    amounts: FloatArray
+    of_scored: FloatArray
+
+    def costs(self, free: FloatArray, asked: FloatArray) -> IntArray | None:
+        """What it costs trees with so much free to give what is ``asked``, as ``Sheet.costs`` has it.
+
+        Both have a row for each class. None if one of them is no such tree, before it gives or after.
+        """
+        count = free.shape[1]
+        both = np.concatenate([free, np.maximum(free - asked, 0.0)], axis=1)
+        scored = both[self.scored]
+        if not (both * self.of_scored >= scored * self.amounts).all():
+            return None
+        # More than there is may be free for a moment.
+        if scored.max(initial=0.0) >= len(self.listed):
+            return None
+        worth = self.listed[scored.astype(np.int64)]
+        return unclipped(worth[:count], worth[count:])
 
 
 class LoneWorth:
@@ -97,6 +128,21 @@ class LoneWorth:
     def classes(self) -> Collection[str]:
         """The classes that count."""
         return self.prices.classes
+
+    def by_one_class(self, columns: Mapping[str, int]) -> OneClass | None:
+        """What trees cost where the scored class is the bound; None if that is not listed for all makes.
+
+        ``columns`` numbers the classes that there are.
+        """
+        if self._listed is None or self._ratios is None or self._admits_all is not None:
+            return None
+        if not columns.keys() >= {self.prices.scored, *self._ratios}:
+            return None
+        amounts: FloatArray = np.zeros((len(columns), 1), dtype=np.float64)
+        of_scored: FloatArray = np.zeros((len(columns), 1), dtype=np.float64)
+        for name, (amount, scored) in self._ratios.items():
+            amounts[columns[name]], of_scored[columns[name]] = amount, scored
+        return OneClass(self._listed, columns[self.prices.scored], amounts, of_scored)
 
     def of(self, makes: IntArray, free: Mapping[str, FloatArray]) -> FloatArray:
         """What trees of some makes are worth, times ``FINE``.

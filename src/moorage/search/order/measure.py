@@ -172,7 +172,12 @@ class Measure:
         if self.rare is not None:
             parts[SPECIAL] = special_of(block, self.rare, self._names)[trees]
             found = found - order.spare_special * parts[SPECIAL]
-        return Scores(np.rint(found * SCALE).astype(np.int64), parts)
+        return Scores(_units(found), parts)
+
+    @staticmethod
+    def plain_units(costs: IntArray) -> IntArray:
+        """The units of scores that consist of such costs of ``slots`` only."""
+        return _units((0 - costs) / SCALE)
 
     @property
     def asked(self) -> Mapping[str, int]:
@@ -286,6 +291,10 @@ class Measure:
                 total += weight * _shares(used, capacity, full=1.0)
         part = np.minimum(1.0, total / self._total)
         return part if self.order.strategy == PACK else 1.0 - part
+
+
+def _units(scores: FloatArray) -> IntArray:
+    return np.rint(scores * SCALE).astype(np.int64)
 
 
 def amounts_asked(request: CandidateRequest) -> dict[str, int]:

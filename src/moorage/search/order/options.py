@@ -280,10 +280,20 @@ class Options:
         return [costs[number] for number in of_placements]
 
 
-def lost_between(before: IntArray, after: FloatArray) -> IntArray:
+def lost_between(before: IntArray | FloatArray, after: FloatArray) -> IntArray:
     """Costs, in 1 / ``SCALE`` of a device, of what was worth ``before`` and is worth ``after``."""
     most = MOST_COST * SCALE
-    return np.clip(np.rint((before - after) * (SCALE / FINE)), -most, most).astype(np.int64)
+    return np.clip(_lost(before, after), -most, most).astype(np.int64)
+
+
+def unclipped(before: FloatArray, after: FloatArray) -> IntArray:
+    """As ``lost_between``, where neither is worth as much as ``MOST_COST`` devices."""
+    return _lost(before, after).astype(np.int64)
+
+
+def _lost(before: IntArray | FloatArray, after: FloatArray) -> FloatArray:
+    found: FloatArray = np.rint((before - after) * (SCALE / FINE))
+    return found
 
 
 def _no_rows(trees: IntArray) -> OptionRows:

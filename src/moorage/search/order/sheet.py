@@ -12,43 +12,52 @@ from itertools import accumulate
 from typing import Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from moorage.search.index.block import Block
-from moorage.search.index.columns import CLAMP, NONE, FloatArray, IntArray, Level
+from moorage.search.index.columns import CLAMP, NONE, FloatArray, IntArray, Level, Mask
 from moorage.search.index.index import Place, Snapshot
 from moorage.search.order.chances import Prices
 from moorage.search.order.lone import LoneWorth, Make
 from moorage.search.order.options import lost_between
 from moorage.search.order.remembered import mixed, new_factor
 
-ArrayT = TypeVar("ArrayT", IntArray, FloatArray)
+ByteArray = npt.NDArray[np.uint8]
 
-MOST_MOVED: Final = 8_192
-"""Rows that have changed since a sheet was made, at most."""
+ArrayT = TypeVar("ArrayT", IntArray, FloatArray, ByteArray)
+
+SPACE: Final = 1_024
+"""Rows that may change before arrays are made longer, each time to twice as many."""
+
+MOST_LOGGED: Final = 65_536
+"""Changes of which the sheet knows in which order they came."""
 
 MOST_KNOWN: Final = 4
 """Prices for which a sheet knows what its rows are worth."""
 
 
 class _Valued:
-    """What all states are worth by some prices, but for the ``stale`` ones."""
+    """What all states are worth by some prices, as of a version of the sheet."""
 
-    __slots__ = ("stale", "worth", "worths")
+    __slots__ = ("one_class", "version", "worth", "worths")
 
-    def __init__(self, worths: LoneWorth, worth: IntArray) -> None:
+    def __init__(self, worths: LoneWorth, worth: IntArray, columns: Mapping[str, int], version: int) -> None:
         self.worths = worths
         self.worth = worth
-        self.stale: set[int] = set()
+        self.one_class = worths.by_one_class(columns)
+        self.version = version
 
 
 class Sheet:
     """Rows for all trees of a snapshot. For one thread at a time.
 
-    Rows of the same make with the same free amounts are in one state. ``states`` has the state of each row,
-    and ``free`` by class what is free in each state, 0 where there is nothing of the class. ``moved`` are the
-    rows that have changed since the sheet was made, ``count`` of them, and ``versions`` the last change of
-    each. ``slots`` has their places there. Each of them has a state of its own: see ``state_of``. ``ranks``
-    are the ranks of all rows by name of root, then by id. ``blocks`` are those of the snapshot.
+    Rows of the same make with the same free amounts are in one state. ``states`` has the state of each row.
+    ``free`` has a row for each class, with what is free of it in each state, 0 where there is nothing of the
+    class; ``columns`` numbers the classes. ``moved`` are the rows that have changed since the sheet was made,
+    ``count`` of them, and ``versions`` the last change of each. ``slots`` has their places there. Each of
+    them has a state of its own: see ``state_of``. Among bits of all rows, those of moved ones are ``bits`` of
+    the bytes at ``bytes``. ``ranks`` are the ranks of all rows by name of root, then by id. ``blocks`` are
+    those of the snapshot.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -58,29 +67,36 @@ class Sheet:
         numbers: dict[Make, int] = {}
         codes: IntArray = _joined([_makes_of(block, numbers) for block in blocks])
         self._makes = list(numbers)
-        free: dict[str, FloatArray] = {}
+        names = sorted({name for block in blocks for name in block.columns})
+        self.columns = {name: number for number, name in enumerate(names)}
+        free: FloatArray = np.zeros((len(names), self.rows), dtype=np.float64)
         for start, block in zip(self._starts, blocks, strict=False):
             for name, column in block.columns.items():
-                amounts = free.setdefault(name, np.zeros(self.rows, dtype=np.float64))
-                amounts[start + column.offsets] = np.maximum(column.kinds.top[column.codes] - column.used, 0)
+                amounts = np.maximum(column.kinds.top[column.codes] - column.used, 0)
+                free[self.columns[name], start + column.offsets] = amounts
         state = mixed(codes, new_factor())
-        for amounts in free.values():
-            state += mixed(amounts.view(np.int64), new_factor())
+        for each in free:
+            state += mixed(each.view(np.int64), new_factor())
         _, first, numbers_of_states = np.unique(state, return_index=True, return_inverse=True)
         self.states: IntArray = numbers_of_states.astype(np.int64)
         # States of rows that have not moved come first.
         self._begin = len(first)
-        self._codes: IntArray = _with_space(codes[first])
-        self.free: dict[str, FloatArray] = {name: _with_space(each[first]) for name, each in free.items()}
+        self._codes: IntArray = _longer(codes[first], SPACE)
+        self.free: FloatArray = _longer(free[:, first], SPACE)
         self.ranks: IntArray = np.zeros(self.rows, dtype=np.int64)
         if blocks:
-            names = np.concatenate([block.names for block in blocks])
-            order = np.lexsort((_joined([block.ids for block in blocks]), names))
+            roots = np.concatenate([block.names for block in blocks])
+            order = np.lexsort((_joined([block.ids for block in blocks]), roots))
             self.ranks[order] = np.arange(self.rows)
         self.slots: dict[int, int] = {}
-        self.moved: IntArray = np.zeros(MOST_MOVED + 1, dtype=np.int64)
-        self.versions: IntArray = np.zeros(MOST_MOVED + 1, dtype=np.int64)
+        self.moved: IntArray = np.zeros(SPACE, dtype=np.int64)
+        self.versions: IntArray = np.zeros(SPACE, dtype=np.int64)
+        self.bytes: IntArray = np.zeros(SPACE, dtype=np.int64)
+        self.bits: ByteArray = np.zeros(SPACE, dtype=np.uint8)
         self.version = 0
+        # The slots of the last changes, of those after ``_logged`` on.
+        self._log: IntArray = np.zeros(MOST_LOGGED, dtype=np.int64)
+        self._logged = 0
         self._known: dict[int, _Valued] = {}
 
     @property
@@ -92,11 +108,6 @@ class Sheet:
     def all_states(self) -> int:
         """How many states there are."""
         return self._begin + len(self.slots)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a new sheet must take its place, and nothing be asked of this one."""
-        return len(self.slots) > MOST_MOVED
 
     def start(self, number: int) -> int:
         """The first row of block ``number``."""
@@ -115,28 +126,72 @@ class Sheet:
         """The states of rows that have moved."""
         return self._begin + slots
 
+    def amounts(self, of: Mapping[str, int]) -> FloatArray | None:
+        """Amounts of classes, to be compared with ``free``; None if no row has one of the classes."""
+        found: FloatArray = np.zeros((len(self.columns), 1), dtype=np.float64)
+        for name, amount in of.items():
+            column = self.columns.get(name)
+            if column is None:
+                return None
+            found[column] = amount
+        return found
+
     def change(self, place: Place, levels: Mapping[str, Level]) -> None:
         """Take over what a tree has in use now."""
-        if self.is_full:
-            return
         row = self._starts[place[0]] + place[1]
-        slot = self.slots.setdefault(row, len(self.slots))
+        slot = self.slots.get(row)
+        if slot is None:
+            slot = self._move(row)
         state = self._begin + slot
-        if self.states[row] != state:
-            self._codes[state] = self._codes[self.states[row]]
-            self.states[row] = state
         for name, level in levels.items():
             top = max(-CLAMP, min(CLAMP, level.capacity))
-            self.free[name][state] = max(0, top - level.used)
+            self.free[self.columns[name], state] = max(0, top - level.used)
+        if self.version - self._logged == len(self._log):
+            kept = len(self._log) // 2
+            self._log[:kept] = self._log[len(self._log) - kept :]
+            self._logged = self.version - kept
+        self._log[self.version - self._logged] = slot
         self.version += 1
-        self.moved[slot] = row
         self.versions[slot] = self.version
-        for known in self._known.values():
-            known.stale.add(state)
+
+    def _move(self, row: int) -> int:
+        """Give a row that has not changed yet a state of its own; returns its slot."""
+        slot = self.slots[row] = len(self.slots)
+        if slot == len(self.moved):
+            more = len(self.moved)
+            self.moved = _longer(self.moved, more)
+            self.versions = _longer(self.versions, more)
+            self.bytes = _longer(self.bytes, more)
+            self.bits = _longer(self.bits, more)
+            self._codes = _longer(self._codes, more)
+            self.free = _longer(self.free, more)
+            for known in self._known.values():
+                known.worth = _longer(known.worth, more)
+        before, state = self.states[row], self._begin + slot
+        self._codes[state] = self._codes[before]
+        self.free[:, state] = self.free[:, before]
+        self.states[row] = state
+        self.moved[slot] = row
+        self.bytes[slot] = row >> 3
+        self.bits[slot] = 1 << (row & 7)
+        return slot
+
+    def has_moved(self, row: int, version: int) -> bool:
+        """Whether a row has changed since a version."""
+        slot = self.slots.get(row)
+        return slot is not None and bool(self.versions[slot] > version)
+
+    def have_moved(self, rows: IntArray, version: int) -> Mask:
+        """The same for several rows."""
+        slots = self.states[rows] - self._begin
+        found: Mask = (slots >= 0) & (self.versions[np.maximum(slots, 0)] > version)
+        return found
 
     def since(self, version: int) -> IntArray:
-        """Slots of the rows that have changed since a version."""
-        return np.flatnonzero(self.versions[: len(self.slots)] > version)
+        """Slots of the rows that have changed since a version; some of them several times."""
+        if version < self._logged:
+            return np.arange(len(self.slots))
+        return self._log[version - self._logged : self.version - self._logged]
 
     def costs(self, prices: Prices, asked: Mapping[str, int], states: IntArray | None = None) -> IntArray:
         """What it costs rows in ``states``, or in all, to give what is ``asked``.
@@ -146,12 +201,16 @@ class Sheet:
         some = np.arange(self.all_states) if states is None else states
         known = self._known_of(prices)
         # One pass tells what is left of all that is not known.
-        stale = np.fromiter(known.stale, np.int64, len(known.stale))
+        stale = self._begin + np.unique(self.since(known.version))
         worth = self._worths(known.worths, np.concatenate([some, stale]), asked, len(some))
-        if len(stale):
-            known.worth[stale] = worth[len(some) :].astype(np.int64)
-            known.stale.clear()
+        known.worth[stale] = worth[len(some) :].astype(np.int64)
+        known.version = self.version
         return lost_between(known.worth[some], worth[: len(some)])
+
+    def costs_by_one_class(self, prices: Prices, free: FloatArray, asked: FloatArray) -> IntArray | None:
+        """As ``costs``, for trees in which so much is free. None if that is not known at once."""
+        known = self._known_of(prices)
+        return None if known.one_class is None else known.one_class.costs(free, asked)
 
     def _known_of(self, prices: Prices) -> _Valued:
         known = self._known.get(id(prices))
@@ -160,7 +219,7 @@ class Sheet:
             worth = np.zeros(len(self._codes), dtype=np.int64)
             states = np.arange(self.all_states)
             worth[states] = self._worths(worths, states, {}, 0).astype(np.int64)
-            known = self._known[id(prices)] = _Valued(worths, worth)
+            known = self._known[id(prices)] = _Valued(worths, worth, self.columns, self.version)
             if len(self._known) > MOST_KNOWN:
                 del self._known[next(iter(self._known))]
         return known
@@ -169,7 +228,8 @@ class Sheet:
         self, worths: LoneWorth, states: IntArray, asked: Mapping[str, int], giving: int
     ) -> FloatArray:
         """What rows in ``states`` are worth once the first ``giving`` of them gave what is ``asked``."""
-        free = {name: self.free[name][states] for name in worths.classes if name in self.free}
+        columns = self.columns
+        free = {name: self.free[columns[name]][states] for name in worths.classes if name in columns}
         for name, amount in asked.items():
             if name in free:
                 left = free[name][:giving]
@@ -181,9 +241,9 @@ def _joined(arrays: list[IntArray]) -> IntArray:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int64)
 
 
-def _with_space(values: ArrayT) -> ArrayT:
-    """Values of states, with space for those of rows that will move."""
-    return np.concatenate([values, np.zeros(MOST_MOVED + 1, dtype=values.dtype)])
+def _longer(values: ArrayT, more: int) -> ArrayT:
+    """Values with space for more."""
+    return np.concatenate([values, np.zeros((*values.shape[:-1], more), dtype=values.dtype)], axis=-1)
 
 
 def _makes_of(block: Block, numbers: dict[Make, int]) -> IntArray:
