@@ -95,6 +95,16 @@ def test_a_service_without_v1_is_named() -> None:
         moorage.version()
 
 
+def test_a_page_of_changes_says_when_room_was_made() -> None:
+    told = {"epoch": "e", "revision": 9, "next_after": 9, "more": False, "changes": []}
+    answers = [Said(200, {**told, "freed_at": 8}), Said(200, told)]
+    with saying(lambda number: answers[number - 1]) as heard, Moorage(heard.url) as moorage:
+        assert moorage.change_page(after=3, frees="PGPU").freed_at == 8
+        assert heard.requests[0][1] == "/moorage/v1/changes?after=3&frees=PGPU"
+        # As a service says it that does not know the parameter.
+        assert moorage.change_page(after=3).freed_at is None
+
+
 def test_a_service_below_a_path_is_found(application: WsgiApplication) -> None:
     def mounted(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         assert environ["PATH_INFO"].startswith("/placement/")

@@ -49,7 +49,8 @@ class AccountChange:
 class ChangePage:
     """Changes in order. ``next_after`` is the ``after`` of the next page of the history ``epoch``.
 
-    ``revision`` is the newest of the account. ``more``: there are further changes already.
+    ``revision`` is the newest of the account. ``more``: there are further changes already. ``freed_at``: with
+    the parameter ``frees``, the first revision that may have made room for these classes.
     """
 
     epoch: str
@@ -57,6 +58,7 @@ class ChangePage:
     next_after: int
     more: bool
     changes: tuple[AccountChange, ...]
+    freed_at: int | None = None
 
     @classmethod
     def of(cls, data: Json) -> ChangePage:
@@ -67,6 +69,7 @@ class ChangePage:
             data["next_after"],
             data["more"],
             tuple(map(AccountChange.of, data["changes"])),
+            data.get("freed_at"),
         )
 
 
