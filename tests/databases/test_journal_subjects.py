@@ -69,10 +69,11 @@ def check(store: Store, all_subjects: set[str]) -> None:
         for after in (0, present // 2, present - 1):
             found = set()
             with store.engines.snapshot.connect() as connection:
+                of_tree = kept.AboutTree(connection, subject, after)
                 for each in (
                     kept.about_consumer(connection, subject, after),
-                    kept.about_tree(connection, subject, after, present // 2),
-                    kept.claims_about_tree(connection, subject, max(after, present // 2), None),
+                    of_tree.first(present // 2),
+                    of_tree.later(max(after, present // 2), None),
                 ):
                     found |= {revision for revision, *_ in each}
             assert found == {each for each in wanted if each > after}
@@ -112,11 +113,10 @@ def test_one_of_two_processes_indexes_a_segment(
     store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(service, 2 * SEGMENT)
-    due = store.read(subjects._due)
+    due = store.read(subjects.due)
     while store.index_journal():
         pass
-    monkeypatch.setattr(store, "read", lambda _ask: True)
-    monkeypatch.setattr(subjects, "_due", lambda _connection: due)
+    monkeypatch.setattr(store, "read", lambda _ask: due)
     with pytest.raises(WriteConflictError):
         store.index_journal()
 
@@ -142,5 +142,3 @@ def test_rows_that_are_missing_are_told_and_written_anew(store: Store, service: 
 def test_nothing_is_indexed_without_records(sqlite_store: Store) -> None:
     damage(sqlite_store, journal.delete())
     assert not sqlite_store.index_journal()
-    with sqlite_store.engines.write.begin() as connection:
-        assert not subjects.index_some(connection)

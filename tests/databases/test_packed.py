@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from moorage.model.commands import CreateTrait
 from moorage.model.errors import CapacityExceededError
 from moorage.service.facade import Service
-from moorage.store.sql.packed import packs, unpacked
+from moorage.store.changes import journal as kept
+from moorage.store.sql.packed import BETWEEN, packs, unpacked
 from moorage.store.sql.statements import Part, Selection, Selections
 from moorage.store.store import Store
-from moorage.store.tables import allocations, inventories, resource_providers, traits
-from tests.databases.orders import VCPU, add_provider, claim, new_uuid, order
+from moorage.store.tables import allocations, inventories, journal, resource_providers, traits
+from tests.databases.orders import ASKER, VCPU, add_provider, claim, new_uuid, order
 from tests.databases.prepared import OpenService, OpenStore, Prepare
 from tests.databases.sql_watch import watching
 from tests.servers.binaries import MARIADB
@@ -121,6 +124,42 @@ def test_claims_are_exact_on_a_server_that_cuts_off_rows(
     with pytest.raises(CapacityExceededError):
         order(service, claim(new_uuid(), {provider: {VCPU: 1}}))
     assert service.provider_usages(provider).usages == {VCPU: 8}
+
+
+@pytest.mark.databases
+def test_records_come_as_few_values_and_one_by_one_where_these_do_not_fit(
+    prepare: Prepare, open_store: OpenStore, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "JOINED_TOGETHER", 2)
+    store = open_store(prepare(MARIADB))
+    service = open_service(store)
+    start = store.revision()
+    for number in range(5):
+        service.execute(CreateTrait(f"CUSTOM_{number}"), ASKER)
+
+    def statements(most: int = 10) -> int:
+        with store.engines.snapshot.connect() as connection:
+            wanted = kept.page(connection, start, most)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(kept, "packs", lambda _dialect: False)
+                assert kept.page(connection, start, most) == wanted
+        with watching(store) as watched:
+            store.changes(start, most)
+        assert len(wanted.changes) == min(most, store.revision() - start)
+        return len(watched)
+
+    assert (statements(), statements(3), statements(1)) == (4, 3, 2)
+    with store.engines.snapshot.connect() as connection:
+        whole = kept.page(connection, start, 2)
+        for length in range(4, 1_000):
+            connection.exec_driver_sql(f"SET SESSION group_concat_max_len = {length}")
+            assert kept.page(connection, start, 2) == whole
+        connection.exec_driver_sql("SET SESSION group_concat_max_len = 1000000")
+    service.execute(CreateTrait("CUSTOM_6"), replace(ASKER, user_id=f"odd{BETWEEN}name"))
+    assert (statements(), statements(5)) == (5, 4)
+    with store.engines.write.begin() as connection:
+        connection.execute(journal.delete().where(journal.c.revision == start + 3))
+    assert [change.revision - start for change in store.changes(start, 3).changes] == [1, 2, 4]
 
 
 @pytest.mark.parametrize(

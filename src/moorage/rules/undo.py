@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ Parts = dict[str, Any]
 
 VALUES: Final = '"generation"'
 """Part of the JSON of each claim's record that has values."""
+
+GENERATION: Final = "generation"
+"""Stands among names of resource classes, which are upper-case."""
 
 _SUBJECT: Final = frozenset(("tree", "root", "project_id", "owner"))
 """Parts that a record without values has too."""
@@ -84,7 +88,7 @@ class Unresolved:
         """``others``: all records that are not of claims. They tell which inventories there were."""
         self._wanted: dict[str, set[str]] = {}
         for uuid, parts in past.providers.items():
-            self._wanted[uuid] = {"generation", *(parts.get("inventories") or ())}
+            self._wanted[uuid] = {GENERATION, *(parts.get("inventories") or ())}
         for body in others:
             for uuid, parts in body.get("providers", {}).items():
                 if uuid in self._wanted:
@@ -92,9 +96,9 @@ class Unresolved:
                         self._wanted[uuid] |= (inventories or {}).keys()
 
     @property
-    def providers(self) -> Collection[str]:
-        """Those of which a value is still missing."""
-        return self._wanted.keys()
+    def names(self) -> Mapping[str, AbstractSet[str]]:
+        """What is still missing, by provider: names of classes, and ``GENERATION``."""
+        return self._wanted
 
     def may_be_in(self, text: str) -> bool:
         """Whether the JSON of a claim's record may tell something, or has no values."""
@@ -113,10 +117,32 @@ class Unresolved:
             names = self._wanted.get(uuid)
             if names is not None:
                 names.difference_update(parts.get("used", ()))
-                if "generation" in parts:
-                    names.discard("generation")
+                if GENERATION in parts:
+                    names.discard(GENERATION)
                 if not names:
                     del self._wanted[uuid]
+
+
+class Leading:
+    """Finds the records of a tree that lead back as all of them do, of records in order, the oldest first.
+
+    No class gets another name in them. Then a record of a claim that only tells what an earlier one has told
+    makes no difference: the earlier one is taken back after it.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def leads(self, body: Body, *, is_claim: bool) -> bool:
+        """Whether the next record is needed. Records that are not of claims always are."""
+        told = {
+            (uuid, name)
+            for uuid, parts in body.get("providers", {}).items()
+            for name in (*parts.get("used", ()), *parts.keys() & {GENERATION})
+        }
+        leads = not is_claim or not has_values(body) or not told <= self._told
+        self._told |= told
+        return leads
 
 
 def has_values(body: Body) -> bool:

@@ -19,6 +19,7 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import ListedClaim, ListedProvider, ProviderPage
 from moorage.rules.journal import inventory_told
 from moorage.rules.undo import (
+    GENERATION,
     Parts,
     Past,
     Unresolved,
@@ -34,9 +35,10 @@ from moorage.store.changes import journal as kept
 from moorage.store.changes.news import CLAIM_KINDS
 from moorage.store.nouns.providers import generation
 from moorage.store.pages import claim_of, has_of_any
+from moorage.store.sql.plans import by_indexes
 from moorage.store.sql.statements import batches
 from moorage.store.tables import resource_providers, revisions
-from moorage.store.trees import records_of
+from moorage.store.trees import records_of, used_of
 
 MOST_READ_FOR_SINCE: Final = 1_000
 """Records of a consumer that are looked through for the one with which it began."""
@@ -99,7 +101,8 @@ class _Moment:
 
 
 def _moment(connection: sa.Connection, at: int | None, epoch: str | None) -> _Moment:
-    present, present_epoch = connection.execute(sa.select(revisions.c.revision, revisions.c.epoch)).one()
+    begun = by_indexes(connection, sa.select(revisions.c.revision, revisions.c.epoch))
+    present, present_epoch, *_ = connection.execute(begun).one()
     if at is None:
         at = present
     if epoch not in (None, present_epoch) or at > present:
@@ -121,9 +124,10 @@ def provider(
     DifferentHistoryError, ValuesNotKeptError.
     """
     when = _moment(connection, at, epoch)
-    past = Past(_rows(connection, resource_providers.c.uuid, [uuid]))
+    now = _Now(connection)
+    past = Past(now.providers(resource_providers.c.uuid, [uuid]))
     past.follow([uuid])
-    _Records(connection, when, tree or past.providers[uuid].get("root", uuid)).take_back(past)
+    _Records(connection, when, tree or past.providers[uuid].get("root", uuid)).take_back(past, now)
     return when.at, provider_in(past, uuid)
 
 
@@ -158,12 +162,13 @@ def own_tree(connection: sa.Connection, uuid: str, project_id: str) -> tuple[int
 
 def _members(connection: sa.Connection, when: _Moment, top: str) -> dict[str, tuple[int, ListedProvider]]:
     """All that were in a tree now or since, where they were and as they were, by uuid."""
-    past = Past(_rows(connection, _root.c.uuid, [top]))
+    now = _Now(connection)
+    past = Past(now.providers(_root.c.uuid, [top]))
     records = _Records(connection, when, top)
     others = records.members_of(top) - past.providers.keys()
-    past.providers |= _rows(connection, resource_providers.c.uuid, sorted(others))
+    past.providers |= now.providers(resource_providers.c.uuid, sorted(others))
     past.follow(others)
-    records.take_back(past)
+    records.take_back(past, now)
     found = {uuid: provider_in(past, uuid) for uuid in sorted(past.providers)}
     return {uuid: each for uuid, each in found.items() if each is not None}
 
@@ -211,16 +216,18 @@ class _Records:
     """Records after a revision about a tree, and about all trees that it exchanged providers with."""
 
     def __init__(self, connection: sa.Connection, when: _Moment, root: str) -> None:
-        self._connection = connection
         self._when = when
         self._early = when.at + EARLY
         self._found: dict[int, str] = {}
         self._claims: set[int] = set()
         self._moves: list[Any] = []
         self._renames = False
+        self._trees: list[kept.AboutTree] = []
         waiting, known = [root] if when.at < when.present else [], {root}
         while waiting:
-            for revision, kind, _, text in kept.about_tree(connection, waiting.pop(), when.at, self._early):
+            about = kept.AboutTree(connection, waiting.pop(), when.at)
+            self._trees.append(about)
+            for revision, kind, _, text in about.first(self._early):
                 if kind in CLAIM_KINDS:
                     self._claims.add(revision)
                 elif revision not in self._found:
@@ -232,14 +239,13 @@ class _Records:
                         waiting += roots_of_moves(body) - known
                         known |= roots_of_moves(body)
                 self._found[revision] = text
-        self._roots = known
 
     def members_of(self, root: str) -> set[str]:
         """Providers that came to the tree with this root, or left it."""
         return set[str]().union(*(members_of(body, root) for body in self._moves))
 
-    def take_back(self, past: Past) -> None:
-        """Take them all back. Raises ValuesNotKeptError."""
+    def take_back(self, past: Past, now: _Now) -> None:
+        """Take them all back, from how the providers are ``now``. Raises ValuesNotKeptError."""
         others = {
             revision: _values_of(revision, text)
             for revision, text in self._found.items()
@@ -247,26 +253,32 @@ class _Records:
         }
         wanted = Unresolved(past, others.values())
         bodies = dict(others)
-        for claims in (self._claims_found, self._later_claims):
+        for claims in (self._early_claims, self._later_claims):
             for revision, text in sorted(claims(wanted).items()):
                 if self._renames or wanted.may_be_in(text):
                     bodies[revision] = _values_of(revision, text)
                     wanted.resolve(bodies[revision])
+        # What records tell is put in place of what is in use now. A class may have had another name.
+        untold = [uuid for uuid, names in wanted.names.items() if names - {GENERATION}]
+        now.add_use(past, list(past.providers) if self._renames else untold)
         for revision in sorted(bodies, reverse=True):
             past.take_back(bodies[revision])
 
-    def _claims_found(self, _wanted: Unresolved) -> dict[int, str]:
-        return {revision: self._found[revision] for revision in self._claims}
+    def _early_claims(self, _wanted: Unresolved) -> dict[int, str]:
+        return {revision: self._found[revision] for revision in self._claims if revision <= self._early}
 
     def _later_claims(self, wanted: Unresolved) -> dict[int, str]:
         """Those that may tell what the early ones have not. Mostly these have told nearly all."""
-        if self._early >= self._when.present:
+        if self._early >= self._when.present or not (self._renames or wanted.names):
             return {}
-        named = None if self._renames or len(wanted.providers) > MOST_NAMED else list(wanted.providers)
-        return {
+        named = None if self._renames or len(wanted.names) > MOST_NAMED else wanted.names
+        found = {
             revision: text
-            for root in self._roots
-            for revision, _, _, text in kept.claims_about_tree(self._connection, root, self._early, named)
+            for about in self._trees
+            for revision, _, _, text in about.later(self._early, named)
+        }
+        return found | {
+            revision: self._found[revision] for revision in self._claims if revision > self._early
         }
 
 
@@ -283,25 +295,43 @@ def _root_of(connection: sa.Connection, uuid: str) -> str | None:
     return row.root if row is not None and row.uuid == uuid else None
 
 
-def _rows(connection: sa.Connection, column: sa.Column[Any], values: Collection[str]) -> dict[str, Parts]:
-    """Present providers by uuid, chosen by a column."""
-    found: dict[str, Parts] = {}
-    wanted = frozenset(values)
-    for batch in batches(values):
-        rows: Sequence[Any] = connection.execute(_providers.where(column.in_(batch))).all()
-        # A collation may find a provider that is called otherwise.
-        rows = [row for row in rows if row.uuid in wanted or row.root_uuid in wanted]
-        by_id = {row.id: row for row in rows}
-        for record in records_of(connection, rows):
-            row = by_id[record.id]
-            found[record.uuid] = {
-                "generation": row.generation,
-                "name": record.name,
-                "parent": row.parent_uuid,
-                "root": row.root_uuid,
-                "inventories": {name: inventory_told(inventory) for name, inventory, _ in record.inventories},
-                "traits": sorted(record.traits),
-                "aggregates": sorted(record.aggregates),
-                "used": {name: used for name, _, used in record.inventories if used},
-            }
-    return found
+class _Now:
+    """How providers are now. What is in use of them is summed up on demand, for it may be very many rows."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._ids: dict[str, int] = {}
+
+    def providers(self, column: sa.Column[Any], values: Collection[str]) -> dict[str, Parts]:
+        """Present providers by uuid, chosen by a column. Nothing seems to be in use of them."""
+        found: dict[str, Parts] = {}
+        wanted = frozenset(values)
+        for batch in batches(values):
+            rows: Sequence[Any] = self._connection.execute(_providers.where(column.in_(batch))).all()
+            # A collation may find a provider that is called otherwise.
+            rows = [row for row in rows if row.uuid in wanted or row.root_uuid in wanted]
+            by_id = {row.id: row for row in rows}
+            for record in records_of(self._connection, rows, sums=False):
+                row = by_id[record.id]
+                self._ids[record.uuid] = record.id
+                found[record.uuid] = {
+                    "generation": row.generation,
+                    "name": record.name,
+                    "parent": row.parent_uuid,
+                    "root": row.root_uuid,
+                    "inventories": {
+                        name: inventory_told(inventory) for name, inventory, _ in record.inventories
+                    },
+                    "traits": sorted(record.traits),
+                    "aggregates": sorted(record.aggregates),
+                    "used": {},
+                }
+        return found
+
+    def add_use(self, past: Past, uuids: Collection[str]) -> None:
+        """Put in what is in use of providers, as far as they are there."""
+        by_id = {self._ids[uuid]: past.providers[uuid] for uuid in uuids if uuid in self._ids}
+        for batch in batches(by_id):
+            for (id_, name), used in used_of(self._connection, batch).items():
+                if used and name in by_id[id_]["inventories"]:
+                    by_id[id_]["used"][name] = used

@@ -361,13 +361,15 @@ class Store:
 
         Raises WriteConflictError if another process does so too, ConnectionLostError, UnavailableError.
         """
-        if not self.read(subjects.is_due):
+        due = self.read(subjects.due)
+        if due is None:
             return False
         try:
             with translated(), self.engines.write.begin() as connection:
-                return subjects.index_some(connection)
+                subjects.index_some(connection, due)
         except ConstraintError as error:
             raise WriteConflictError from error
+        return True
 
     def forget_keys(self, kept_seconds: float, settled: int) -> int:
         """Forget a batch of idempotency keys that are older, up to revision ``settled``; returns how many.

@@ -69,16 +69,14 @@ def _among(ids: list[int]) -> Where:
     return lambda column: column.in_(ids)
 
 
-def records_of(connection: sa.Connection, rows: Sequence[Any]) -> list[ProviderRecord]:
+def records_of(connection: sa.Connection, rows: Sequence[Any], *, sums: bool = True) -> list[ProviderRecord]:
     """The providers of rows that have ``id``, ``uuid``, ``name`` and the ids of parent and root.
 
-    No more rows than a statement may have values.
+    No more rows than a statement may have values. Without ``sums`` all seem unused.
     """
-    where = _among([row.id for row in rows])
-    used = {
-        (row.resource_provider_id, row.name): int(row.used)
-        for row in connection.execute(select_used(where(allocations.c.resource_provider_id)))
-    }
+    ids = [row.id for row in rows]
+    where = _among(ids)
+    used = used_of(connection, ids) if sums else {}
     offered: dict[int, list[tuple[str, Inventory, int]]] = defaultdict(list)
     for row in connection.execute(_inventories.where(where(inventories.c.resource_provider_id))):
         id_ = row.resource_provider_id
@@ -98,6 +96,12 @@ def records_of(connection: sa.Connection, rows: Sequence[Any]) -> list[ProviderR
         )
         for row in rows
     ]
+
+
+def used_of(connection: sa.Connection, ids: list[int]) -> dict[tuple[int, str], int]:
+    """What is in use of providers, by id and class. No more ids than a statement may have values."""
+    query = select_used(allocations.c.resource_provider_id.in_(ids))
+    return {(row.resource_provider_id, row.name): int(row.used) for row in connection.execute(query)}
 
 
 def _grouped(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, list[str]]:

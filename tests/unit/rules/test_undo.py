@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from moorage.model.values import Inventory, ListedClaim, ListedProvider
 from moorage.rules.journal import inventory_told
 from moorage.rules.undo import (
+    Leading,
     Past,
     Unresolved,
     begins,
@@ -158,3 +162,48 @@ def test_of_many_claims_those_are_wanted_that_may_be_the_oldest_to_tell_a_value(
     assert may_be_in(claim(OTHER)), "its generation is not known"
     wanted.resolve({"providers": {OTHER: {"tree": OTHER, "generation": [1, 2]}}})
     assert not may_be_in(claim(OTHER))
+
+
+def test_records_that_tell_only_what_earlier_ones_have_told_do_not_lead() -> None:
+    leading = Leading()
+
+    def leads(uuid: str, *names: str, is_claim: bool = True) -> bool:
+        parts = {"tree": HOST, "generation": [1, 2], "used": {name: [0, 1] for name in names}}
+        return leading.leads({"providers": {uuid: parts}}, is_claim=is_claim)
+
+    assert leads(HOST, "VCPU")
+    assert not leads(HOST, "VCPU")
+    assert leads(HOST, "VCPU", "DISK_GB")
+    assert leads(OTHER, "VCPU")
+    assert leads(OTHER, "PGPU", is_claim=False)
+    assert not leads(OTHER, "PGPU"), "the one before has told it"
+    assert leads(HOST, is_claim=False), "it may say more than claims do"
+    assert leading.leads({"providers": {HOST: {"tree": HOST}}}, is_claim=True), "it has no values"
+    assert not leading.leads(
+        {"consumers": {VM: {"project_id": ["p", "p"], "lease": [None, "l"]}}}, is_claim=True
+    )
+    assert leading.leads({"providers": {"third": {"tree": HOST, "generation": [1, 2]}}}, is_claim=True)
+
+
+@given(st.lists(st.tuples(st.sampled_from((HOST, OTHER)), st.sets(st.sampled_from("ABC"))), max_size=12))
+def test_leading_records_lead_back_as_all_do(claims: list[tuple[str, set[str]]]) -> None:
+    used: dict[str, dict[str, int]] = {HOST: {}, OTHER: {}}
+    generations = {HOST: 0, OTHER: 0}
+    bodies = []
+    for uuid, names in claims:
+        pairs = {name: [used[uuid].get(name, 0), used[uuid].get(name, 0) + 1] for name in sorted(names)}
+        used[uuid] |= {name: after for name, (_, after) in pairs.items()}
+        raised = [generations[uuid], generations[uuid] + 1]
+        generations[uuid] += 1
+        bodies.append({"providers": {uuid: {"tree": HOST, "generation": raised, "used": pairs}}})
+
+    def before(taken: list[dict[str, Any]]) -> Past:
+        past = Past({uuid: {"generation": generations[uuid], "used": dict(used[uuid])} for uuid in used})
+        for body in reversed(taken):
+            past.take_back(body)
+        return past
+
+    for start in range(len(bodies) + 1):
+        leading = Leading()
+        leads = [body for body in bodies[start:] if leading.leads(body, is_claim=True)]
+        assert before(leads) == before(bodies[start:])

@@ -6,10 +6,10 @@ is kept for weeks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -19,12 +19,14 @@ from moorage.model.valueclass import valueclass
 from moorage.model.values import Requester
 from moorage.rules.journal import EVERYTHING, Body, Hanging, Record, hung_on, in_history_of, record_of
 from moorage.rules.journal_audit import JournalFacts
-from moorage.rules.undo import VALUES
+from moorage.rules.undo import GENERATION, VALUES
 from moorage.store.changes import subjects
 from moorage.store.changes.counter import CURRENT
 from moorage.store.changes.news import CLAIM_KINDS
+from moorage.store.sql.packed import joined, packs, parted
+from moorage.store.sql.plans import by_indexes
 from moorage.store.sql.statements import Insertion, Planned, batches
-from moorage.store.sql.texts import COMPRESSED, packed_text, unpacked_text
+from moorage.store.sql.texts import COMPRESSED, has_part, packed_text, unpacked_text
 from moorage.store.tables import claims, journal, journal_refs, revisions
 
 NAME_LENGTH: Final = 255
@@ -135,6 +137,10 @@ def compact_some(connection: sa.Connection, kept: int, before: datetime, settled
     return connection.execute(journal.delete().where(old)).rowcount
 
 
+JOINED_TOGETHER: Final = 500
+"""Records in one value, where several come as one. A server makes none that is longer than a megabyte."""
+
+
 @valueclass(frozen=True, slots=True)
 class KeptPage:
     """Records after a revision, in order; ``revision`` is the last one of the history ``epoch``."""
@@ -146,12 +152,35 @@ class KeptPage:
 
 def page(connection: sa.Connection, after: int | None, most: int) -> KeptPage:
     """The first records after a revision, in the connection's snapshot; none after None."""
-    revision, epoch = connection.execute(sa.select(revisions.c.revision, revisions.c.epoch)).one()
+    begun = by_indexes(connection, sa.select(revisions.c.revision, revisions.c.epoch))
+    revision, epoch, *_ = connection.execute(begun).one()
     if after is None or after >= revision:
         return KeptPage(epoch, revision, ())
+    if packs(connection.dialect):
+        changes = _dense(connection, after, min(after + most, revision))
+        if changes is not None:
+            return KeptPage(epoch, revision, changes)
     query = sa.select(*_SHOWN).where(journal.c.revision > after)
     rows = connection.execute(query.order_by(journal.c.revision).limit(most)).all()
     return KeptPage(epoch, revision, [_kept(*row) for row in rows])
+
+
+def _dense(connection: sa.Connection, after: int, last: int) -> list[KeptChange] | None:
+    """The records of all revisions after one up to another, which come as few values.
+
+    None if some are missing, or if the values are too long.
+    """
+    changes = []
+    for begin in range(after, last, JOINED_TOGETHER):
+        end = min(begin + JOINED_TOGETHER, last)
+        rows = parted(connection.execute(_joined, {"begin": begin, "end": end}).one(), len(_SHOWN))
+        if rows is None or len(rows) != end - begin:
+            return None
+        for revision, kind, path, user_id, project_id, request_id, global_id, created_at, body in rows:
+            at = datetime.fromisoformat(created_at)
+            ids = user_id, project_id, request_id, global_id
+            changes.append(_kept(int(revision), kind, path, *ids, at, body))
+    return sorted(changes, key=lambda change: change.revision)
 
 
 def _kept(
@@ -305,48 +334,81 @@ def read_facts(connection: sa.Connection) -> JournalFacts:
     )
 
 
+MOST_CLASSES: Final = 8
+"""Classes of a provider that a database looks for in the texts of records."""
+
 KeptBody = tuple[int, str, str, str]
 """Revision, kind, path and JSON of a record. There may be very many."""
+
+_KEPT_BODY: Final = (journal.c.revision, journal.c.kind, journal.c.path, journal.c.body)
 
 
 def about_consumer(connection: sa.Connection, consumer: str, after: int) -> list[KeptBody]:
     """All records about a consumer after a revision, in no order. Those that concern everything too."""
-    return _about(connection, journal.c.consumer, consumer, after)
-
-
-def about_tree(connection: sa.Connection, root: str, after: int, early: int) -> list[KeptBody]:
-    """As ``about_consumer``, about the tree with this root; of claims only those up to ``early``."""
-    chosen = sa.or_(journal.c.kind.not_in(CLAIM_KINDS), journal.c.revision <= early)
-    return _about(connection, journal.c.tree, root, after, chosen)
-
-
-def claims_about_tree(
-    connection: sa.Connection, root: str, after: int, named: Collection[str] | None
-) -> list[KeptBody]:
-    """As ``about_tree``: records of claims that may name a provider of ``named``, or have no values.
-
-    ``named`` None: all records of claims. The database looks at the texts, so that few must be sent.
-    """
-    chosen: sa.ColumnElement[bool] = journal.c.kind.in_(CLAIM_KINDS)
-    if named is not None:
-        texts = [journal.c.body.contains(uuid, autoescape=True) for uuid in named]
-        unknown = journal.c.body.startswith(COMPRESSED), ~journal.c.body.contains(VALUES)
-        chosen = sa.and_(chosen, sa.or_(*unknown, *texts))
-    return _about(connection, journal.c.tree, root, after, chosen)
-
-
-def _about(
-    connection: sa.Connection,
-    column: sa.Column[str | None],
-    subject: str,
-    after: int,
-    chosen: sa.ColumnElement[bool] | None = None,
-) -> list[KeptBody]:
-    columns = (journal.c.revision, journal.c.kind, journal.c.path, journal.c.body)
     return [
-        (revision, kind, path, body if body[0] != COMPRESSED else unpacked_text(body))
-        for revision, kind, path, body in subjects.about(connection, columns, column, subject, after, chosen)
+        _unpacked(row)
+        for row in subjects.about(
+            connection, subjects.indexed(connection), _KEPT_BODY, journal.c.consumer, consumer, after
+        )
     ]
+
+
+class AboutTree:
+    """Records about the tree with a root after a revision, read in two steps.
+
+    Records that are left out would not change where those lead that are read.
+    """
+
+    def __init__(self, connection: sa.Connection, root: str, after: int) -> None:
+        self._connection = connection
+        self._root = root
+        self._after = after
+        self._known = subjects.indexed(connection)
+        self._led: frozenset[int] = frozenset()
+
+    def first(self, early: int) -> list[KeptBody]:
+        """The records that are not of claims, and of claims those up to ``early`` at least."""
+        led, self._led = subjects.leading(self._connection, self._known, _KEPT_BODY, self._root, self._after)
+        chosen = sa.or_(journal.c.kind.not_in(CLAIM_KINDS), journal.c.revision <= early)
+        return [*map(_unpacked, led), *self._about(self._after, chosen)]
+
+    def later(self, early: int, named: Mapping[str, Collection[str]] | None) -> list[KeptBody]:
+        """Of the others those that may tell one of the ``names`` of ``Unresolved``, or have no values.
+
+        ``named`` None: all. The database looks at the texts, so that few must be sent.
+        """
+        return self._about(early, None if named is None else self._tells(named))
+
+    def _about(self, after: int, chosen: sa.ColumnElement[bool] | None) -> list[KeptBody]:
+        rows = subjects.about(
+            self._connection,
+            self._known,
+            _KEPT_BODY,
+            journal.c.tree,
+            self._root,
+            after,
+            chosen,
+            self._led,
+        )
+        return [_unpacked(row) for row in rows]
+
+    def _tells(self, named: Mapping[str, Collection[str]]) -> sa.ColumnElement[bool]:
+        def has(part: str) -> sa.ColumnElement[bool]:
+            return has_part(self._connection.dialect, journal.c.body, part)
+
+        texts = [
+            has(uuid)
+            if GENERATION in names or len(names) > MOST_CLASSES
+            else sa.and_(sa.or_(*(has(f'"{name}"') for name in sorted(names))), has(uuid))
+            for uuid, names in named.items()
+        ]
+        # A compressed text has no part of its JSON.
+        return sa.or_(~has(VALUES), *texts)
+
+
+def _unpacked(row: Any) -> KeptBody:
+    revision, kind, path, body = row
+    return revision, kind, path, body if body[0] != COMPRESSED else unpacked_text(body)
 
 
 def last_missing(connection: sa.Connection, after: int, present: int) -> int | None:
@@ -365,7 +427,8 @@ def last_missing(connection: sa.Connection, after: int, present: int) -> int | N
 def last_new_history(connection: sa.Connection, after: int) -> int | None:
     """The last revision after one with which a new history began; None if there is none."""
     columns = (journal.c.revision, journal.c.kind)
-    found = subjects.about(connection, columns, journal.c.tree, EVERYTHING, after)
+    known = subjects.indexed(connection)
+    found = subjects.about(connection, known, columns, journal.c.tree, EVERYTHING, after)
     return max((revision for revision, kind in found if kind == NEW_HISTORY), default=None)
 
 
@@ -382,6 +445,13 @@ _SHOWN: Final = (
     journal.c.global_request_id,
     journal.c.created_at,
     journal.c.body,
+)
+
+
+_joined: Final = joined(
+    sa.select(*_SHOWN).where(
+        journal.c.revision > sa.bindparam("begin"), journal.c.revision <= sa.bindparam("end")
+    )
 )
 
 

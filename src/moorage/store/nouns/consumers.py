@@ -524,9 +524,11 @@ def select_used(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     ids = (allocations.c.resource_provider_id, allocations.c.resource_class_id)
     sums = sa.select(*ids, sa.func.sum(allocations.c.used).label("used")).where(*where).group_by(*ids)
     found = sums.subquery()
-    return sa.select(found.c.resource_provider_id, resource_classes.c.name, found.c.used).join_from(
+    named = sa.select(found.c.resource_provider_id, resource_classes.c.name, found.c.used).join_from(
         found, resource_classes, found.c.resource_class_id == resource_classes.c.id
     )
+    # MariaDB would begin with the names, and sum up all allocations of each class.
+    return named.prefix_with("STRAIGHT_JOIN", dialect="mysql")
 
 
 def _sums(connection: sa.Connection) -> list[UsedFact]:

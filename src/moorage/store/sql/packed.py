@@ -68,6 +68,40 @@ def unpacked(parts: Iterable[Sequence[Any]]) -> list[list[Any]] | None:
     return found
 
 
+BETWEEN: Final = "\x1f"
+"""What stands between values. If a value has it, there seem to be more of them."""
+
+WHOLE: Final = 4
+"""A text that is shorter than a server's bound by so many bytes was not cut: no character has more."""
+
+
+def joined(query: sa.Select[Any]) -> sa.Select[Any]:
+    """``query`` with one row: how many rows it has, all values as one text, and the longest text that comes.
+
+    For columns that are never NULL. Rows come in any order. MariaDB makes it in a fraction of the time that
+    JSON of long texts takes.
+    """
+    between = sa.literal(BETWEEN)
+    row = sa.func.concat_ws(between, *query.selected_columns)
+    bound: sa.ColumnElement[Any] = sa.literal_column("@@group_concat_max_len")
+    return query.with_only_columns(sa.func.count(), sa.func.group_concat(row.op("SEPARATOR")(between)), bound)
+
+
+def parted(answer: Sequence[Any], columns: int) -> list[tuple[str, ...]] | None:
+    """The rows in an answer to ``joined``, of so many texts each; None if they cannot be read from it.
+
+    The server may have cut it off, or a value may have what stands between values.
+    """
+    count, text, bound = answer
+    if not count:
+        return []
+    size = len(text) if text.isascii() else len(text.encode())
+    values = text.split(BETWEEN)
+    if size > bound - WHOLE or len(values) != count * columns:
+        return None
+    return list(zip(*[iter(values)] * columns, strict=True))
+
+
 class WithRows(Protocol):
     """A statement with its rows: see ``Prepared`` in ``statements``."""
 
