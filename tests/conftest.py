@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests import compiled
+from tests.measuring import FAULTS, PROPERTIES, pytest_runtest_protocol, pytest_xdist_setupnodes
+
+__all__ = ["pytest_runtest_protocol", "pytest_xdist_setupnodes"]
 
 pytest_plugins = ["tests.servers.plugin"]
 
@@ -20,34 +23,6 @@ pytest_plugins = ["tests.servers.plugin"]
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 compiled.share()
-
-FAULTS = "tests/faults/"
-PROPERTIES = "tests/property/"
-
-AGAIN = (
-    "tests/adoption/",
-    "tests/clients/",
-    "tests/console/",
-    "tests/databases/test_damaged_rows.py",
-    "tests/databases/test_error_catalogue.py",
-    "tests/databases/test_upgrades.py",
-    FAULTS,
-    "tests/fuzz/",
-    "tests/growth/",
-    "tests/journeys/",
-    "tests/keystone/",
-    "tests/packaging/",
-    "tests/peer/",
-    PROPERTIES,
-    "tests/schedules/",
-    "tests/tidy/",
-    "tests/unit/contracts/",
-)
-"""Where what others have reached is done again, many times or from outside: coverage is not measured there.
-That halves their time, and what only chance reaches does not count."""
-
-MEASURED_CHILDREN = "COVERAGE_PROCESS_CONFIG"
-"""The variable by which coverage measures processes that tests start."""
 
 # A slow machine is no failure: no test here is about time. `make check` looks whether a property holds at
 # all; `make test` has more examples. Both take the same examples each time, so that a change
@@ -58,31 +33,6 @@ settings.register_profile("test", CALM, derandomize=True, max_examples=25)
 settings.register_profile("chance", CALM, max_examples=300)
 settings.register_profile("long", CALM, max_examples=5_000)
 settings.load_profile(os.environ.get("MOORAGE_TEST_PROFILE", "check"))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
-    """pytest-cov measures the processes of pytest-xdist itself. Coverage would measure each of them a second
-    time, also while ``pytest_runtest_protocol`` has the measuring pause; and two in one process can end in
-    the wrong order, so that what one of them has measured is lost.
-    """
-    os.environ.pop(MEASURED_CHILDREN, None)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Nothing is measured in a test that does again what others do, nor while its fixtures are made."""
-    controller = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
-    if controller is None or not item.nodeid.startswith(AGAIN):
-        return (yield)
-    children = os.environ.pop(MEASURED_CHILDREN, None)
-    controller.pause()
-    try:
-        return (yield)
-    finally:
-        controller.resume()
-        if children is not None:
-            os.environ[MEASURED_CHILDREN] = children
 
 
 @pytest.hookimpl(wrapper=True)

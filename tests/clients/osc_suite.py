@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 import unittest
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,13 +21,20 @@ from placement.tests.functional.fixtures import placement
 from wsgi_intercept.interceptor import RequestsInterceptor
 
 from moorage.api.placement import application
-from moorage.auth.policy import default_policy
+from moorage.auth.policy import Policy, default_policy
 from moorage.service.facade import Service
+from tests import compiled
 from tests.databases.prepared import prepare_schema, store_on
 
 PACKAGE = "osc_placement.tests.functional"
 MOUNTED_AT = "http://moorage.test/placement"
 """Under a prefix, as the fixture of the reference has it."""
+
+
+@cache
+def old_policy() -> Policy:
+    """As the fixture of the reference has it: its tests know an administrator who may do all."""
+    return default_policy(enforce_new_defaults=False)
 
 
 class MoorageFixture(fixtures.Fixture):
@@ -43,8 +51,7 @@ class MoorageFixture(fixtures.Fixture):
         shutil.copy(self.template, path)
         service = Service(store_on(f"sqlite:///{path}"))
         self.addCleanup(service.close)
-        # As the fixture of the reference has it: its tests know an administrator who may do all.
-        served = application.create(service, policy=default_policy(enforce_new_defaults=False))
+        served = application.create(service, policy=old_policy())
         interceptor = RequestsInterceptor(lambda: served, url=self.endpoint)
         interceptor.install_intercept()
         self.addCleanup(interceptor.uninstall_intercept)
@@ -52,6 +59,7 @@ class MoorageFixture(fixtures.Fixture):
 
 def passes(modules: list[str]) -> bool:
     """Run all tests of these modules; whether each has some, and all of them pass."""
+    compiled.share()
     with TemporaryDirectory() as folder:
         MoorageFixture.template = Path(folder) / "template.sqlite"
         prepare_schema(f"sqlite:///{MoorageFixture.template}")

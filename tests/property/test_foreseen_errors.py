@@ -54,7 +54,6 @@ def operations(command: Command[Any]) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @given(st.data())
 def test_what_refuses_a_command_is_foreseen_for_its_operations(data: st.DataObject) -> None:
     account = Account()

@@ -22,7 +22,6 @@ from tests.property.strategies_search import examples
 
 __all__ = ["sqlite_template"]
 
-pytestmark = pytest.mark.no_cover
 
 NAMES = ["p0", "p1", "p2"]
 # One of them is what another provider's name gives: a file may say it for any provider.

@@ -24,7 +24,6 @@ from tests.property.strategies_leases import lease_commands
 from tests.property.strategies_search import examples
 from tests.property.test_rules_account import STEPS, any_command, begun_with
 
-pytestmark = pytest.mark.no_cover
 """The unit tests alone reach every line and branch of the client."""
 
 

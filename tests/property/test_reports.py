@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,8 +24,6 @@ from moorage.model.reports import (
 from moorage.rules.reports import judge, remedy_of
 from tests.oracle.reports import Told, Twin, flat
 from tests.property.strategies_search import examples
-
-pytestmark = pytest.mark.no_cover
 
 ROOTS = {"a": "a", "a1": "a", "b": "b", "c": "c"}
 SETTLE = 10

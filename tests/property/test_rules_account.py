@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +21,6 @@ from tests.property.strategies_account import (
 from tests.property.strategies_search import examples
 from tests.unit.rules.memory import Memory
 
-pytestmark = pytest.mark.no_cover
 """The unit tests alone reach every line and branch of the rules."""
 
 AccountT = TypeVar("AccountT", bound=Account)

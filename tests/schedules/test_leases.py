@@ -18,7 +18,6 @@ from tests.databases.orders import new_uuid
 from tests.schedules.driver import AFTER_COMMIT, COMMIT, CONFLICTS, LOSSES, Fault, Place
 from tests.schedules.machine import Stage
 
-pytestmark = pytest.mark.no_cover
 """What runs here is the code that the tests of databases reach, many times."""
 
 TTL = 10_000

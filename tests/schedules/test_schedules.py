@@ -27,7 +27,6 @@ from tests.databases.prepared import store_on
 from tests.property.strategies_account import BEGINNING
 from tests.schedules.machine import Machine, Stage
 
-pytestmark = pytest.mark.no_cover
 """What runs here is the code that the tests of databases reach, thousands of times."""
 
 PROFILE = os.environ.get("MOORAGE_TEST_PROFILE", "check")

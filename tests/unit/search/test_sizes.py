@@ -22,7 +22,7 @@ from moorage.search.match.outcomes import Memory
 from tests.copies import in_a_copy
 from tests.unit.search.builders import group, index_of, provider
 
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.unmeasured
 """What coverage notes down of a line that runs for the first time would count as the memory's."""
 
 NEWEST = 39

@@ -261,7 +261,7 @@ def drama(world: World, script: list[tuple[str, Any]]) -> None:
                 world.processes[given_[0]].trouble = list(given_[1])
 
 
-@pytest.mark.no_cover
+@pytest.mark.unmeasured
 @settings(max_examples=300, deadline=None)
 @given(st.lists(steps, max_size=25))
 def test_no_lease_ends_early_or_twice_or_never(script: list[tuple[str, Any]]) -> None:
