@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from moorage.model.values import Inventory
+from moorage.search.index import columns
 from moorage.search.index.columns import (
     CLAMP,
     FEW_NAMES,
@@ -187,3 +189,26 @@ def test_a_capacity_far_below_zero_has_no_room() -> None:
 
 def test_an_amount_beyond_64_bits_fits_nowhere() -> None:
     assert offsets(column(Inventory(5, step_size=2)).with_room(3, 10**30)) == []
+
+
+@pytest.mark.parametrize("few", [0, 100])
+@pytest.mark.parametrize("changed", [{0: 3}, {1: 0, 2: 9}, {0: 1, 1: 1, 2: 30}])
+def test_a_column_takes_over_what_is_used(
+    few: int, changed: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "FEW_ROWS", few)
+    offers = [Inventory(8), Inventory(20, max_unit=6), Inventory(16, reserved=4)]
+    offsets = [1, 4, 5]
+    before = [(offset, offer, 2) for offset, offer in zip(offsets, offers, strict=True)]
+    after = [(offset, offer, changed.get(row, 2)) for row, (offset, offer, _) in enumerate(before)]
+    for knows_most in (False, True):
+        column = ClassColumn.of(6, before)
+        if knows_most:
+            assert column.most == 10
+        found = column.with_used(6, [(offsets[row], amount) for row, amount in changed.items()])
+        wanted = ClassColumn.of(6, after)
+        assert found.used.tolist() == wanted.used.tolist()
+        assert found.room.tolist() == wanted.room.tolist()
+        assert found.most == wanted.most
+        # The first column stays as it was.
+        assert column.used.tolist() == [2, 2, 2]

@@ -264,6 +264,8 @@ class Block:
     def find(self, root_id: int, id_: int) -> int:
         """Offset of the entry with these ids, which must exist."""
         start, stop = self.span(root_id)
+        if stop == start + 1:
+            return start
         return start + int(self.ids[start:stop].searchsorted(id_))
 
     def find_uuid(self, uuid: str) -> int:

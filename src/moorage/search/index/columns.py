@@ -263,6 +263,10 @@ class Kinds:
 NO_KINDS: Final = Kinds({})
 
 
+FEW_ROWS: Final = 8
+"""Changed rows of a column that are worked out one by one. For so few, arrays take longer."""
+
+
 class Level:
     """What a provider has of a class: its capacity, the same as a number that may be rounded, and its use."""
 
@@ -417,13 +421,24 @@ class ClassColumn:
         """The same rows, with the used amounts of ``entries`` at their offsets."""
         rows = [self._row(offset) for offset, _ in entries]
         used, room = self.used.copy(), self.room.copy()
-        used[rows] = [amount for _, amount in entries]
-        fresh = self.kinds.room(self.codes[rows], used[rows])
-        room[rows] = fresh
+        if len(rows) <= FEW_ROWS:
+            before = [int(room[row]) for row in rows]
+            after = []
+            for row, (_, amount) in zip(rows, entries, strict=True):
+                code = self.codes[row]
+                used[row] = amount
+                after.append(min(int(self.kinds.top[code]) - amount, int(self.kinds.max_unit[code])))
+                room[row] = after[-1]
+            least, most = max(before), max(after)
+        else:
+            used[rows] = [amount for _, amount in entries]
+            fresh = self.kinds.room(self.codes[rows], used[rows])
+            room[rows] = fresh
+            least, most = int(np.max(self.room[rows])), int(np.max(fresh))
         column = ClassColumn(size, self.offsets, self.kinds, self.codes, used, room)
-        if self._most is not None and np.max(self.room[rows]) < self._most:
+        if self._most is not None and least < self._most:
             # The entry with the most room is another one, and did not change.
-            column._most = max(self._most, int(np.max(fresh)))
+            column._most = max(self._most, most)
         return column
 
     def emptied(self, size: int) -> ClassColumn:
