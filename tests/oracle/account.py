@@ -360,8 +360,8 @@ class Account:
             raise errors.CannotHealError(
                 found.id, f"is {found.kind}, and only what is leaked can be quarantined"
             )
-        holder = self.holders[found.consumer]
-        if holder.lease is not None:
+        holder = self.holders.get(found.consumer)
+        if holder is None or holder.lease is not None:
             raise errors.CannotHealError(found.id, "is about a claim that hangs on a lease already")
         holder.lease = lease
         return commands.Healed(found.consumer, holder.generation, {**found.rest, **found.held})

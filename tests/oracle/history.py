@@ -17,7 +17,12 @@ INVENTORY_FIELDS = ("total", "reserved", "min_unit", "max_unit", "step_size", "a
 
 def view_of(account: Account) -> View:
     """All that a record can tell of an account. A consumer without a lease has no part ``lease``."""
-    attached = account.attached if isinstance(account, LeasedTwin) else {}
+    if isinstance(account, LeasedTwin):
+        attached = {uuid: lease for uuid, (lease, _) in account.attached.items()}
+    else:
+        attached = {
+            uuid: holder.lease for uuid, holder in account.holders.items() if holder.lease is not None
+        }
     return {
         "providers": {
             provider.uuid: {
@@ -42,7 +47,7 @@ def view_of(account: Account) -> View:
                 "user_id": holder.user_id,
                 "consumer_type": holder.consumer_type,
                 "held": dict(holder.held),
-                **({"lease": attached[uuid][0]} if uuid in attached else {}),
+                **({"lease": attached[uuid]} if uuid in attached else {}),
             }
             for uuid, holder in account.holders.items()
         },
