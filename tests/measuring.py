@@ -13,9 +13,12 @@ PROPERTIES = "tests/property/"
 AGAIN = (
     "tests/adoption/",
     "tests/clients/",
+    "tests/configuration/test_wsgi_servers.py",
     "tests/console/",
     "tests/databases/test_damaged_rows.py",
     "tests/databases/test_error_catalogue.py",
+    "tests/databases/test_upgrades.py",
+    "tests/docs/",
     FAULTS,
     "tests/fuzz/",
     "tests/growth/",

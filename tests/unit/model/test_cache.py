@@ -10,6 +10,7 @@ from enum import Enum
 import pytest
 
 from moorage.model.cache import GRAIN, LARGEST_PART, PLACE_BYTES, Cache, Weight, bytes_of
+from tests.copies import in_a_copy
 
 ROOM_FOR_FOUR = LARGEST_PART * (PLACE_BYTES + 100)
 
@@ -178,6 +179,8 @@ class Colour(Enum):
     RED = "red"
 
 
+@pytest.mark.unmeasured
+@in_a_copy
 def test_bytes_are_those_of_all_that_a_value_holds() -> None:
     boats = [
         Boat(f"boat {n}", {f"berth {n}": tuple(range(1000 * n, 1010 * n))}, frozenset([f"{n} Anna"]))
