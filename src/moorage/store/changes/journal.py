@@ -160,8 +160,12 @@ def page(connection: sa.Connection, after: int | None, most: int) -> KeptPage:
         changes = _dense(connection, after, min(after + most, revision))
         if changes is not None:
             return KeptPage(epoch, revision, changes)
-    query = sa.select(*_SHOWN).where(journal.c.revision > after)
-    rows = connection.execute(query.order_by(journal.c.revision).limit(most)).all()
+    query = sa.select(*_SHOWN).where(journal.c.revision > after).order_by(journal.c.revision)
+    last = min(after + most, revision)
+    # A database that does not know how many records follow may read all of them, and sort them.
+    rows = connection.execute(query.where(journal.c.revision <= last)).all()
+    if len(rows) != last - after:
+        rows = connection.execute(query.limit(most)).all()
     return KeptPage(epoch, revision, [_kept(*row) for row in rows])
 
 
